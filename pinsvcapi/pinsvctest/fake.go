@@ -1,0 +1,272 @@
+package pinsvctest
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// FakeDelegate is the only delegate that a Fake answers with.
+const FakeDelegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+
+// Fake is a Backend in memory with shared tenancy: new pins are queued until
+// SetStatus says otherwise. Use NewFake. All methods may be called by many
+// goroutines at once.
+type Fake struct {
+	mu       sync.Mutex
+	pins     map[string]pinsvc.PinStatus // by stateKey
+	failure  error
+	notReady error
+	unwell   error
+	closed   int
+}
+
+// NewFake returns an empty Fake that is ready and well.
+func NewFake() *Fake { return &Fake{pins: make(map[string]pinsvc.PinStatus)} }
+
+// stateKey is equal for the two forms of one dag-pb CID (D1).
+func stateKey(c cid.Cid) string {
+	if c.Type() == cid.DagProtobuf {
+		return cid.NewCidV1(cid.DagProtobuf, c.Hash()).KeyString()
+	}
+	return c.KeyString()
+}
+
+// SetStatus makes the pin have that status; it panics for an unknown pin.
+func (f *Fake) SetStatus(requestID string, status pinsvc.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key, st, err := f.find(requestID)
+	if err != nil {
+		panic(err)
+	}
+	st.Status, st.Info = status, nil
+	if status == pinsvc.StatusFailed {
+		st.Info = map[string]string{"status_details": "the fake was told to fail this pin"}
+	}
+	f.pins[key] = st
+}
+
+// PinElsewhere puts pins in as if another tool had made them at that moment.
+func (f *Fake) PinElsewhere(created time.Time, pins ...pinsvc.Pin) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, pin := range pins {
+		f.pins[stateKey(pin.CID)] = newStatus(pin, created)
+	}
+}
+
+// Fail makes every request fail with err until it is called with nil.
+func (f *Fake) Fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failure = err
+}
+
+// SetReady sets what Ready answers.
+func (f *Fake) SetReady(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notReady = err
+}
+
+// SetHealth sets what Health answers.
+func (f *Fake) SetHealth(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unwell = err
+}
+
+// Closed is how often Close was called.
+func (f *Fake) Closed() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
+// begin is what every request starts with. The caller holds the lock.
+func (f *Fake) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was given up")
+	}
+	return f.failure
+}
+
+// find looks a request ID up in either form of its CID. The caller holds the
+// lock.
+func (f *Fake) find(requestID string) (string, pinsvc.PinStatus, error) {
+	notFound := pinsvc.Errorf(pinsvc.KindNotFound, "no pin has the request ID %q", requestID)
+	c, err := cid.Decode(requestID)
+	if err != nil {
+		return "", pinsvc.PinStatus{}, notFound
+	}
+	st, ok := f.pins[stateKey(c)]
+	if !ok {
+		return "", pinsvc.PinStatus{}, notFound
+	}
+	return stateKey(c), st, nil
+}
+
+// nextCreated is now, or later when that is not newer than every pin (D2).
+// The caller holds the lock.
+func (f *Fake) nextCreated() time.Time {
+	next := time.Now().UTC().Truncate(time.Millisecond)
+	for _, st := range f.pins {
+		if !st.Created.Before(next) {
+			next = st.Created.Add(time.Millisecond)
+		}
+	}
+	return next
+}
+
+func newStatus(pin pinsvc.Pin, created time.Time) pinsvc.PinStatus {
+	return pinsvc.PinStatus{
+		RequestID: pin.CID.String(),
+		Status:    pinsvc.StatusQueued,
+		Created:   created.UTC(),
+		Pin:       clonePin(pin),
+		Delegates: []string{FakeDelegate},
+	}
+}
+
+func clonePin(pin pinsvc.Pin) pinsvc.Pin {
+	pin.Origins = slices.Clone(pin.Origins)
+	pin.Meta = maps.Clone(pin.Meta)
+	return pin
+}
+
+// put is Add without the beginning. The caller holds the lock.
+func (f *Fake) put(pin pinsvc.Pin) pinsvc.PinStatus {
+	key := stateKey(pin.CID)
+	st, held := f.pins[key]
+	if !held {
+		st = newStatus(pin, f.nextCreated())
+	}
+	st.Pin = clonePin(pin)
+	if st.Status == pinsvc.StatusFailed { // A re-add starts the tries anew.
+		st.Status, st.Info = pinsvc.StatusQueued, nil
+	}
+	f.pins[key] = st
+	return st
+}
+
+// Add implements Backend.
+func (f *Fake) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ctx); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	return f.put(pin), nil
+}
+
+// Get implements Backend.
+func (f *Fake) Get(ctx context.Context, _ pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ctx); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	_, st, err := f.find(requestID)
+	return st, err
+}
+
+// Replace implements Backend.
+func (f *Fake) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ctx); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	old, _, err := f.find(requestID)
+	if err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	st := f.put(pin)
+	if old != stateKey(pin.CID) {
+		delete(f.pins, old)
+	}
+	return st, nil
+}
+
+// Delete implements Backend.
+func (f *Fake) Delete(ctx context.Context, _ pinsvc.User, requestID string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ctx); err != nil {
+		return err
+	}
+	key, _, err := f.find(requestID)
+	if err != nil {
+		return err
+	}
+	delete(f.pins, key)
+	return nil
+}
+
+// List implements Backend.
+func (f *Fake) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.begin(ctx); err != nil {
+		return pinsvc.PinResults{}, err
+	}
+	var found []pinsvc.PinStatus
+	for _, st := range f.pins {
+		if matches(q, st) {
+			found = append(found, st)
+		}
+	}
+	slices.SortFunc(found, func(a, b pinsvc.PinStatus) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.RequestID, b.RequestID))
+	})
+	return pinsvc.PinResults{Count: len(found), Results: found[:pageEnd(found, q.Limit)]}, nil
+}
+
+// pageEnd is where the first page of sorted ends: at the limit, or at the last
+// change of created before it, or after the first group when that is larger
+// than the limit (D3).
+func pageEnd(sorted []pinsvc.PinStatus, limit int) int {
+	if len(sorted) <= limit {
+		return len(sorted)
+	}
+	end := limit
+	for end > 0 && sorted[end-1].Created.Equal(sorted[end].Created) {
+		end--
+	}
+	if end > 0 {
+		return end
+	}
+	for end < min(len(sorted), pinsvc.MaxLimit) && sorted[end].Created.Equal(sorted[0].Created) {
+		end++
+	}
+	return end
+}
+
+// Ready implements Backend.
+func (f *Fake) Ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.notReady
+}
+
+// Health implements Backend.
+func (f *Fake) Health() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unwell
+}
+
+// Close implements Backend.
+func (f *Fake) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed++
+}

@@ -1,0 +1,24 @@
+package pinsvctest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+func TestFakeKeepsTheContract(t *testing.T) {
+	RunBackendTests(t, func(t *testing.T) Harness {
+		fake := NewFake()
+		t.Cleanup(fake.Close)
+		return Harness{
+			Backend:      fake,
+			SetStatus:    func(_ testing.TB, id string, status pinsvc.Status) { fake.SetStatus(id, status) },
+			PinElsewhere: func(_ testing.TB, created time.Time, pins ...pinsvc.Pin) { fake.PinElsewhere(created, pins...) },
+			Cut: func(testing.TB) func() {
+				fake.Fail(pinsvc.Errorf(pinsvc.KindUnavailable, "the state cannot be reached"))
+				return func() { fake.Fail(nil) }
+			},
+		}
+	})
+}

@@ -1,0 +1,65 @@
+// Package pinsvctest keeps backends honest: RunBackendTests is the contract
+// that every backend of the component has to pass, and Fake is an in-memory
+// backend that passes it and that the tests of the HTTP layer run on.
+//
+// It must not be imported outside tests. It does not import pinsvcapi, so that
+// tests inside that package and inside its backends can use it.
+package pinsvctest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Backend has the methods of pinsvcapi.Backend, whose documentation holds. A
+// test of pinsvcapi proves that the two are the same.
+type Backend interface {
+	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error)
+	Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error)
+	Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error)
+	Replace(ctx context.Context, user pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error)
+	Delete(ctx context.Context, user pinsvc.User, requestID string) error
+	Ready() error
+	Health() error
+	Close()
+}
+
+// Harness is one fresh, empty, ready backend and what the suite can do to the
+// cluster behind it. Every function returns only when the backend can know of
+// the change. All fields are required.
+type Harness struct {
+	// Backend is the one under test. The harness closes it, in a t.Cleanup.
+	Backend Backend
+	// SetStatus makes every peer that should hold the pin report this
+	// status, in the case of StatusFailed for good and for some reason.
+	SetStatus func(t testing.TB, requestID string, status pinsvc.Status)
+	// PinElsewhere puts pins into the cluster's state by other means than
+	// this backend, all of them created at that moment (whole milliseconds).
+	PinElsewhere func(t testing.TB, created time.Time, pins ...pinsvc.Pin)
+	// Cut takes the cluster's state out of reach until mend is called.
+	Cut func(t testing.TB) (mend func())
+}
+
+// RawCID is the n-th of a series of distinct CIDs, a CIDv1 of raw leaves.
+func RawCID(n int) cid.Cid { return cid.NewCidV1(cid.Raw, digest(n)) }
+
+// V0CID is the n-th of a series of distinct CIDs of version 0.
+func V0CID(n int) cid.Cid { return cid.NewCidV0(digest(n)) }
+
+// V1CID is the version 1 form of V0CID(n): another CID for the same content.
+func V1CID(n int) cid.Cid { return cid.NewCidV1(cid.DagProtobuf, digest(n)) }
+
+func digest(n int) multihash.Multihash {
+	sum, err := multihash.Sum(fmt.Appendf(nil, "pinsvctest %d", n), multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err) // SHA2-256 of a short text cannot fail.
+	}
+	return sum
+}

@@ -1,6 +1,7 @@
 package pinsvc
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -63,4 +64,63 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 // the details, the log both.
 func Wrap(kind Kind, err error, format string, args ...any) *Error {
 	return &Error{Kind: kind, Details: fmt.Sprintf(format, args...), Err: err}
+}
+
+// String is the reason that the client's program reads (D8). A value that is
+// no Kind reads as KindInternal.
+func (k Kind) String() string {
+	switch k {
+	case KindBadRequest:
+		return "BAD_REQUEST"
+	case KindUnauthorized:
+		return "UNAUTHORIZED"
+	case KindForbidden:
+		return "FORBIDDEN"
+	case KindMissingScope:
+		return "MISSING_SCOPE"
+	case KindNotFound:
+		return "NOT_FOUND"
+	case KindMethodNotAllowed:
+		return "METHOD_NOT_ALLOWED"
+	case KindInsufficientFunds:
+		return "INSUFFICIENT_FUNDS"
+	case KindPayloadTooLarge:
+		return "PAYLOAD_TOO_LARGE"
+	case KindUnsupportedMediaType:
+		return "UNSUPPORTED_MEDIA_TYPE"
+	case KindTooManyRequests:
+		return "TOO_MANY_REQUESTS"
+	case KindUnavailable:
+		return "SERVICE_UNAVAILABLE"
+	default:
+		return "INTERNAL_SERVER_ERROR"
+	}
+}
+
+// KindOf is the kind of the first *Error in the chain of err. Errors without
+// one are internal: nobody decided that a client may read them.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return KindInternal
+}
+
+// Failure is the spec's Failure object, the body of every error answer:
+// {"error":{"reason":"…","details":"…"}}.
+type Failure struct {
+	// Reason is for programs, never empty: the String of a Kind.
+	Reason string
+	// Details is a sentence for humans; left out when empty.
+	Details string
+}
+
+// FailureOf is what a client is told of err: the reason of its kind, and its
+// details unless the kind is KindInternal. Causes are not told.
+func FailureOf(err error) Failure {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind.String() == KindInternal.String() {
+		return Failure{Reason: KindInternal.String()}
+	}
+	return Failure{Reason: e.Kind.String(), Details: e.Details}
 }

@@ -1,6 +1,11 @@
 package pinsvc
 
 import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -15,14 +20,16 @@ const (
 
 // Query is a validated list request. Every filter that is set must match.
 type Query struct {
-	// CIDs are at most MaxCIDs distinct CIDs; empty means any.
+	// CIDs are at most MaxCIDs CIDs of which no two are the same pin (D1);
+	// empty means any.
 	CIDs []cid.Cid
 	// Name is compared as Match says; empty means any.
 	Name  string
 	Match Match
 	// Statuses is never empty: the parser fills in the default (D4).
 	Statuses StatusSet
-	// Before and After are exclusive; zero means unbounded.
+	// Before and After are exclusive, in UTC, and may be finer than a
+	// millisecond; zero means unbounded.
 	Before, After time.Time
 	// Limit is 1 to MaxLimit.
 	Limit int
@@ -30,13 +37,53 @@ type Query struct {
 	Meta map[string]string
 }
 
-// Match is the spec's TextMatchingStrategy.
-type Match uint8
+// Matches reports whether every filter of the query wants the pin. It is the
+// definition that faster ways of answering are tested against; Limit is no
+// filter.
+func (q Query) Matches(ps PinStatus) bool {
+	return q.wantsCID(ps.Pin.CID) &&
+		q.Match.Matches(ps.Pin.Name, q.Name) &&
+		q.Statuses.Has(ps.Status) &&
+		(q.Before.IsZero() || ps.Created.Before(q.Before)) &&
+		(q.After.IsZero() || ps.Created.After(q.After)) &&
+		HasMeta(ps.Pin.Meta, q.Meta)
+}
 
-// The four strategies of the specification; MatchExact is the default.
-const (
-	MatchExact Match = iota
-	MatchIExact
-	MatchPartial
-	MatchIPartial
-)
+func (q Query) wantsCID(c cid.Cid) bool {
+	return len(q.CIDs) == 0 ||
+		slices.ContainsFunc(q.CIDs, func(want cid.Cid) bool { return SamePin(want, c) })
+}
+
+// Values are parameters that ParseQuery reads as this query again. Statuses
+// and limit are always among them, so they do not depend on defaults.
+func (q Query) Values() url.Values {
+	values := url.Values{
+		"status": {q.Statuses.String()},
+		"limit":  {strconv.Itoa(q.Limit)},
+	}
+	if len(q.CIDs) > 0 {
+		texts := make([]string, len(q.CIDs))
+		for i, c := range q.CIDs {
+			texts[i] = c.String()
+		}
+		values.Set("cid", strings.Join(texts, ","))
+	}
+	if q.Name != "" {
+		values.Set("name", q.Name)
+	}
+	if q.Match != MatchExact {
+		values.Set("match", q.Match.String())
+	}
+	if !q.Before.IsZero() {
+		values.Set("before", q.Before.Format(time.RFC3339Nano))
+	}
+	if !q.After.IsZero() {
+		values.Set("after", q.After.Format(time.RFC3339Nano))
+	}
+	if len(q.Meta) > 0 {
+		// A map of strings always has a JSON form.
+		pairs, _ := json.Marshal(q.Meta)
+		values.Set("meta", string(pairs))
+	}
+	return values
+}

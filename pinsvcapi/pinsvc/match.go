@@ -1,0 +1,129 @@
+package pinsvc
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Match is the spec's TextMatchingStrategy: how the name of a pin is compared
+// with the name of a query. Nothing is normalised: two spellings of one
+// character (composed and decomposed) are different names.
+type Match uint8
+
+// The four strategies of the specification; MatchExact is the default.
+const (
+	// MatchExact wants the whole name, code point by code point.
+	MatchExact Match = iota
+	// MatchIExact wants the whole name under Fold.
+	MatchIExact
+	// MatchPartial wants the query's name somewhere within the pin's.
+	MatchPartial
+	// MatchIPartial wants it within the pin's, both under Fold.
+	MatchIPartial
+)
+
+// ParseMatch reads the wire form of a strategy.
+func ParseMatch(s string) (Match, error) {
+	switch s {
+	case "exact":
+		return MatchExact, nil
+	case "iexact":
+		return MatchIExact, nil
+	case "partial":
+		return MatchPartial, nil
+	case "ipartial":
+		return MatchIPartial, nil
+	default:
+		return 0, fmt.Errorf("%s is none of exact, iexact, partial, ipartial", quote(s))
+	}
+}
+
+// String is the wire form of the strategy, or "undefined" for what is none.
+func (m Match) String() string {
+	switch m {
+	case MatchExact:
+		return "exact"
+	case MatchIExact:
+		return "iexact"
+	case MatchPartial:
+		return "partial"
+	case MatchIPartial:
+		return "ipartial"
+	default:
+		return "undefined"
+	}
+}
+
+// MarshalText gives the wire form, in JSON a string. It fails for a value
+// that is no strategy.
+func (m Match) MarshalText() ([]byte, error) {
+	if m > MatchIPartial {
+		return nil, fmt.Errorf("matching strategy %d has no wire form", uint8(m))
+	}
+	return []byte(m.String()), nil
+}
+
+// UnmarshalText is ParseMatch for JSON.
+func (m *Match) UnmarshalText(text []byte) error {
+	parsed, err := ParseMatch(string(text))
+	if err != nil {
+		return err
+	}
+	*m = parsed
+	return nil
+}
+
+// Matches reports whether a pin called name is wanted by a query for filter.
+// An empty filter wants every name.
+func (m Match) Matches(name, filter string) bool {
+	if filter == "" {
+		return true
+	}
+	switch m {
+	case MatchExact:
+		return name == filter
+	case MatchIExact:
+		return Fold(name) == Fold(filter)
+	case MatchPartial:
+		return strings.Contains(name, filter)
+	case MatchIPartial:
+		return strings.Contains(Fold(name), Fold(filter))
+	default:
+		return false
+	}
+}
+
+// Fold maps every code point to the smallest one that differs from it only in
+// case (Unicode simple case folding, as strings.EqualFold): two names are equal
+// but for case when their folded forms are equal. No code point becomes two,
+// so "ß" and "SS" stay different. An index of names may store the folded form.
+func Fold(name string) string { return strings.Map(foldRune, name) }
+
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf {
+		// Capital letters are the smallest of their orbits: that of k has
+		// the Kelvin sign too, that of s the long s, both larger.
+		if 'a' <= r && r <= 'z' {
+			return r - ('a' - 'A')
+		}
+		return r
+	}
+	smallest := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		smallest = min(smallest, next)
+	}
+	return smallest
+}
+
+// HasMeta reports whether meta has every pair of want. A pair with an empty
+// value wants the key to be there, with an empty value.
+func HasMeta(meta, want map[string]string) bool {
+	for key, value := range want {
+		if have, ok := meta[key]; !ok || have != value {
+			return false
+		}
+	}
+	return true
+}

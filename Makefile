@@ -1,0 +1,101 @@
+# Everything that one does with a checkout. It needs Go 1.26, gcc, git and
+# make; the tests with JavaScript clients also node 20 or newer and npm.
+#
+#   make                build bin/ipfs-cluster-pinsvc and bin/ipfs (Kubo)
+#   make run            run a peer of one's own in ./data (PROFILE=private: loopback only)
+#   make test           every test, with real peers and real Kubo nodes
+#   make lint           gofmt, go vet, staticcheck
+#   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
+#   make compliance     the public compliance suite, 9 of 9
+#                       (ENDPOINT=http://... TOKEN=...: against a service that runs already)
+#   make clean          remove what was built; ./data stays
+
+GO       ?= go
+PROFILE  ?= default
+DATA     ?= data
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := build
+.PHONY: build build-race run test lint fuzz compliance clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
+.DELETE_ON_ERROR:
+
+## Programs. Go itself knows what has changed, so ours are always asked for;
+## Kubo is asked for only when its pinned version changes.
+
+build: bin/ipfs-cluster-pinsvc bin/ipfs
+
+bin/ipfs-cluster-pinsvc:
+	$(GO) build -o $@ ./cmd/ipfs-cluster-pinsvc
+
+bin/ipfs: cmd/kubo/go.mod cmd/kubo/go.sum
+	$(GO) build -C cmd/kubo -o $(CURDIR)/$@ github.com/ipfs/kubo/cmd/ipfs
+	@touch $@
+
+# What the tests run: our program with the race detector, Kubo beside it.
+build-race: bin/race/ipfs-cluster-pinsvc bin/race/ipfs
+
+bin/race/ipfs-cluster-pinsvc:
+	$(GO) build -race -o $@ ./cmd/ipfs-cluster-pinsvc
+
+bin/race/ipfs: bin/ipfs
+	@mkdir -p $(@D)
+	@ln -sf ../ipfs $@
+
+bin/netns:
+	$(GO) build -o $@ ./test/netns
+
+run: build
+	@test -e "$(DATA)/service.json" || bin/ipfs-cluster-pinsvc --config "$(DATA)" init --profile $(PROFILE) --user me
+	@exec bin/ipfs-cluster-pinsvc --config "$(DATA)" daemon
+
+## Tests. Each test binary runs where only loopback exists (test/netns); all
+## that comes from elsewhere is there before.
+
+NODE_PACKAGES := ./test/compliance ./test/js
+HAVE_NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && echo yes)
+NODE_MODULES := test/js/node_modules/.package-lock.json
+GOTEST := $(GO) test -race -count=1 -timeout 20m -exec $(CURDIR)/bin/netns
+
+ifeq ($(HAVE_NODE),yes)
+test: $(NODE_MODULES)
+endif
+
+test: build build-race bin/netns
+ifeq ($(HAVE_NODE),yes)
+	$(GOTEST) ./...
+else
+ifdef REQUIRE_NODE
+	$(error node 20 or newer and npm are required here and missing)
+endif
+	$(GOTEST) $$($(GO) list ./... | grep -v $(patsubst ./%,-e /%$$,$(NODE_PACKAGES)))
+	@echo 'Not run, because node 20 or newer and npm are missing:'
+	@grep -ho '^func Test[A-Za-z0-9_]*' $(addsuffix /*_test.go,$(NODE_PACKAGES)) | sed 's/^func /  /'
+endif
+
+$(NODE_MODULES): test/js/package.json test/js/package-lock.json
+	cd test/js && npm ci
+	@touch $@
+
+lint:
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted with gofmt:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+# The go command runs one fuzz target at a time; they are found by their names.
+fuzz:
+	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' cmd config pinsvcapi test | sed 's/:func / /' | sort -u | \
+	while read -r file target; do \
+		echo "== $$target in $$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \
+	done
+
+ifdef ENDPOINT
+compliance: $(NODE_MODULES)
+	node test/compliance/run.mjs "$(ENDPOINT)" "$(TOKEN)"
+else
+compliance: $(NODE_MODULES) build build-race bin/netns
+	$(GOTEST) -v ./test/compliance
+endif
+
+clean:
+	rm -rf bin test/js/node_modules

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package harness
+
+import "syscall"
+
+const ownerEnv = "PINSVC_TEST_OWNER"
+
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+type leftover struct {
+	pid     int
+	command string
+}
+
+func (l leftover) kill() {}
+
+// processesOf finds nothing: other systems do not show environments.
+func processesOf(string) []leftover { return nil }
+
+// Descendants is empty where environments of processes cannot be read.
+func (h *Harness) Descendants(string) []int { return nil }

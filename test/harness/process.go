@@ -1,0 +1,219 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is a program that runs while the test goes on.
+type Process struct {
+	Name string
+
+	t       testing.TB
+	cmd     *exec.Cmd
+	out     *output
+	exited  chan struct{}
+	exitErr error // valid once exited is closed
+}
+
+// start runs a program in a process group of its own and keeps what it
+// writes, both in memory and in a file beside dir.
+func (h *Harness) start(name, dir string, env []string, argv ...string) *Process {
+	h.t.Helper()
+	file, err := os.OpenFile(filepath.Join(h.Dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := &Process{Name: name, t: h.t, out: &output{file: file}, exited: make(chan struct{})}
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Dir, p.cmd.Env = dir, env
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.SysProcAttr = ownGroup()
+	// A child of the child that keeps the pipe open must not hold up Wait.
+	p.cmd.WaitDelay = 5 * time.Second
+	if err := p.cmd.Start(); err != nil {
+		h.t.Fatalf("starting %s: %v", name, err)
+	}
+	go func() {
+		p.exitErr = p.cmd.Wait()
+		p.out.close()
+		close(p.exited)
+	}()
+	h.mu.Lock()
+	h.processes = append(h.processes, p)
+	h.mu.Unlock()
+	return p
+}
+
+// PID is the process ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Running reports whether the process has not ended yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Output is all that the process has written so far.
+func (p *Process) Output() string { return p.out.String() }
+
+// Tail is the last n lines of what the process wrote.
+func (p *Process) Tail(n int) string {
+	all := strings.SplitAfter(p.Output(), "\n")
+	return strings.Join(all[max(0, len(all)-n):], "")
+}
+
+// Signal sends a signal to the process alone.
+func (p *Process) Signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("signalling %s: %v", p.Name, err)
+	}
+}
+
+// Wait returns how the process ended, nil for exit code 0.
+func (p *Process) Wait(within time.Duration) error {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+		return p.exitErr
+	case <-time.After(within):
+		p.Signal(syscall.SIGQUIT) // Go programs answer with their goroutines.
+		select {
+		case <-p.exited:
+		case <-time.After(5 * time.Second):
+			p.Kill()
+		}
+		p.t.Fatalf("%s did not end within %v", p.Name, within)
+		return nil
+	}
+}
+
+// Stop interrupts the process as ctrl-C does and wants it to end with exit
+// code 0 and nothing left behind.
+func (p *Process) Stop() {
+	p.t.Helper()
+	p.Signal(syscall.SIGCONT) // It may be a frozen one.
+	p.Signal(syscall.SIGINT)
+	if err := p.Wait(StopTimeout); err != nil {
+		p.t.Errorf("%s, interrupted, ended with %v; its last lines:\n%s", p.Name, err, p.Tail(40))
+	}
+}
+
+// Kill ends the process at once and waits until it is gone.
+func (p *Process) Kill() {
+	p.t.Helper()
+	p.Signal(syscall.SIGKILL)
+	<-p.exited
+}
+
+// WaitOutput waits until the process has written text.
+func (p *Process) WaitOutput(within time.Duration, text string) {
+	p.t.Helper()
+	Eventually(p.t, within, fmt.Sprintf("%s writes %q", p.Name, text), func() error {
+		if strings.Contains(p.Output(), text) {
+			return nil
+		}
+		if !p.Running() {
+			return fmt.Errorf("it has ended (%v)", p.exitErr)
+		}
+		return errors.New("not yet")
+	})
+}
+
+// Result is what a command that has ended printed.
+type Result struct {
+	Stdout, Stderr string
+	// Err is nil for exit code 0.
+	Err error
+}
+
+// Lines are the lines of the standard output, without the empty ones.
+func (r Result) Lines() []string { return lines(r.Stdout) }
+
+// ExitCode is the exit code, or -1 when the command did not end by itself.
+func (r Result) ExitCode() int {
+	var exit *exec.ExitError
+	switch {
+	case r.Err == nil:
+		return 0
+	case errors.As(r.Err, &exit):
+		return exit.ExitCode()
+	default:
+		return -1
+	}
+}
+
+// command is a program to run to its end.
+type command struct {
+	dir   string
+	env   []string
+	stdin string
+	argv  []string
+}
+
+// run runs a command to its end, bounded by Timeout.
+func run(c command) Result {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*Timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+	cmd.Dir, cmd.Env = c.dir, c.env
+	cmd.Stdin = strings.NewReader(c.stdin)
+	cmd.WaitDelay = 5 * time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("not ended within %v: %w", 2*Timeout, err)
+	}
+	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Err: err}
+}
+
+// must fails the test when the command failed, and returns its output.
+func (r Result) must(t testing.TB, argv []string) string {
+	t.Helper()
+	if r.Err != nil {
+		t.Fatalf("%s: %v\nstdout: %s\nstderr: %s", strings.Join(argv, " "), r.Err, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// output keeps what a process writes and copies it to a file.
+type output struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	file *os.File
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Write(b)
+	return o.file.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func (o *output) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.file.Close()
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+func isolated([]string) (int, error) { return 1, errUnavailable }

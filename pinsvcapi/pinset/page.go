@@ -1,0 +1,130 @@
+package pinset
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// window is the range of creation times that a query asks for, in Unix
+// milliseconds, both ends inclusive.
+type window struct {
+	newest, oldest int64
+}
+
+// windowOf turns the exclusive bounds of a query, which may be finer than a
+// millisecond, into the inclusive range of whole milliseconds between them.
+func windowOf(q *pinsvc.Query) window {
+	w := window{newest: math.MaxInt64, oldest: math.MinInt64}
+	if !q.Before.IsZero() {
+		w.newest = q.Before.UnixMilli()
+		if q.Before.Nanosecond()%1e6 == 0 {
+			w.newest--
+		}
+	}
+	if !q.After.IsZero() {
+		w.oldest = q.After.UnixMilli() + 1
+	}
+	return w
+}
+
+func (w window) has(created int64) bool { return created >= w.oldest && created <= w.newest }
+
+// Page returns one page of the pins that match q, and the number of all that
+// do. It fails only when the context ends while it scans or waits to.
+func (v *View) Page(ctx context.Context, q *pinsvc.Query) (Page, error) {
+	p := predicateOf(q)
+	whole := q.Match == pinsvc.MatchExact || q.Match == pinsvc.MatchIExact
+	switch {
+	case len(q.CIDs) > 0:
+		return v.lookUp(q, &p)
+	case len(q.Meta) > 0 || q.Name != "" && !whole:
+		return v.scan(ctx, q.Limit, &p)
+	default:
+		return v.readSpans(q, &p)
+	}
+}
+
+// readSpans answers a query that the indexes hold whole.
+func (v *View) readSpans(q *pinsvc.Query, p *predicate) (Page, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	spans := v.index.spans(p)
+	keys := first(make([]key, 0, q.Limit+1), spans, q.Limit+1, v.compare)
+	n := cut(keys, q.Limit)
+	if n == 0 && len(keys) > 0 {
+		keys = first(nil, spans, pinsvc.MaxLimit, v.compare)
+		n = sameTime(keys)
+	}
+	return v.fill(p, keys[:n], count(spans))
+}
+
+// cut returns how many of up to limit+1 keys belong on the page: all when
+// there is no further one, else those before the group of equal creation times
+// that does not end on it. Zero of some says that the page is all one group
+// that goes on behind it.
+func cut(keys []key, limit int) int {
+	if len(keys) <= limit {
+		return len(keys)
+	}
+	n := limit
+	for n > 0 && keys[n-1].created == keys[limit].created {
+		n--
+	}
+	return n
+}
+
+// sameTime returns how many keys share the creation time of the first.
+func sameTime(keys []key) int {
+	n := 0
+	for n < len(keys) && keys[n].created == keys[0].created {
+		n++
+	}
+	return n
+}
+
+// trim applies the rule on equal creation times to keys that are all at hand.
+func trim(keys []key, limit int) []key {
+	n := cut(keys[:min(len(keys), limit+1)], limit)
+	if n == 0 {
+		n = min(sameTime(keys), pinsvc.MaxLimit)
+	}
+	return keys[:n]
+}
+
+// lookUp answers a query by CID, the other filters applied to what is found.
+func (v *View) lookUp(q *pinsvc.Query, p *predicate) (Page, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	keys := make([]key, 0, len(q.CIDs))
+	for _, c := range q.CIDs {
+		for slot, r := range v.forms(c) {
+			k := key{created: r.created, slot: slot}
+			if p.matches(r) && !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	slices.SortFunc(keys, v.compare)
+	return v.fill(p, trim(keys, q.Limit), len(keys))
+}
+
+// fill reads the records of the keys. The caller holds the lock.
+func (v *View) fill(p *predicate, keys []key, total int) (Page, error) {
+	page := Page{Count: total, Pins: make([]Pin, 0, len(keys))}
+	for _, k := range keys {
+		r := v.at(k.slot)
+		if !p.matches(r) {
+			page.Count-- // A collision of names; see index.
+			continue
+		}
+		pin, err := r.unpack()
+		if err != nil {
+			return Page{}, err
+		}
+		page.Pins = append(page.Pins, pin)
+	}
+	return page, nil
+}

@@ -1,0 +1,383 @@
+package pinset
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+	"pgregory.net/rapid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// cidOf returns a CID for each number: raw, or dag-pb in one of its two forms.
+func cidOf(i int) cid.Cid {
+	sum, err := multihash.Sum(fmt.Append(nil, i), multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err)
+	}
+	switch i % 3 {
+	case 0:
+		return cid.NewCidV0(sum)
+	case 1:
+		return cid.NewCidV1(cid.DagProtobuf, sum)
+	default:
+		return cid.NewCidV1(cid.Raw, sum)
+	}
+}
+
+// naive is the view as a list, in words of the contract.
+type naive map[string]Pin
+
+func (n naive) page(q *pinsvc.Query) Page {
+	var all []Pin
+	for _, p := range n {
+		if q.Matches(pinsvc.PinStatus{
+			Status: p.Status, Created: p.Created, Pin: pinsvc.Pin{CID: p.CID, Name: p.Name, Meta: p.Meta},
+		}) {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Pin) int {
+		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.CID.KeyString(), b.CID.KeyString()))
+	})
+	// Groups of equal times go on the page while they fit; the first does
+	// in any case, up to the largest page.
+	page := Page{Count: len(all), Pins: []Pin{}}
+	for i := 0; i < len(all); {
+		j := i
+		for j < len(all) && all[j].Created.Equal(all[i].Created) {
+			j++
+		}
+		if j > q.Limit && i > 0 {
+			break
+		}
+		page.Pins = append(page.Pins, all[i:min(j, max(q.Limit, pinsvc.MaxLimit))]...)
+		i = j
+	}
+	return page
+}
+
+var names = []string{"", "backup", "Backup", "BACKUP", "back", "photos 2026", "Straße", "STRASSE", "k", "K", "\u212a"}
+
+func drawPin(t *rapid.T) Pin {
+	p := Pin{
+		CID:     cidOf(rapid.IntRange(0, 40).Draw(t, "cid")),
+		Name:    rapid.SampledFrom(names).Draw(t, "name"),
+		Created: time.UnixMilli(rapid.Int64Range(1000, 1020).Draw(t, "created")).UTC(),
+		Status:  rapid.SampledFrom(statuses[:]).Draw(t, "status"),
+		Extra:   rapid.Bool().Draw(t, "extra"), AskedOtherForm: rapid.Bool().Draw(t, "form"),
+		Placement: rapid.Uint32().Draw(t, "placement"), Reports: rapid.Uint32().Draw(t, "reports"),
+	}
+	if rapid.Bool().Draw(t, "has meta") {
+		p.Meta = map[string]string{
+			"app": rapid.SampledFrom([]string{"a", "b", ""}).Draw(t, "app"), "long": strings.Repeat("x", 300),
+		}
+	}
+	return p
+}
+
+func drawQuery(t *rapid.T) *pinsvc.Query {
+	q := &pinsvc.Query{
+		Statuses: pinsvc.StatusSet(rapid.IntRange(1, 15).Draw(t, "statuses") << 1),
+		Limit:    rapid.IntRange(1, 30).Draw(t, "limit"),
+	}
+	if rapid.Bool().Draw(t, "by name") {
+		q.Name = rapid.SampledFrom(names).Draw(t, "wanted name")
+		q.Match = pinsvc.Match(rapid.IntRange(0, 3).Draw(t, "match"))
+	}
+	at := func(label string) time.Time {
+		return time.UnixMicro(rapid.Int64Range(999_000, 1_021_000).Draw(t, label)).UTC()
+	}
+	if rapid.Bool().Draw(t, "before?") {
+		q.Before = at("before")
+	}
+	if rapid.Bool().Draw(t, "after?") {
+		q.After = at("after").Truncate(time.Millisecond)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "by meta") == 0 {
+		q.Meta = map[string]string{"app": rapid.SampledFrom([]string{"a", ""}).Draw(t, "wanted app")}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "by cid") == 0 {
+		for range rapid.IntRange(1, 5).Draw(t, "cids") {
+			c := cidOf(rapid.IntRange(0, 40).Draw(t, "wanted cid"))
+			if other, ok := pinsvc.OtherForm(c); ok && rapid.Bool().Draw(t, "other form") {
+				c = other
+			}
+			q.CIDs = append(q.CIDs, c)
+		}
+	}
+	return q
+}
+
+// Whatever is put in, changed and removed, every page and count is that of a
+// plain list.
+func TestViewIsAPlainList(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v, model := New(), naive{}
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				p := drawPin(t)
+				v.Put(p)
+				model[p.CID.KeyString()] = p
+			},
+			"put both forms": func(t *rapid.T) {
+				p := drawPin(t)
+				if other, ok := pinsvc.OtherForm(p.CID); ok {
+					p.CID = other
+				}
+				v.Put(p)
+				model[p.CID.KeyString()] = p
+			},
+			"update": func(t *rapid.T) {
+				p := drawPin(t)
+				keep := rapid.Bool().Draw(t, "keep")
+				_, want := model[p.CID.KeyString()]
+				if got := v.Update(p.CID, func(old *Pin) bool { *old = p; return keep }); got != want {
+					t.Fatalf("Update says %v, want %v", got, want)
+				}
+				if want && keep {
+					model[p.CID.KeyString()] = p
+				}
+			},
+			"remove": func(t *rapid.T) {
+				c := cidOf(rapid.IntRange(0, 40).Draw(t, "removed"))
+				_, want := model[c.KeyString()]
+				delete(model, c.KeyString())
+				if got := v.Remove(c); got != want {
+					t.Fatalf("Remove says %v, want %v", got, want)
+				}
+			},
+			"": func(t *rapid.T) {
+				q := drawQuery(t)
+				got, err := v.Page(context.Background(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := model.page(q); !reflect.DeepEqual(got, want) {
+					t.Fatalf("%+v:\n got %+v\nwant %+v", q, got, want)
+				}
+				if v.Len() != len(model) {
+					t.Fatalf("Len is %d, want %d", v.Len(), len(model))
+				}
+			},
+		})
+	})
+}
+
+// A client that pages by the time of the last result sees each pin exactly
+// once, newest first, whatever the limit and however many times are equal.
+func TestPagingByBeforeShowsEachPinOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := New()
+		n := rapid.IntRange(0, 200).Draw(t, "pins")
+		spread := rapid.Int64Range(1, 100).Draw(t, "spread")
+		for i := range n {
+			v.Put(Pin{
+				CID: cidOf(i), Status: pinsvc.StatusPinned,
+				Created: time.UnixMilli(rapid.Int64Range(0, spread).Draw(t, "created")),
+			})
+		}
+		q := &pinsvc.Query{Statuses: pinsvc.AllStatuses, Limit: rapid.IntRange(1, 250).Draw(t, "limit")}
+		seen := map[string]bool{}
+		for {
+			page, err := v.Page(context.Background(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := n - len(seen); page.Count != want {
+				t.Fatalf("count is %d, want %d", page.Count, want)
+			}
+			for _, p := range page.Pins {
+				if seen[p.CID.KeyString()] {
+					t.Fatalf("%s came twice", p.CID)
+				}
+				seen[p.CID.KeyString()] = true
+			}
+			if page.Count == len(page.Pins) {
+				break
+			}
+			q.Before = page.Pins[len(page.Pins)-1].Created
+		}
+		if len(seen) != n {
+			t.Fatalf("saw %d of %d pins", len(seen), n)
+		}
+	})
+}
+
+func TestGetFindsEitherForm(t *testing.T) {
+	v := New()
+	v0 := cidOf(0)
+	v1, _ := pinsvc.OtherForm(v0)
+	v.Put(Pin{CID: v0, Name: "v0", Status: pinsvc.StatusQueued})
+	for _, c := range []cid.Cid{v0, v1} {
+		if p, ok := v.Get(c); !ok || p.CID != v0 {
+			t.Errorf("Get(%s) = %v, %v", c, p.CID, ok)
+		}
+	}
+	v.Put(Pin{CID: v1, Name: "v1", Status: pinsvc.StatusQueued})
+	for _, c := range []cid.Cid{v0, v1} {
+		if p, ok := v.Get(c); !ok || p.CID != c {
+			t.Errorf("with both there, Get(%s) = %v, %v", c, p.CID, ok)
+		}
+	}
+	if _, ok := v.Get(cidOf(2)); ok {
+		t.Error("Get found what nobody put in")
+	}
+}
+
+// A group of equal times that is larger than the largest page is cut there:
+// an answer is never unbounded.
+func TestLargestGroupIsCut(t *testing.T) {
+	v := New()
+	for i := range pinsvc.MaxLimit + 10 {
+		v.Put(Pin{CID: cidOf(i), Name: "n", Status: pinsvc.StatusPinned, Created: time.UnixMilli(7)})
+	}
+	for _, match := range []pinsvc.Match{pinsvc.MatchExact, pinsvc.MatchPartial} {
+		q := &pinsvc.Query{Name: "n", Match: match, Statuses: pinsvc.AllStatuses, Limit: 10}
+		page, err := v.Page(context.Background(), q)
+		if err != nil || len(page.Pins) != pinsvc.MaxLimit || page.Count != pinsvc.MaxLimit+10 {
+			t.Errorf("%v: %d pins of %d, %v", match, len(page.Pins), page.Count, err)
+		}
+	}
+}
+
+func TestScanEndsWithTheContext(t *testing.T) {
+	v := New()
+	v.Put(Pin{CID: cidOf(1), Status: pinsvc.StatusPinned})
+	gone := errors.New("the client went away")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(gone)
+	q := &pinsvc.Query{Meta: map[string]string{"a": "b"}, Statuses: pinsvc.AllStatuses, Limit: 1}
+	for range 2 * concurrentScans {
+		if _, err := v.Page(ctx, q); !errors.Is(err, gone) {
+			t.Fatalf("err = %v", err)
+		}
+	}
+	if page, err := v.Page(context.Background(), q); err != nil || page.Count != 0 {
+		t.Fatalf("a later scan: %+v, %v", page, err)
+	}
+}
+
+// Pins that nobody touches are in every page exactly once while others come,
+// change and go.
+func TestReadersSeeWhatDoesNotChange(t *testing.T) {
+	v := New()
+	const still = 100
+	for i := range still {
+		v.Put(Pin{CID: cidOf(i), Name: "still", Status: pinsvc.StatusPinned, Created: time.UnixMilli(int64(i))})
+	}
+	done := make(chan struct{})
+	var writers, readers sync.WaitGroup
+	for w := range 2 {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				c := cidOf(1000 + w*10_000 + i%5000)
+				v.Put(Pin{CID: c, Name: "moving", Status: statuses[i%4], Created: time.UnixMilli(int64(i % 200))})
+				v.Update(c, func(p *Pin) bool { p.Status = statuses[(i+1)%4]; return true })
+				if i%3 == 0 {
+					v.Remove(c)
+				}
+			}
+		})
+	}
+	for _, match := range []pinsvc.Match{pinsvc.MatchExact, pinsvc.MatchPartial} {
+		readers.Go(func() {
+			q := &pinsvc.Query{Name: "still", Match: match, Statuses: pinsvc.AllStatuses, Limit: pinsvc.MaxLimit}
+			for range 200 {
+				page, err := v.Page(context.Background(), q)
+				if err != nil || page.Count != still || len(page.Pins) != still {
+					t.Errorf("%v: %d of %d pins, %v", match, len(page.Pins), page.Count, err)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	close(done)
+	writers.Wait()
+}
+
+// The promise of memory: see BenchmarkMemory for a million pins.
+func TestPinFitsIn300Bytes(t *testing.T) {
+	if got := bytesPerPin(50_000); got > 300 {
+		t.Errorf("a pin takes %d bytes", got)
+	}
+}
+
+func bytesPerPin(n int) int {
+	heapAlloc := func() int {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heapAlloc()
+	v := New()
+	for i := range n {
+		v.Put(samplePin(i))
+	}
+	after := heapAlloc()
+	runtime.KeepAlive(v)
+	return (after - before) / n
+}
+
+// samplePin has a CID of 59 characters, a name of 20 and one meta pair.
+func samplePin(i int) Pin {
+	return Pin{
+		CID: cidOf(3*i + 2), Name: fmt.Sprintf("backup of %010d", i), Meta: map[string]string{"app": fmt.Sprint(i % 100)},
+		Created: time.UnixMilli(1_790_000_000_000 + int64(i*7919%1_000_003)), Status: pinsvc.StatusPinned,
+	}
+}
+
+func BenchmarkMemory(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(float64(bytesPerPin(1_000_000)), "B/pin")
+	}
+}
+
+func BenchmarkPage(b *testing.B) {
+	for _, n := range []int{1000, 1_000_000} {
+		v := New()
+		for i := range n {
+			v.Put(samplePin(i))
+		}
+		middle := samplePin(n / 2)
+		for name, q := range map[string]pinsvc.Query{
+			"first":    {},
+			"middle":   {Before: middle.Created},
+			"name":     {Name: middle.Name},
+			"iname":    {Name: strings.ToUpper(middle.Name), Match: pinsvc.MatchIExact},
+			"cid":      {CIDs: []cid.Cid{middle.CID}},
+			"partial":  {Name: "f 00000005", Match: pinsvc.MatchPartial},
+			"ipartial": {Name: "F 00000005", Match: pinsvc.MatchIPartial},
+			"meta":     {Meta: map[string]string{"app": "7"}},
+		} {
+			q.Statuses, q.Limit = pinsvc.SetOf(pinsvc.StatusPinned), 10
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if page, err := v.Page(context.Background(), &q); err != nil || len(page.Pins) == 0 {
+						b.Fatal(page, err)
+					}
+				}
+			})
+		}
+	}
+}

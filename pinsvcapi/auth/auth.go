@@ -1,0 +1,132 @@
+// Package auth says who is calling: it reads the Authorization header of a
+// request and checks it against the configured users and their passwords,
+// either directly (HTTP Basic) or as the key of a signed token (Bearer). It
+// does not decide what a user may see or do.
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Caller is what an Authorization header proves.
+type Caller struct {
+	User pinsvc.User
+	// TokenID is the jti of the token, empty without one.
+	TokenID string
+	// Expires is when the token ends, zero when it does not.
+	Expires time.Time
+	// Refusal says in a few words why the caller was refused, and is empty
+	// otherwise. It holds nothing secret and may be told to the caller.
+	Refusal string
+}
+
+// Authenticator checks Authorization headers. It is immutable and may be used
+// by many goroutines at once.
+type Authenticator struct {
+	passwords map[pinsvc.User][]byte
+	// decoy stands in for the password of users that do not exist, so that
+	// finding out that there is none takes as long as a wrong password. It
+	// is random, so nobody can know it.
+	decoy []byte
+	// blind is the key under which two secrets are hashed before they are
+	// compared: the comparison then takes the same time for all lengths.
+	blind []byte
+	now   func() time.Time
+}
+
+// New makes an Authenticator of user names and their passwords, the
+// configuration's basic_auth_credentials. An empty name or password is an
+// error: anybody could sign a token with an empty key.
+func New(credentials map[string]string) (*Authenticator, error) {
+	a := &Authenticator{
+		passwords: make(map[pinsvc.User][]byte, len(credentials)),
+		decoy:     make([]byte, 32),
+		blind:     make([]byte, 32),
+		now:       time.Now,
+	}
+	if len(credentials) == 0 {
+		return nil, errors.New("no users with passwords")
+	}
+	for user, password := range credentials {
+		switch {
+		case user == "":
+			return nil, errors.New("a user has an empty name")
+		case password == "":
+			return nil, fmt.Errorf("user %q has an empty password", user)
+		}
+		a.passwords[pinsvc.User(user)] = []byte(password)
+	}
+	for _, secret := range [][]byte{a.decoy, a.blind} {
+		if _, err := rand.Read(secret); err != nil {
+			return nil, fmt.Errorf("random bytes for the authenticator: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Authenticate reads the value of an Authorization header. It says true and
+// who is calling, or false and why not; an error means that it could not
+// find out.
+func (a *Authenticator) Authenticate(authorization string) (Caller, bool, error) {
+	scheme, value, _ := strings.Cut(authorization, " ")
+	value = strings.TrimSpace(value)
+	var caller Caller
+	switch strings.ToLower(scheme) {
+	case "":
+		caller.Refusal = "no credentials were sent"
+	case "basic":
+		caller = a.basic(value)
+	case "bearer":
+		caller = a.bearer(value)
+	default:
+		caller.Refusal = "the authorization scheme is neither Basic nor Bearer"
+	}
+	return caller, caller.Refusal == "", nil
+}
+
+// basic checks the value of the Basic scheme: base64 of user:password.
+func (a *Authenticator) basic(value string) Caller {
+	text, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		return Caller{Refusal: "the basic credentials are malformed"}
+	}
+	name, password, ok := strings.Cut(string(text), ":")
+	if !ok {
+		return Caller{Refusal: "the basic credentials are malformed"}
+	}
+	user := pinsvc.User(name)
+	key, known := a.key(user)
+	if !a.equal([]byte(password), key) || !known {
+		return Caller{Refusal: "the user is unknown or the password wrong"}
+	}
+	return Caller{User: user}
+}
+
+// key is the password of the user, or the decoy and false.
+func (a *Authenticator) key(user pinsvc.User) ([]byte, bool) {
+	if password, ok := a.passwords[user]; ok && len(password) > 0 {
+		return password, true
+	}
+	return a.decoy, false
+}
+
+// equal compares two secrets in a time that tells of neither.
+func (a *Authenticator) equal(x, y []byte) bool {
+	return subtle.ConstantTimeCompare(a.digest(x), a.digest(y)) == 1
+}
+
+func (a *Authenticator) digest(secret []byte) []byte {
+	mac := hmac.New(sha256.New, a.blind)
+	mac.Write(secret)
+	return mac.Sum(nil)
+}

@@ -1,0 +1,105 @@
+package auth
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v4"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// clockSkew is how far in the future a token may have been issued: peers that
+// share credentials need not have the same clock.
+const clockSkew = time.Minute
+
+// IssueToken makes an access token for the user: a JSON Web Token with the
+// claims iss, iat and jti, signed with the password (HS256). It has no end; it
+// is good for as long as the password is. Every peer that has the same
+// password for the user takes it, ipfs-cluster 1.1.x included.
+func IssueToken(user, password string, now time.Time) (string, error) {
+	return issue(user, []byte(password), now, time.Time{})
+}
+
+// Issue makes an access token for a caller that Authenticate let in. One that
+// was let in by a token with an end gets a token with the same end.
+func (a *Authenticator) Issue(caller Caller) (string, error) {
+	key, known := a.key(caller.User)
+	if !known {
+		return "", fmt.Errorf("user %q is not configured", caller.User)
+	}
+	return issue(string(caller.User), key, a.now(), caller.Expires)
+}
+
+func issue(user string, key []byte, now, expires time.Time) (string, error) {
+	switch {
+	case user == "":
+		return "", errors.New("a token needs a user")
+	case len(key) == 0:
+		return "", fmt.Errorf("user %q has an empty password", user)
+	}
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return "", fmt.Errorf("a random token ID: %w", err)
+	}
+	claims := jwt.RegisteredClaims{
+		Issuer:   user,
+		IssuedAt: jwt.NewNumericDate(now),
+		ID:       hex.EncodeToString(id),
+	}
+	if !expires.IsZero() {
+		claims.ExpiresAt = jwt.NewNumericDate(expires)
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(key)
+	if err != nil {
+		return "", fmt.Errorf("signing a token: %w", err)
+	}
+	return token, nil
+}
+
+// bearer checks a token. Claims are believed, and their faults told, only
+// after the signature was found to be right.
+func (a *Authenticator) bearer(text string) Caller {
+	// The claims are checked below, against this Authenticator's clock.
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "HS384", "HS512"}), jwt.WithoutClaimsValidation())
+	claims := new(jwt.RegisteredClaims)
+	known := false
+	token, err := parser.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) {
+		var key []byte
+		key, known = a.key(pinsvc.User(claims.Issuer))
+		return key, nil
+	})
+	if err != nil || !known || !token.Valid {
+		return Caller{Refusal: "the access token is invalid"}
+	}
+	// RFC 7515: who does not understand an extension that is marked as
+	// critical must refuse the token. We understand none.
+	if _, critical := token.Header["crit"]; critical {
+		return Caller{Refusal: "the access token needs an extension that is not supported"}
+	}
+	if refusal := checkTimes(claims, a.now()); refusal != "" {
+		return Caller{Refusal: refusal}
+	}
+	caller := Caller{User: pinsvc.User(claims.Issuer), TokenID: claims.ID}
+	if claims.ExpiresAt != nil {
+		caller.Expires = claims.ExpiresAt.Time
+	}
+	return caller
+}
+
+// checkTimes says what is wrong with the times of a token that has any.
+func checkTimes(claims *jwt.RegisteredClaims, now time.Time) (refusal string) {
+	switch {
+	case !claims.VerifyExpiresAt(now, false):
+		return "the access token has expired"
+	case !claims.VerifyNotBefore(now, false):
+		return "the access token is not valid yet"
+	case !claims.VerifyIssuedAt(now.Add(clockSkew), false):
+		return "the access token was issued in the future"
+	default:
+		return ""
+	}
+}

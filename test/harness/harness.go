@@ -26,6 +26,8 @@ const (
 	StopTimeout = 45 * time.Second
 	// Timeout bounds everything else.
 	Timeout = time.Minute
+	// Settle is how long something that must not happen is watched for.
+	Settle = 5 * time.Second
 	// poll is the pause between two looks at a condition.
 	poll = 50 * time.Millisecond
 )

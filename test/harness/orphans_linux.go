@@ -1,9 +1,9 @@
 package harness
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,8 +29,13 @@ func (l leftover) kill() { _ = syscall.Kill(l.pid, syscall.SIGKILL) }
 
 // processesOf finds the living processes that carry the mark of the folder.
 func processesOf(dir string) []leftover {
+	return processesWith(func(pair string) bool { return pair == ownerEnv+"="+dir })
+}
+
+// processesWith finds the living processes, other than this one, that have
+// such a NAME=value in their environment.
+func processesWith(such func(pair string) bool) []leftover {
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
-	mark := []byte(ownerEnv + "=" + dir)
 	var found []leftover
 	for _, path := range environments {
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
@@ -38,12 +43,12 @@ func processesOf(dir string) []leftover {
 			continue
 		}
 		env, err := os.ReadFile(path)
-		if err != nil || !marked(env, mark) {
+		if err != nil || !slices.ContainsFunc(strings.Split(string(env), "\x00"), such) {
 			continue // It has ended, or it is not ours to read.
 		}
 		args, err := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
 		if err != nil || len(args) == 0 {
-			continue // A process that nobody has waited for yet is no orphan.
+			continue // One that has ended and that nobody has waited for yet.
 		}
 		command := strings.TrimSpace(strings.ReplaceAll(string(args), "\x00", " "))
 		found = append(found, leftover{pid: pid, command: command})
@@ -51,21 +56,11 @@ func processesOf(dir string) []leftover {
 	return found
 }
 
-func marked(env, mark []byte) bool {
-	for pair := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(pair, mark) {
-			return true
-		}
-	}
-	return false
-}
-
-// Descendants are the IDs of the living processes that the test has started,
-// directly or not, whose command line contains text.
-func (h *Harness) Descendants(text string) []int {
+// Kubos are the IDs of the Kubo daemons whose repos are in the folder.
+func Kubos(dir string) []int {
 	var pids []int
-	for _, l := range processesOf(h.Dir) {
-		if strings.Contains(l.command, text) {
+	for _, l := range processesWith(func(pair string) bool { return strings.HasPrefix(pair, "IPFS_PATH="+dir) }) {
+		if strings.Contains(l.command, " daemon") {
 			pids = append(pids, l.pid)
 		}
 	}

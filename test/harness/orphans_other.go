@@ -17,6 +17,3 @@ func (l leftover) kill() {}
 
 // processesOf finds nothing: other systems do not show environments.
 func processesOf(string) []leftover { return nil }
-
-// Descendants is empty where environments of processes cannot be read.
-func (h *Harness) Descendants(string) []int { return nil }

@@ -45,14 +45,13 @@ func (h *Harness) Peer(opts InitOptions) *Peer {
 	p := h.EmptyPeer(opts.Env...)
 	p.User = user
 	args := append([]string{"init", "--profile", "private", "--user", user}, opts.Args...)
+	if opts.ExternalIPFS != "" {
+		args = append(args, "--ipfs", opts.ExternalIPFS)
+	}
 	p.Command(args...)
 	p.Edit(func(c Section) {
 		p.movePorts(c)
 		p.Password = c.Section("api", "pinsvcapi", "basic_auth_credentials").String(user)
-		if opts.ExternalIPFS != "" {
-			c.Section("ipfs_connector").Delete("managed")
-			c.Section("ipfs_connector", "ipfshttp").Set("node_multiaddress", opts.ExternalIPFS)
-		}
 	})
 	return p
 }
@@ -157,6 +156,31 @@ func (p *Peer) Address() string {
 func (p *Peer) Token() string {
 	p.t.Helper()
 	return strings.TrimSpace(p.Command("token", "--user", p.User))
+}
+
+// Secret is the secret of the cluster that the peer belongs to.
+func (p *Peer) Secret() string {
+	p.t.Helper()
+	return p.Config().Section("cluster").String("secret")
+}
+
+// Cluster starts n ready peers that are one cluster: the later ones join the
+// first.
+func (h *Harness) Cluster(n int, consensus string) []*Peer {
+	h.t.Helper()
+	args := []string{"--consensus", consensus}
+	first := h.Peer(InitOptions{Args: args})
+	first.Start()
+	peers := []*Peer{first}
+	for len(peers) < n {
+		next := h.Peer(InitOptions{Args: args, Env: []string{"CLUSTER_SECRET=" + first.Secret()}})
+		next.StartOnly("--bootstrap", first.Address())
+		peers = append(peers, next)
+	}
+	for _, peer := range peers[1:] {
+		peer.WaitReady()
+	}
+	return peers
 }
 
 // Ipfs runs the Kubo command line on the managed node's repo.

@@ -1,0 +1,100 @@
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+// The IPFS node of somebody else, away at the start and later.
+func TestExternalIPFSNodeComesAndGoes(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	node := h.Kubo()
+	peer := h.Peer(harness.InitOptions{ExternalIPFS: node.FixRPCPort()})
+
+	peer.StartOnly()
+	away := func(when string) {
+		t.Helper()
+		r := peer.WaitNotReady()
+		want(t, r, http.StatusServiceUnavailable, "IPFS")
+		if strings.Contains(string(r.Body), peer.Password) {
+			t.Error("/ready shows a password")
+		}
+		want(t, ask(t, peer, http.MethodGet, "/health", nil), http.StatusOK, "")
+		r = ask(t, peer, http.MethodPost, "/pins", map[string]string{"cid": unknown(t, "").String()})
+		want(t, r, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
+		if r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: 503 without Retry-After", when)
+		}
+	}
+	harness.Eventually(t, harness.ReadyTimeout, "the daemon serves /health", func() error {
+		_, err := peer.Ask(http.MethodGet, "/health", nil)
+		return err
+	})
+	away("at the start")
+
+	node.Start()
+	peer.WaitReady()
+	c := node.Add("on the external node")
+	peer.WaitPinned(peer.Add(c, "external").RequestID)
+
+	node.Kill()
+	away("later")
+	harness.Always(t, harness.Settle, "the daemon stays", func() error {
+		_, err := peer.Ask(http.MethodGet, "/health", nil)
+		return err
+	})
+
+	node.Start()
+	peer.WaitReady()
+	peer.WaitPinned(c.String())
+}
+
+// Two failures that a newcomer meets: the port is taken, the folder is in use.
+func TestSecondDaemonOnOneFolderIsRefused(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Start()
+
+	r := peer.Try("daemon")
+	if r.Err == nil || !strings.Contains(r.Stderr, "lock") {
+		t.Errorf("want a refusal that speaks of the lock, got %v, %s", r.Err, r.Stderr)
+	}
+	other := h.Peer(harness.InitOptions{})
+	taken := peer.Config().Section("api", "pinsvcapi").Strings("http_listen_multiaddress")
+	other.Edit(func(c harness.Section) {
+		c.Section("api", "pinsvcapi").Set("http_listen_multiaddress", taken)
+	})
+	r = other.Try("daemon")
+	if r.Err == nil || !strings.Contains(r.Stderr, taken[0][strings.LastIndex(taken[0], "/")+1:]) ||
+		!strings.Contains(r.Stderr, "http_listen_multiaddress") {
+		t.Errorf("want a refusal that names the port and its key, got %v, %s", r.Err, r.Stderr)
+	}
+	if err := peer.Ready(); err != nil {
+		t.Errorf("the first daemon suffered: %v", err)
+	}
+}
+
+// The answers of a running service carry what the document at /openapi.yaml
+// is about, without credentials.
+func TestOpenRoutes(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Start()
+	peer.User, peer.Password = "", ""
+
+	for _, path := range []string{"/health", "/ready", "/openapi.yaml"} {
+		want(t, ask(t, peer, http.MethodGet, path, nil), http.StatusOK, "")
+	}
+	r := ask(t, peer, http.MethodGet, "/pins", nil)
+	want(t, r, http.StatusUnauthorized, "UNAUTHORIZED")
+	if !json.Valid(r.Body) || r.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("401 with %v and %s", r.Header, r.Body)
+	}
+}

@@ -1,0 +1,151 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+func TestThreePeersWithCRDT(t *testing.T) {
+	t.Parallel()
+	testThreePeers(t, "crdt")
+}
+
+func TestThreePeersWithRaft(t *testing.T) {
+	t.Parallel()
+	testThreePeers(t, "raft")
+}
+
+// What is asked of one peer is seen at all, and a peer that has stopped does
+// not make failures of pins that the others hold.
+func testThreePeers(t *testing.T, consensus string) {
+	h := harness.New(t)
+	peers := h.Cluster(3, consensus)
+	client := h.Kubo()
+	client.Start()
+	client.AddService("svc", peers[0].Endpoint(), peers[0].Token())
+
+	first := client.Add("seen by all")
+	client.Ipfs("pin", "remote", "add", "--service=svc", "--name=first", first.String())
+	id := peers[0].Add(first, "first").RequestID
+	var created string
+	for _, peer := range peers {
+		peer.WaitPinned(id)
+		pin, err := peer.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pin.Pin.Name != "first" {
+			t.Errorf("%s: the pin's name is %q", peer.Name, pin.Pin.Name)
+		}
+		if got := pin.Created.Format("15:04:05.000"); created == "" {
+			created = got
+		} else if got != created {
+			t.Errorf("%s: created is %s, elsewhere %s", peer.Name, got, created)
+		}
+		harness.Eventually(t, harness.Timeout, peer.Name+" holds the content", func() error {
+			return peer.HoldsOffline(first.String())
+		})
+	}
+
+	gone := peers[2]
+	gone.Stop()
+	second := client.Add("made while a peer is away")
+	client.Ipfs("pin", "remote", "add", "--service=svc", "--name=second", second.String())
+	harness.Always(t, 3*harness.Settle, "a stopped peer makes no pin fail", func() error {
+		for _, peer := range peers[:2] {
+			page, err := peer.List("status=queued,pinning,pinned,failed")
+			if err != nil {
+				return fmt.Errorf("%s: %w", peer.Name, err)
+			}
+			for _, pin := range page.Results {
+				if pin.Status == "failed" || (peer == peers[0] && pin.Status != "pinned") {
+					return fmt.Errorf("%s says %s of %s", peer.Name, pin.Status, pin.Pin.Name)
+				}
+			}
+		}
+		return nil
+	})
+
+	gone.Start()
+	harness.Eventually(t, harness.Timeout, "the peer that was away sees what it missed", func() error {
+		pin, err := gone.Get(second.String())
+		if err == nil && pin.Pin.Name != "second" {
+			err = fmt.Errorf("the name is %q", pin.Pin.Name)
+		}
+		return err
+	})
+	client.Ipfs("pin", "remote", "rm", "--service=svc", "--force", harness.AllStatuses)
+	for _, peer := range peers {
+		harness.Eventually(t, harness.Timeout, peer.Name+" sees that all are removed", func() error {
+			page, err := peer.List("status=queued,pinning,pinned,failed")
+			if err == nil && page.Count != 0 {
+				err = fmt.Errorf("it lists %d", page.Count)
+			}
+			return err
+		})
+	}
+}
+
+// A frozen peer answers nothing, and keeps its connections.
+func TestFrozenPeerMakesNoPinFail(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peers := h.Cluster(2, "crdt")
+	client := h.Kubo()
+	client.Start()
+	client.AddService("svc", peers[0].Endpoint(), peers[0].Token())
+	c := client.Add("frozen")
+	client.Ipfs("pin", "remote", "add", "--service=svc", "--name=frozen", c.String())
+
+	peers[1].Process().Signal(syscall.SIGSTOP)
+	harness.Always(t, harness.Settle, "a pinned pin stays pinned", func() error {
+		pin, err := peers[0].Get(c.String())
+		if err == nil && pin.Status != "pinned" {
+			err = fmt.Errorf("it is %s", pin.Status)
+		}
+		return err
+	})
+	peers[1].Process().Signal(syscall.SIGCONT)
+	peers[1].WaitPinned(c.String())
+}
+
+// Without a quorum a Raft peer cannot start to serve: it says so, stays and
+// goes on when there is one.
+func TestRaftPeerWithoutAQuorumWaits(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peers := h.Cluster(2, "raft")
+	pin := peers[0].Add(unknown(t, ""), "kept")
+	for _, peer := range peers {
+		harness.Eventually(t, harness.Timeout, peer.Name+" sees the pin", func() error {
+			_, err := peer.Get(pin.RequestID)
+			return err
+		})
+	}
+	peers[0].Stop()
+	peers[1].Stop()
+
+	peers[0].StartOnly()
+	harness.Eventually(t, harness.ReadyTimeout, "/ready says what is missing", func() error {
+		if !peers[0].Process().Running() {
+			t.Fatal("the daemon has ended")
+		}
+		if err := peers[0].Ready(); err == nil {
+			return errors.New("it is ready")
+		}
+		return nil
+	})
+	r := peers[0].WaitNotReady()
+	want(t, r, 503, "")
+	peers[1].StartOnly()
+	for _, peer := range peers {
+		peer.WaitReady()
+		if _, err := peer.Get(pin.RequestID); err != nil {
+			t.Errorf("%s: %v", peer.Name, err)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package kubo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// diagnose says in one sentence why a Kubo on repo has ended. exit is how its
+// process ended, nil being status 0, and lines are the last that it wrote.
+func diagnose(repo string, exit error, lines []string) error {
+	for _, symptom := range []struct {
+		texts   []string
+		explain func(line string) error
+	}{
+		{[]string{"someone else has the lock", "lock is already held"}, func(string) error {
+			pid, _, err := lockHolder(repo)
+			if err != nil {
+				pid = 0
+			}
+			return lockedError(repo, pid)
+		}},
+		{[]string{"no space left on device", "disk quota exceeded"}, func(string) error {
+			return fmt.Errorf("the disk that holds the IPFS repo at %s is full: free some space there, "+
+				"then Kubo starts again by itself", repo)
+		}},
+		{[]string{"permission denied"}, func(line string) error {
+			return fmt.Errorf("Kubo lacks a permission (%s): let this user read and write the IPFS repo at %s",
+				line, repo)
+		}},
+		{[]string{"address already in use", "failed to listen on any addresses"}, func(line string) error {
+			return fmt.Errorf("a port of Kubo is in use by another program (%s): stop that program, or set "+
+				"ipfs_connector.managed.swarm_addresses to addresses with free ports", line)
+		}},
+	} {
+		if line, ok := lastLineWith(lines, symptom.texts); ok {
+			return symptom.explain(line)
+		}
+	}
+	how := "exit status 0"
+	if exit != nil {
+		how = exit.Error()
+	}
+	if line, ok := lastLineWith(lines, []string{"Error:"}); ok {
+		return fmt.Errorf("Kubo ended (%s): %s", how, line)
+	}
+	return fmt.Errorf("Kubo ended (%s)", how)
+}
+
+// lastLineWith returns the last line that has one of the texts in it, without
+// the word that Kubo begins errors with.
+func lastLineWith(lines, texts []string) (string, bool) {
+	for _, line := range slices.Backward(lines) {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
+			_, message, found := strings.Cut(line, "Error: ")
+			if !found {
+				message = line
+			}
+			return message, true
+		}
+	}
+	return "", false
+}

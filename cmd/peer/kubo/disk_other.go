@@ -1,0 +1,6 @@
+//go:build !linux && !darwin && !freebsd
+
+package kubo
+
+// diskSize is not known here; Kubo's own limit stays.
+func diskSize(string) (uint64, bool) { return 0, false }

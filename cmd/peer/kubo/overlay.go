@@ -1,0 +1,99 @@
+package kubo
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+)
+
+// overlayFile remembers, in the repo, which settings of Kubo's configuration
+// came from service.json.
+const overlayFile = "managed.json"
+
+// setting is a value that service.json wants in Kubo's configuration.
+type setting struct {
+	key   string
+	value any
+}
+
+// laid is a setting that was put into Kubo's configuration, and what was there
+// before.
+type laid struct {
+	Applied any `json:"applied"`
+	Before  any `json:"before"`
+}
+
+// change is one edit of Kubo's configuration, for the log.
+type change struct {
+	key      string
+	from, to any
+}
+
+// overlay is the memory of what was laid over Kubo's configuration.
+type overlay struct {
+	Settings map[string]laid `json:"settings"`
+}
+
+func readOverlay(repo string) (overlay, error) {
+	o := overlay{Settings: map[string]laid{}}
+	raw, err := os.ReadFile(filepath.Join(repo, overlayFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	if err != nil {
+		return o, err
+	}
+	if err := decodeExact(raw, &o); err != nil {
+		// Without the memory the settings of service.json are laid over
+		// anew, which is what a lost file means too.
+		logger.Warnf("%s cannot be read and begins anew: %v", overlayFile, err)
+		o = overlay{}
+	}
+	if o.Settings == nil {
+		o.Settings = map[string]laid{}
+	}
+	return o, nil
+}
+
+// lay brings the wanted settings into doc, and takes back those that are not
+// wanted any more. What the operator changed in doc since a setting was laid
+// stays until service.json wants another value than it did then.
+func (o overlay) lay(doc document, wanted []setting) []change {
+	var changes []change
+	set := func(key string, value any) {
+		if from := doc.get(key); !reflect.DeepEqual(from, value) {
+			doc.set(key, value)
+			changes = append(changes, change{key, from, value})
+		}
+	}
+	isWanted := make(map[string]bool, len(wanted))
+	for _, w := range wanted {
+		isWanted[w.key] = true
+		value, current := plain(w.value), doc.get(w.key)
+		before, known := o.Settings[w.key]
+		switch {
+		case known && reflect.DeepEqual(before.Applied, value):
+			continue
+		case known && reflect.DeepEqual(before.Applied, current):
+			// Still our own former value: what was there before us stays known.
+			o.Settings[w.key] = laid{Applied: value, Before: before.Before}
+		default:
+			o.Settings[w.key] = laid{Applied: value, Before: current}
+		}
+		set(w.key, value)
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Settings)) {
+		if isWanted[key] {
+			continue
+		}
+		if reflect.DeepEqual(doc.get(key), o.Settings[key].Applied) {
+			set(key, o.Settings[key].Before)
+		}
+		delete(o.Settings, key)
+	}
+	return changes
+}

@@ -1,0 +1,147 @@
+package kubo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Names inside a repo: Kubo's own, and the two stages of making one.
+const (
+	configFile  = "config"
+	versionFile = "version"
+	apiFile     = "api"
+	lockFile    = "repo.lock"
+
+	makingDir = ".init" // being made, worth nothing
+	madeDir   = ".made" // complete, on its way to its place
+)
+
+func hasConfig(repo string) bool {
+	_, err := os.Lstat(filepath.Join(repo, configFile))
+	return err == nil
+}
+
+// ensureRepo makes the repo when there is none. initialize runs "ipfs init"
+// on a folder.
+//
+// A crash at any moment leaves either nothing of worth or a repo that the next
+// call completes: the repo is made in a folder inside of repo (which may be a
+// mount point, so it cannot be renamed itself), that folder is renamed once it
+// is complete, and its entries are then moved to their place, the
+// configuration file, without which no folder is a repo, last.
+func ensureRepo(ctx context.Context, repo string, initialize func(ctx context.Context, dir string) error) error {
+	if hasConfig(repo) {
+		return nil
+	}
+	if err := os.MkdirAll(repo, 0o700); err != nil {
+		return fmt.Errorf("the folder of the IPFS repo cannot be made: %w", err)
+	}
+	making, made := filepath.Join(repo, makingDir), filepath.Join(repo, madeDir)
+	if _, err := os.Lstat(made); errors.Is(err, fs.ErrNotExist) {
+		if err := refuseRemains(repo); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(making); err != nil {
+			return fmt.Errorf("what is left of an unfinished IPFS repo cannot be removed: %w", err)
+		}
+		if err := os.Mkdir(making, 0o700); err != nil {
+			return fmt.Errorf("the IPFS repo cannot be made: %w", err)
+		}
+		if err := initialize(ctx, making); err != nil {
+			return err
+		}
+		if err := syncFiles(making); err != nil {
+			return fmt.Errorf("the IPFS repo cannot be made: %w", err)
+		}
+		if err := os.Rename(making, made); err != nil {
+			return fmt.Errorf("the IPFS repo cannot be made: %w", err)
+		}
+	}
+	if err := moveIntoPlace(made, repo); err != nil {
+		return fmt.Errorf("the IPFS repo cannot be made: %w", err)
+	}
+	return nil
+}
+
+// refuseRemains fails when repo holds parts of a repo that we did not make:
+// data whose configuration got lost must not get a new identity in silence.
+func refuseRemains(repo string) error {
+	for _, part := range []string{"blocks", "datastore", "datastore_spec", "keystore", versionFile} {
+		if _, err := os.Lstat(filepath.Join(repo, part)); err == nil {
+			return fmt.Errorf("%s holds parts of an IPFS repo (%s) but no file %q: "+
+				"restore that file from a backup, or move the folder away to begin with an empty repo",
+				repo, part, configFile)
+		}
+	}
+	return nil
+}
+
+func moveIntoPlace(made, repo string) error {
+	entries, err := os.ReadDir(made)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int {
+		switch configFile {
+		case a.Name():
+			return 1
+		case b.Name():
+			return -1
+		default:
+			return strings.Compare(a.Name(), b.Name())
+		}
+	})
+	for _, entry := range entries {
+		if err := os.Rename(filepath.Join(made, entry.Name()), filepath.Join(repo, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return os.Remove(made)
+}
+
+// syncFiles brings the small files of a new repo to the disk: after a power
+// failure an empty configuration would lose the identity.
+func syncFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() {
+			continue
+		}
+		if err := syncFile(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// repoVersion reads the version of the repo's format.
+func repoVersion(repo string) (int, error) {
+	path := filepath.Join(repo, versionFile)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("the version of the IPFS repo cannot be read: %w", err)
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return 0, fmt.Errorf("the version of the IPFS repo cannot be read: %s holds %q, not a number", path, raw)
+	}
+	return version, nil
+}

@@ -1,0 +1,187 @@
+package clusterrpc
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// local is the destination of calls to the peer's own services. They are
+// answered in the same process: no authorization, no serialization, and maps
+// and slices are shared with the callee, so all of them are read-only.
+const local peer.ID = ""
+
+// streamBuffer is how far a stream may run ahead of who reads it.
+const streamBuffer = 256
+
+// cluster is the RPC surface that this package uses: the only place that
+// knows names of services and methods.
+type cluster struct{ client *rpc.Client }
+
+// self is the ID of the peer whose services answer local calls.
+func (c cluster) self() peer.ID { return c.client.ID() }
+
+// pin submits the whole record and returns it as it went to the state.
+func (c cluster) pin(ctx context.Context, pin api.Pin) (api.Pin, error) {
+	return call[api.Pin](ctx, c.client, local, "Cluster", "Pin", pin)
+}
+
+// allocate returns the peers that the cluster would give the pin to, and
+// makes all the checks of pin.
+func (c cluster) allocate(ctx context.Context, pin api.Pin) ([]peer.ID, error) {
+	return call[[]peer.ID](ctx, c.client, local, "Cluster", "BlockAllocate", pin)
+}
+
+// unpin takes a data pin or a sharded root that the state has out of it.
+func (c cluster) unpin(ctx context.Context, key api.Cid) error {
+	_, err := call[api.Pin](ctx, c.client, local, "Cluster", "Unpin", api.PinCid(key))
+	return err
+}
+
+// logUnpin submits a removal without the checks of unpin: for pins that were
+// accepted here but are not in the state yet.
+func (c cluster) logUnpin(ctx context.Context, key api.Cid) error {
+	_, err := call[struct{}](ctx, c.client, local, "Consensus", "LogUnpin", api.PinCid(key))
+	return err
+}
+
+// pinGet reads one record of the shared state.
+func (c cluster) pinGet(ctx context.Context, key api.Cid) (api.Pin, error) {
+	return call[api.Pin](ctx, c.client, local, "Cluster", "PinGet", key)
+}
+
+// pins hands every record of the shared state to each, in no order, until
+// each fails.
+func (c cluster) pins(ctx context.Context, each func(api.Pin) error) error {
+	return stream(ctx, c.client, local, "Cluster", "Pins", []struct{}{}, each)
+}
+
+// trackerStatus is what the tracker of one peer says of a pin. It has no
+// error for a CID that it does not know.
+func (c cluster) trackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error) {
+	return call[api.PinInfo](ctx, c.client, p, "PinTracker", "Status", key)
+}
+
+// recover asks the tracker of one peer to try a pin again that is in error or
+// that IPFS lost; it does nothing to others.
+func (c cluster) recover(ctx context.Context, p peer.ID, key api.Cid) error {
+	_, err := call[api.PinInfo](ctx, c.client, p, "PinTracker", "Recover", key)
+	return err
+}
+
+// id describes a peer and its IPFS node.
+func (c cluster) id(ctx context.Context, p peer.ID) (api.ID, error) {
+	return call[api.ID](ctx, c.client, p, "Cluster", "ID", struct{}{})
+}
+
+// members are the peers of the cluster, this one included.
+func (c cluster) members(ctx context.Context) ([]peer.ID, error) {
+	return call[[]peer.ID](ctx, c.client, local, "Consensus", "Peers", struct{}{})
+}
+
+// pings are the valid signs of life of the members.
+func (c cluster) pings(ctx context.Context) ([]api.Metric, error) {
+	return call[[]api.Metric](ctx, c.client, local, "PeerMonitor", "LatestMetrics", "ping")
+}
+
+// block reads a block from the IPFS node of this peer.
+func (c cluster) block(ctx context.Context, key api.Cid) ([]byte, error) {
+	return call[[]byte](ctx, c.client, local, "IPFSConnector", "BlockGet", key)
+}
+
+// call is one request and its answer. A local callee may not look at the
+// context, so the call is left to itself when the context ends.
+func call[R, A any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, arg A) (R, error) {
+	type answer struct {
+		reply R
+		err   error
+	}
+	var none R
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	done := make(chan answer, 1)
+	go func() {
+		var a answer
+		a.err = client.CallContext(ctx, dest, service, method, arg, &a.reply)
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		if a.err != nil {
+			return none, a.err
+		}
+		return a.reply, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// errStop ends a stream early without being a failure.
+var errStop = errors.New("enough")
+
+// stream sends args and hands every reply to each. When each fails, what
+// follows is read and dropped, because senders do not watch the context while
+// they send; the stream has ended when stream returns. A callee that fails
+// early may leave the channel of replies open, so its end counts as well.
+func stream[A, R any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, args []A, each func(R) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := make(chan A, len(args))
+	for _, arg := range args {
+		in <- arg
+	}
+	close(in)
+	out := make(chan R, streamBuffer)
+	ended := make(chan error, 1)
+	go func() { ended <- client.Stream(ctx, dest, service, method, in, out) }()
+
+	var failed error
+	take := func(r R) {
+		if failed != nil {
+			return
+		}
+		if failed = ctx.Err(); failed == nil {
+			failed = each(r)
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	for {
+		select {
+		case r, ok := <-out:
+			if !ok {
+				return streamEnd(failed, <-ended)
+			}
+			take(r)
+		case err := <-ended:
+			for {
+				select {
+				case r, ok := <-out:
+					if !ok {
+						return streamEnd(failed, err)
+					}
+					take(r)
+				default:
+					return streamEnd(failed, err)
+				}
+			}
+		}
+	}
+}
+
+// streamEnd prefers the reader's reason to stop over what stopping caused.
+func streamEnd(failed, ended error) error {
+	switch {
+	case errors.Is(failed, errStop):
+		return nil
+	case failed != nil:
+		return failed
+	default:
+		return ended
+	}
+}

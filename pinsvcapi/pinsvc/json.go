@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
 )
 
 // The objects write themselves, because lists are most of what is asked of the
@@ -201,4 +200,3 @@ func (f *Failure) UnmarshalJSON(data []byte) error {
 	*f = Failure{Reason: wire.Error.Reason, Details: wire.Error.Details}
 	return nil
 }
-

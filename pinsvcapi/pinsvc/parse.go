@@ -162,12 +162,11 @@ func parseLimit(s string) (int, error) {
 	return int(n), nil
 }
 
-// parseTime reads RFC 3339 with any fraction of a second.
+// parseTime reads RFC 3339 with any fraction of a second; what is finer than a
+// nanosecond is cut off.
 func parseTime(s string) (time.Time, error) {
-	var t time.Time
-	// UnmarshalText is strict where time.Parse takes a comma for the point,
-	// one digit for the hour and impossible offsets.
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || !isRFC3339(s) {
 		hint := ""
 		if strings.Contains(s, " ") {
 			hint = " (a + in a URL is written %2B)"
@@ -183,6 +182,20 @@ func parseTime(s string) (time.Time, error) {
 		t = t.Add(time.Nanosecond)
 	}
 	return t, nil
+}
+
+// isRFC3339 refuses what time.Parse takes beyond RFC 3339: a comma for the
+// point, one digit for the hour, offsets of a day and more (golang/go#54580).
+func isRFC3339(s string) bool {
+	const clock = "2006-01-02T15:04:05"
+	if len(s) <= len(clock) || s[len("2006-01-02T15")] != ':' {
+		return false
+	}
+	zone := strings.TrimLeft(s[len(clock):], ".0123456789")
+	if zone == "Z" {
+		return true
+	}
+	return len(zone) == len("+00:00") && zone[1:3] < "24" && zone[4:] < "60"
 }
 
 // collectMeta reads meta in its three encodings: the specification's JSON

@@ -1,0 +1,171 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api/ipfsproxy"
+	"github.com/ipfs-cluster/ipfs-cluster/api/rest"
+	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+)
+
+// apis are the API components, each bound to its listeners.
+type apis struct {
+	all    []ipfscluster.API
+	pinsvc pinsvc
+	// drainLimit is how long the running requests of pinsvc may take.
+	drainLimit time.Duration
+}
+
+// pinsvc is the Pinning Service API as this package needs it.
+type pinsvc interface {
+	ipfscluster.API
+	// Addrs are those that it is bound to.
+	Addrs() []net.Addr
+	// Ready returns nil once requests are served, else why not.
+	Ready() error
+}
+
+// startIPFS starts the managed Kubo, which is on its way while the rest of
+// the peer is opened.
+func (p *Peer) startIPFS() error {
+	if !p.cfg.HasManaged() {
+		return nil
+	}
+	ipfshttp := p.cfg.Helper.Configs().Ipfshttp
+	if p.cfg.Has(clusterconfig.IPFSConn, ipfshttp.ConfigKey()) {
+		logger.Infof("ipfs_connector.managed is there: of ipfs_connector.ipfshttp all but node_multiaddress (%s) is used",
+			ipfshttp.NodeAddr)
+	}
+	node, err := kubo.Start(context.Background(), p.cfg.Managed)
+	if err != nil {
+		return fmt.Errorf("ipfs_connector.managed: %w", err)
+	}
+	p.node = node
+	p.teardown.push("IPFS node", p.cfg.Managed.StopTimeout+stopMargin, node.Stop)
+	return nil
+}
+
+// openListeners builds the APIs whose sections are there.
+func (p *Peer) openListeners() error {
+	p.report.enter(StageListeners, nil)
+	cfgs := p.cfg.Helper.Configs()
+	for _, part := range []struct {
+		name  string
+		there bool
+		build func() (ipfscluster.API, error)
+	}{
+		{"api.restapi", p.cfg.Has(clusterconfig.API, cfgs.Restapi.ConfigKey()), p.newREST},
+		{"api.pinsvcapi", p.cfg.HasPinsvcapi(), p.newPinsvc},
+		{"api.ipfsproxy", p.cfg.Has(clusterconfig.API, cfgs.Ipfsproxy.ConfigKey()), p.newProxy},
+	} {
+		if !part.there {
+			continue
+		}
+		built, err := part.build()
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+		p.apis.all = append(p.apis.all, quietAPI{API: built, name: part.name})
+		p.teardown.push(part.name, p.apis.drainLimit+closeLimit, built.Shutdown)
+	}
+	return nil
+}
+
+func (p *Peer) newREST() (ipfscluster.API, error) {
+	cfgs := p.cfg.Helper.Configs()
+	name, _, err := p.cfg.Engines()
+	if err != nil {
+		return nil, err
+	}
+	if name == cfgs.Raft.ConfigKey() {
+		return rest.NewAPIWithHost(p.ctx, cfgs.Restapi, p.network.host)
+	}
+	// CRDT clusters may share their secret with peers that they do not trust:
+	// those must not get at the API over the cluster's own host.
+	return rest.NewAPI(p.ctx, cfgs.Restapi)
+}
+
+// newProxy makes upstream's IPFS proxy, in front of the managed node by way
+// of a relay if there is one.
+func (p *Peer) newProxy() (ipfscluster.API, error) {
+	cfg := p.cfg.Helper.Configs().Ipfsproxy
+	if p.node == nil {
+		return ipfsproxy.New(cfg)
+	}
+	relay, err := newRelay(p.node)
+	if err != nil {
+		return nil, err
+	}
+	p.teardown.push("relay to the IPFS node", closeLimit, func(context.Context) error { return relay.close() })
+	toRelay := *cfg
+	toRelay.NodeAddr, err = relay.addr()
+	if err != nil {
+		return nil, err
+	}
+	toRelay.NodeHTTPS = false
+	return ipfsproxy.New(&toRelay)
+}
+
+func (p *Peer) newPinsvc() (ipfscluster.API, error) {
+	return nil, errors.New("not built into this program yet")
+}
+
+// components are what the cluster gets.
+func (a *apis) components() []ipfscluster.API { return a.all }
+
+func (a *apis) pinsvcAddrs() []net.Addr {
+	if a.pinsvc == nil {
+		return nil
+	}
+	return a.pinsvc.Addrs()
+}
+
+// pinsvcDetail says why requests are not served yet.
+func (a *apis) pinsvcDetail() string {
+	if a.pinsvc == nil {
+		return ""
+	}
+	if err := a.pinsvc.Ready(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// pinsvcReady is closed once pinsvc, if it is there, serves requests. It asks
+// again and again: readiness also depends on what other peers say.
+func (a *apis) pinsvcReady(ctx context.Context) <-chan struct{} {
+	ready := make(chan struct{})
+	if a.pinsvc == nil || a.pinsvc.Ready() == nil {
+		close(ready)
+		return ready
+	}
+	go func() {
+		poll := time.NewTicker(readyPoll)
+		defer poll.Stop()
+		for a.pinsvc.Ready() != nil {
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		close(ready)
+	}()
+	return ready
+}
+
+const readyPoll = 100 * time.Millisecond
+
+// pushDrain makes the APIs' shutdown the first step, before the cluster's.
+func (a *apis) pushDrain(t *teardown) {
+	for _, built := range a.all {
+		t.push("HTTP servers", a.drainLimit+closeLimit, built.Shutdown)
+	}
+}

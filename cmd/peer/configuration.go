@@ -1,0 +1,237 @@
+package peer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sort"
+	"sync"
+
+	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
+	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+)
+
+// Configuration is all that service.json, identity.json and the environment
+// say. Upstream's config manager holds it, with two components of ours:
+// api.pinsvcapi (in the place of upstream's) and ipfs_connector.managed.
+type Configuration struct {
+	Files Files
+	// Helper gives access to the cluster's own sections. Its
+	// Configs().Pinsvcapi is upstream's section, which is not used.
+	Helper *cmdutils.ConfigHelper
+	// Pinsvcapi is the section api.pinsvcapi.
+	Pinsvcapi *config.Config
+	// Managed is the section ipfs_connector.managed: the Kubo node that the
+	// peer runs itself. Without it ipfs_connector.ipfshttp says where the
+	// IPFS node is. With both, the node is the managed one and of ipfshttp
+	// everything but node_multiaddress applies.
+	Managed *kubo.Config
+
+	consensus, datastore string // as asked for, "" leaves it to the file
+	loaded               bool
+	close                sync.Once
+}
+
+// NewConfiguration prepares an empty configuration. Consensus ("crdt",
+// "raft") and datastore ("pebble", "badger", "badger3", "leveldb") choose
+// which of these sections exist; "" leaves it to what the file says, as
+// loading wants it. It must be closed.
+func NewConfiguration(files Files, consensus, datastore string) *Configuration {
+	c := &Configuration{
+		Files:     files,
+		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, consensus, datastore),
+		Pinsvcapi: &config.Config{},
+		Managed:   &kubo.Config{},
+		consensus: consensus,
+		datastore: datastore,
+	}
+	// The last registration of a key wins, so upstream's pinsvcapi is never
+	// loaded and its component never built.
+	c.Helper.Manager().RegisterComponent(clusterconfig.API, c.Pinsvcapi)
+	c.Helper.Manager().RegisterComponent(clusterconfig.IPFSConn, c.Managed)
+	return c
+}
+
+// Close ends what the config manager runs in the background. It takes up to
+// a second and may be called again.
+func (c *Configuration) Close() {
+	c.close.Do(c.Helper.Manager().Shutdown)
+}
+
+// Load reads both files and then the environment. The error has a line for
+// each faulty section, with file and key.
+func (c *Configuration) Load() error {
+	raw, err := readJSON(c.Files.Config)
+	if err != nil {
+		return err
+	}
+	if err := c.Helper.Manager().LoadJSONFromFile(c.Files.Config); err != nil {
+		if faults := c.faults(raw); len(faults) > 0 {
+			return errors.Join(faults...)
+		}
+		return fmt.Errorf("%s: %w", c.Files.Config, err)
+	}
+	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
+		return fmt.Errorf("environment variables that override %s: %w", c.Files.Config, err)
+	}
+	if err := c.loadIdentity(raw); err != nil {
+		return err
+	}
+	c.loaded = true
+	return nil
+}
+
+func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
+	_, err := os.Stat(c.Files.Identity)
+	switch {
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("reading the peer's identity: %w", err)
+	default:
+		// Before 0.11 the cluster section held the identity; upstream's loader
+		// still moves it out of there, but panics when there is no section.
+		var old struct{ ID string }
+		if json.Unmarshal(raw["cluster"], &old) != nil || old.ID == "" {
+			return fmt.Errorf("%s: %w: the peer has no identity; init makes one", c.Files.Identity, fs.ErrNotExist)
+		}
+	}
+	if err := c.Helper.LoadIdentityFromDisk(); err != nil {
+		return fmt.Errorf("loading the peer's identity from %s: %w", c.Files.Identity, err)
+	}
+	return nil
+}
+
+// Has tells whether the file has that section, and so whether its component
+// is to be started.
+func (c *Configuration) Has(section clusterconfig.SectionType, key string) bool {
+	// The manager says yes to keys that nobody registered.
+	for _, known := range c.components() {
+		if known.section == section && known.config.ConfigKey() == key {
+			return c.Helper.Manager().IsLoadedFromJSON(section, key)
+		}
+	}
+	return false
+}
+
+// HasPinsvcapi tells whether the Pinning Service API is to be served.
+func (c *Configuration) HasPinsvcapi() bool {
+	return c.Has(clusterconfig.API, c.Pinsvcapi.ConfigKey())
+}
+
+// HasManaged tells whether the peer runs a Kubo node of its own.
+func (c *Configuration) HasManaged() bool {
+	return c.Has(clusterconfig.IPFSConn, c.Managed.ConfigKey())
+}
+
+// Engines returns the configured consensus and, for CRDT, the datastore. The
+// error names the keys to choose from when it is not exactly one of each.
+func (c *Configuration) Engines() (consensus, datastore string, err error) {
+	cfgs := c.Helper.Configs()
+	consensus = c.Helper.GetConsensus()
+	if consensus == "" {
+		return "", "", fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be there", c.Files.Config)
+	}
+	if consensus == cfgs.Raft.ConfigKey() {
+		return consensus, "", nil // Its state is in memory, its log in the Raft folder.
+	}
+	datastore = c.Helper.GetDatastore()
+	if datastore == "" {
+		return "", "", fmt.Errorf("%s: exactly one of datastore.pebble, datastore.badger3, datastore.badger "+
+			"and datastore.leveldb must be there", c.Files.Config)
+	}
+	return consensus, datastore, nil
+}
+
+// Unknown lists what the file holds under keys that no component reads, as
+// "section" or "section.key", sorted. It looks at whole components only:
+// keys within them are theirs to judge.
+func (c *Configuration) Unknown() ([]string, error) {
+	raw, err := readJSON(c.Files.Config)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{"source": true, "cluster": true}
+	for _, comp := range c.components() {
+		known[comp.name()] = true
+		known[sectionName(comp.section)] = true
+	}
+	var unknown []string
+	for section, body := range raw {
+		if !known[section] {
+			unknown = append(unknown, section)
+			continue
+		}
+		var entries map[string]json.RawMessage
+		if section == "source" || section == "cluster" || json.Unmarshal(body, &entries) != nil {
+			continue
+		}
+		for key := range entries {
+			if name := section + "." + key; !known[name] {
+				unknown = append(unknown, name)
+			}
+		}
+	}
+	sort.Strings(unknown)
+	return unknown, nil
+}
+
+// faults loads every section that the file has on its own, so that each
+// error can be told with its key, where the manager stops at the first and
+// does not say where it was.
+func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
+	var faults []error
+	sections := make(map[string]map[string]json.RawMessage)
+	for _, comp := range c.components() {
+		section := sectionName(comp.section)
+		body := raw[section]
+		if comp.section != clusterconfig.Cluster {
+			if _, seen := sections[section]; !seen {
+				var entries map[string]json.RawMessage
+				if body != nil {
+					if err := json.Unmarshal(body, &entries); err != nil {
+						faults = append(faults, fmt.Errorf("%s: %s: %w", c.Files.Config, section, err))
+					}
+				}
+				sections[section] = entries
+			}
+			body = sections[section][comp.config.ConfigKey()]
+		}
+		if body == nil || bytes.Equal(body, []byte("null")) {
+			continue
+		}
+		comp.config.SetBaseDir(c.Files.Folder())
+		if err := comp.config.LoadJSON(body); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %s: %w", c.Files.Config, comp.name(), err))
+		}
+	}
+	return faults
+}
+
+// readJSON returns the members of the object in a file.
+func readJSON(path string) (map[string]json.RawMessage, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no configuration yet; init makes one", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	var members map[string]json.RawMessage
+	err = json.Unmarshal(content, &members)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		before := content[:syntax.Offset]
+		line := 1 + bytes.Count(before, []byte("\n"))
+		return nil, fmt.Errorf("%s, line %d: not JSON: %w", path, line, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: not a JSON object: %w", path, err)
+	}
+	return members, nil
+}

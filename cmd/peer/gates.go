@@ -1,0 +1,196 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+)
+
+// gate is a readiness signal that anyone can wait for, and that can be held
+// shut. Upstream's Cluster.Shutdown deadlocks when the cluster becomes ready
+// in the midst of it: it holds a lock that the ready one then wants, and
+// waits for it. A gate that is held when stopping begins cannot do so.
+type gate struct {
+	mu     sync.Mutex
+	opened chan struct{}
+	open   bool
+	held   bool
+}
+
+func newGate() *gate { return &gate{opened: make(chan struct{})} }
+
+func (g *gate) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.held && !g.open {
+		g.open = true
+		close(g.opened)
+	}
+}
+
+// hold keeps a gate shut from now on, and tells whether it was open already.
+func (g *gate) hold() (open bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = true
+	return g.open
+}
+
+// consensus is CRDT or Raft of which the peer waits as long as it takes to
+// become ready. Upstream's Raft waits for a leader once, for
+// wait_for_leader_timeout, and is never ready after that; the cluster then
+// shuts itself down, from a goroutine that this shutdown waits for. Raft
+// itself goes on looking for a quorum, so asking it again is enough.
+type consensus struct {
+	ipfscluster.Consensus
+	ready *gate
+	// again is nil for CRDT. For Raft it says in words what is missing when
+	// a wait was in vain.
+	again func(context.Context) string
+	// settle is set when the consensus may be shut down only after its setup.
+	settle bool
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	hasRPC sync.Once
+	began  bool // Guarded by hasRPC.
+}
+
+func newConsensus(inner ipfscluster.Consensus, again func(context.Context) string) *consensus {
+	c := &consensus{Consensus: inner, ready: newGate(), again: again}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// SetClient lets the consensus begin.
+func (c *consensus) SetClient(client *rpc.Client) {
+	c.Consensus.SetClient(client)
+	c.hasRPC.Do(func() {
+		c.began = true
+		c.wg.Go(c.wait)
+	})
+}
+
+// Ready returns a channel that is closed once the consensus is ready.
+func (c *consensus) Ready(context.Context) <-chan struct{} { return c.ready.opened }
+
+func (c *consensus) wait() {
+	if c.again == nil {
+		select {
+		case <-c.Consensus.Ready(c.ctx):
+			c.ready.pass()
+		case <-c.ctx.Done():
+		}
+		return
+	}
+	for {
+		// WaitForSync has its own limit, so that this does not spin.
+		err := c.Consensus.WaitForSync(c.ctx)
+		if err == nil {
+			c.ready.pass()
+			return
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		logger.Warnf("Raft has no quorum yet, trying again: %s (%s)", err, c.again(c.ctx))
+		pause := time.NewTimer(retryPause)
+		select {
+		case <-c.ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// retryPause bounds how often a failing wait for a quorum is repeated when it
+// fails at once.
+const retryPause = time.Second
+
+// settleWait is how long stopping waits for a consensus that is being set up.
+const settleWait = 10 * time.Second
+
+// Shutdown stops the waiting and then the consensus.
+func (c *consensus) Shutdown(ctx context.Context) error {
+	c.hasRPC.Do(func() {}) // A SetClient from now on does not begin anything.
+	if c.began && c.settle {
+		// Upstream's CRDT waits at shutdown for its batching worker, for ever
+		// when its setup did not get as far as starting it.
+		patience := time.NewTimer(settleWait)
+		defer patience.Stop()
+		select {
+		case <-c.settled():
+		case <-patience.C:
+			return errors.New("the CRDT store is still being set up")
+		case <-ctx.Done():
+			return fmt.Errorf("the CRDT store is still being set up: %w", ctx.Err())
+		}
+	}
+	c.cancel()
+	c.wg.Wait()
+	return c.Consensus.Shutdown(ctx)
+}
+
+// settled is closed once the consensus was ready, held or not.
+func (c *consensus) settled() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		c.wg.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// connector is any IPFS connector behind a gate.
+type connector struct {
+	ipfscluster.IPFSConnector
+	ready *gate
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newConnector(inner ipfscluster.IPFSConnector) *connector {
+	c := &connector{IPFSConnector: inner, ready: newGate()}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.wg.Go(func() {
+		select {
+		case <-inner.Ready(c.ctx):
+			c.ready.pass()
+		case <-c.ctx.Done():
+		}
+	})
+	return c
+}
+
+// Ready returns a channel that is closed once the IPFS node answers.
+func (c *connector) Ready(context.Context) <-chan struct{} { return c.ready.opened }
+
+// Shutdown stops the waiting and then the connector.
+func (c *connector) Shutdown(ctx context.Context) error {
+	c.cancel()
+	c.wg.Wait()
+	return c.IPFSConnector.Shutdown(ctx)
+}
+
+// quietAPI logs the error of an API's shutdown: Cluster.Shutdown leaves the
+// rest of the peer running when an API returns one.
+type quietAPI struct {
+	ipfscluster.API
+	name string
+}
+
+func (a quietAPI) Shutdown(ctx context.Context) error {
+	if err := a.API.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		logger.Warnf("stopping %s: %s", a.name, err)
+	}
+	return nil
+}

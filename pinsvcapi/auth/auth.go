@@ -28,6 +28,8 @@ type Caller struct {
 	// Refusal says in a few words why the caller was refused, and is empty
 	// otherwise. It holds nothing secret and may be told to the caller.
 	Refusal string
+	// TokenRefused: the refusal is of a token.
+	TokenRefused bool
 }
 
 // Authenticator checks Authorization headers. It is immutable and may be used
@@ -88,6 +90,7 @@ func (a *Authenticator) Authenticate(authorization string) (Caller, bool, error)
 		caller = a.basic(value)
 	case "bearer":
 		caller = a.bearer(value)
+		caller.TokenRefused = caller.Refusal != ""
 	default:
 		caller.Refusal = "the authorization scheme is neither Basic nor Bearer"
 	}

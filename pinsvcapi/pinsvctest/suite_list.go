@@ -134,7 +134,6 @@ func testListCIDs(t *testing.T, s suite) {
 	}{
 		{[]cid.Cid{V1CID(1)}, []string{"v0"}},
 		{[]cid.Cid{V0CID(2)}, []string{"v1"}},
-		{[]cid.Cid{V0CID(1), V1CID(1)}, []string{"v0"}},
 		{[]cid.Cid{V0CID(1), RawCID(1), V0CID(2)}, []string{"raw", "v1", "v0"}},
 		{[]cid.Cid{RawCID(2)}, []string{}},
 	}

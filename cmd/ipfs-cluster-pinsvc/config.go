@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+)
+
+func (p *program) configCommand() cli.Command {
+	return cli.Command{
+		Name:  "config",
+		Usage: "Looks at the configuration",
+		Subcommands: []cli.Command{
+			{
+				Name:  "check",
+				Usage: "report every fault and every unknown key",
+				Description: `
+Reads the configuration, the environment and the identity as a start of the
+daemon would, and lists everything that is wrong with them. It fails if there
+is a fault. Keys that nothing reads, most likely misspelt, are no fault.
+`,
+				Action: p.configCheck,
+			},
+		},
+	}
+}
+
+func (p *program) configCheck(*cli.Context) error {
+	found := peer.Check(p.files)
+	for _, fault := range found.Faults {
+		p.print("fault: %s", fault)
+	}
+	for _, key := range found.Unknown {
+		p.print("unknown key: %s", key)
+	}
+	if n := len(found.Faults); n > 0 {
+		return fmt.Errorf("checking the configuration: %d found", n)
+	}
+	if len(found.Unknown) == 0 {
+		p.print("%s is fine.", p.files.Config)
+	}
+	return nil
+}

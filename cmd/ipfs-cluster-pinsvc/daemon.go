@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+)
+
+const (
+	// stopLimit is for a stop as a whole. The longest waits within it are
+	// the draining of requests and the cluster's own shutdown.
+	stopLimit = 2 * time.Minute
+	// forceLimit is what is left after a second signal.
+	forceLimit = 5 * time.Second
+)
+
+func (p *program) daemonCommand() cli.Command {
+	return cli.Command{
+		Name:  "daemon",
+		Usage: "Runs the IPFS Cluster peer",
+		Description: `
+Runs the peer until it gets SIGINT (Ctrl-C), SIGTERM or SIGHUP. It then stops
+in good order; a second signal makes it stop at once.
+
+With --init, and only where there is no configuration yet, one is written
+first, as "init" does with the same flags.
+`,
+		Flags: append([]cli.Flag{
+			cli.BoolFlag{
+				Name:  "upgrade, u",
+				Usage: "run state migrations before starting (deprecated/unused)",
+			},
+			cli.StringFlag{
+				Name:  "bootstrap, j",
+				Usage: "join a cluster providing a comma-separated list of existing peers multiaddress(es)",
+			},
+			cli.BoolFlag{
+				Name:   "leave, x",
+				Usage:  "remove peer from cluster on exit. Overrides \"leave_on_shutdown\"",
+				Hidden: true,
+			},
+			cli.BoolFlag{
+				Name:  "stats",
+				Usage: "enable stats collection",
+			},
+			cli.BoolFlag{
+				Name:  "tracing",
+				Usage: "enable tracing collection",
+			},
+			cli.BoolFlag{
+				Name:  "no-trust",
+				Usage: "do not trust bootstrap peers (only for \"crdt\" consensus)",
+			},
+			cli.BoolFlag{
+				Name:  "init",
+				Usage: "initialize first where there is no configuration, with the flags below",
+			},
+		}, initFlags()...),
+		Action: p.daemon,
+	}
+}
+
+func (p *program) daemon(c *cli.Context) error {
+	bootstraps, err := parseAddresses("--bootstrap", c.String("bootstrap"))
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	fresh, err := p.initFirst(c)
+	if err != nil {
+		return err
+	}
+	cfg := peer.NewConfiguration(p.files, "", "")
+	defer cfg.Close()
+	run := &daemonRun{program: p, signals: signals, cfg: cfg, fresh: fresh}
+	return run.do(peer.Options{
+		Configuration: cfg,
+		Bootstraps:    bootstraps,
+		NoTrust:       c.Bool("no-trust"),
+		Leave:         c.Bool("leave"),
+		Stats:         c.Bool("stats"),
+		Tracing:       c.Bool("tracing"),
+		Progress:      newProgress(p).tell,
+		Version:       buildVersion(),
+	})
+}
+
+// initFirst does what --init asks for and returns the credentials that it
+// made, to be shown once the peer is ready.
+func (p *program) initFirst(c *cli.Context) ([]peer.Credential, error) {
+	if !c.Bool("init") {
+		for _, flag := range initFlags() {
+			if name, _, _ := strings.Cut(flag.GetName(), ","); c.IsSet(name) {
+				return nil, fmt.Errorf("reading the command line: --%s is for --init", name)
+			}
+		}
+		return nil, nil
+	}
+	exists, err := peer.Initialized(p.files)
+	if err != nil || exists {
+		return nil, err
+	}
+	opts, err := initOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	// The peer takes the lock anew. Whoever comes in between has left a
+	// configuration or is running; either is noticed.
+	lock, err := peer.Lock(p.files)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	done, err := peer.Init(p.files, opts)
+	if errors.Is(err, os.ErrExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.tellInit(done)
+	return done.Credentials, nil
+}
+
+// daemonRun is one run of the daemon.
+type daemonRun struct {
+	*program
+	signals <-chan os.Signal
+	cfg     *peer.Configuration
+	fresh   []peer.Credential
+}
+
+func (d *daemonRun) do(opts peer.Options) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stopCtx, hurry := context.WithCancel(context.Background())
+	defer hurry()
+	ended := make(chan struct{})
+	defer close(ended)
+	go d.watchSignals(ended, cancel, hurry)
+
+	p, err := peer.New(ctx, opts)
+	if err != nil {
+		return asked(ctx, fmt.Errorf("starting the peer: %w", err))
+	}
+	err = p.Start(ctx)
+	if err == nil {
+		d.await(ctx, p)
+	} else {
+		err = fmt.Errorf("starting the peer: %w", err)
+	}
+	return errors.Join(asked(ctx, err), d.stop(stopCtx, p))
+}
+
+// asked drops the error of a start that a signal ended.
+func asked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// await shows how to use the peer when it is ready, and returns when it is
+// to be stopped.
+func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
+	ready := p.Ready()
+	for {
+		select {
+		case <-ready:
+			ready = nil
+			d.showReady(p)
+		case <-ctx.Done():
+			return
+		case <-p.Done():
+			return
+		}
+	}
+}
+
+func (d *daemonRun) stop(ctx context.Context, p *peer.Peer) error {
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	err := p.Stop(ctx)
+	if errors.Is(err, peer.ErrRemoved) {
+		// The other peers decided so, and ipfs-cluster-service ends well then.
+		d.say("%s; it has stopped.", peer.ErrRemoved)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("stopping the peer: %w", err)
+	}
+	d.say("stopped.")
+	return nil
+}
+
+// watchSignals stops the peer at the first signal, hurries at the second and
+// exits at the third, or when hurrying takes too long.
+func (d *daemonRun) watchSignals(ended <-chan struct{}, stop, hurry func()) {
+	var overdue <-chan time.Time
+	for n := 1; ; n++ {
+		select {
+		case <-ended:
+			return
+		case <-overdue:
+			d.say("the peer does not stop, exiting without it.")
+			os.Exit(1)
+		case sig := <-d.signals:
+			switch n {
+			case 1:
+				d.say("stopping (%s). Once more to force it.", sig)
+				stop()
+			case 2:
+				d.say("stopping at once (%s).", sig)
+				hurry()
+				overdue = time.After(forceLimit)
+			default:
+				d.say("exiting now. The state of the peer may have been damaged.")
+				os.Exit(1)
+			}
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	logging "github.com/ipfs/go-log/v2"
+)
+
+const defaultLogLevel = "info"
+
+// logLevels says which level each name of the cluster's own manual is to the
+// logging library. Some of them it does not know, and ipfs-cluster-service
+// then leaves everything at "error" without a word.
+func logLevels() map[string]string {
+	return map[string]string{
+		"debug": "debug", "info": "info", "notice": "info",
+		"warn": "warn", "warning": "warn", "error": "error",
+		"critical": "fatal", "fatal": "fatal", "panic": "panic", "dpanic": "dpanic",
+	}
+}
+
+// logComponents are the loggers that follow the overall level: the
+// cluster's, and ours.
+func logComponents() []string {
+	return []string{
+		"adder", "allocator", "apitypes", "cluster", "config", "crdt",
+		"diskinfo", "dsstate", "ipfshttp", "ipfsproxy", "ipfsproxylog",
+		"monitor", "optracker", "pinsvcapi", "pinsvcapilog", "pintracker",
+		"pstoremgr", "raft", "restapi", "restapilog", "service",
+		"shardingdags", "singledags", "tags",
+		"clusterrpc", "kubo", "peer",
+	}
+}
+
+// logDependencies are the loggers of libraries below the cluster. They keep
+// these levels unless named.
+func logDependencies() map[string]string {
+	return map[string]string{
+		"p2p-gorpc": "error", "swarm2": "error", "libp2p-raft": "fatal",
+		"raftlib": "error", "badger": "info", "badger3": "info", "pebble": "warn",
+	}
+}
+
+// setLogLevels applies --debug and --loglevel. What it does not understand
+// it names and leaves at the default: a word in a unit file that
+// ipfs-cluster-service passed over must not keep the peer from starting.
+func (p *program) setLogLevels(debug bool, spec string) error {
+	if debug {
+		return logging.SetLogLevel("*", "debug")
+	}
+	levels, err := p.parseLogLevels(spec)
+	if err != nil {
+		return err
+	}
+	for _, component := range slices.Sorted(maps.Keys(levels)) {
+		if err := logging.SetLogLevel(component, levels[component]); err != nil && strings.Contains(spec, component+":") {
+			p.say("warning: --loglevel: there is no component %q", component)
+		}
+	}
+	return nil
+}
+
+// parseLogLevels returns the level of every logger.
+func (p *program) parseLogLevels(spec string) (map[string]string, error) {
+	known := logLevels()
+	overall := defaultLogLevel
+	named := map[string]string{}
+	for item := range strings.SplitSeq(spec, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		component, word, found := strings.Cut(item, ":")
+		if !found {
+			component, word = "all", item
+		}
+		if strings.Contains(word, ":") {
+			return nil, fmt.Errorf("reading --loglevel: %q is neither LEVEL nor COMPONENT:LEVEL", item)
+		}
+		level, ok := known[strings.ToLower(word)]
+		if !ok {
+			p.say("warning: --loglevel: %q is no level; using %s (levels: %s)", word, defaultLogLevel,
+				strings.Join([]string{"debug", "info", "warn", "error", "critical"}, ", "))
+			level = defaultLogLevel
+		}
+		if component == "all" {
+			overall = level
+		} else {
+			named[component] = level
+		}
+	}
+	levels := logDependencies()
+	for _, component := range logComponents() {
+		levels[component] = overall
+	}
+	maps.Copy(levels, named)
+	return levels, nil
+}

@@ -1,0 +1,15 @@
+// The ipfs-cluster-pinsvc program runs an IPFS Cluster peer that serves the
+// IPFS Pinning Service API, with a Kubo node of its own or any other.
+//
+// It takes the place of ipfs-cluster-service: the same files, environment
+// variables, commands and flags mean the same. This package parses the
+// command line, asks, prints and turns signals into a context; the peer
+// itself is package cmd/peer.
+package main
+
+import "os"
+
+func main() {
+	p := newProgram(os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(p.run(os.Args))
+}

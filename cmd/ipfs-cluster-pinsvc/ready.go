@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+)
+
+// exampleCID carries its content, the word "hello", within itself: pinning it
+// works without any network.
+const exampleCID = "bafkqablimvwgy3y"
+
+// readyText is what to type next. Commands begin a line, so that they can be
+// copied whole.
+var readyText = template.Must(template.New("ready").Parse(`
+Ready: the Pinning Service API is at {{.Endpoint}}
+{{range .Fresh}}
+User {{.User}} has the password {{.Password}}
+(It is not shown again; it is kept in {{$.ConfigFile}}, see basic_auth_credentials.)
+{{end}}{{if .User}}
+To get a token with curl{{if not .Password}}, which asks for the password (it is in {{.ConfigFile}}){{end}}:
+  {{.Curl}}
+To use it with Kubo (ipfs), once add the service, then pin:
+{{- else}}
+It has no users and needs no token. To use it with Kubo (ipfs), once add the service, then pin:
+{{- end}}
+  ipfs pin remote service add {{.Service}} {{.Endpoint}} {{.Key}}
+  ipfs pin remote add --service={{.Service}} --name=hello {{.CID}}
+The ipfs command can be that of any Kubo node of yours.{{if .Managed}} Without one, use that of the service's own node:
+  alias ipfs='{{.Program}} ipfs'{{end}}
+Ctrl-C stops the service.
+
+`))
+
+type readyData struct {
+	Endpoint, ConfigFile, Curl, Service, Key, CID, Program string
+	User, Password                                         string
+	Fresh                                                  []peer.Credential
+	Managed                                                bool
+}
+
+// showReady writes the ready text in one piece, so that no log line gets in
+// between. Passwords are in it at the first run only.
+func (d *daemonRun) showReady(p *peer.Peer) {
+	endpoint := endpointURL(d.cfg.Pinsvcapi, p.PinsvcAddrs())
+	if endpoint == "" {
+		d.print("\nReady. The Pinning Service API is not served over TCP; see api.pinsvcapi in %s.\n", p.ID())
+		return
+	}
+	data := readyData{
+		Endpoint:   endpoint,
+		ConfigFile: d.files.Config,
+		Service:    "pinsvc",
+		Key:        "none",
+		CID:        exampleCID,
+		Program:    d.commandLine(),
+		Managed:    d.cfg.HasManaged(),
+	}
+	for _, c := range d.fresh {
+		if c.Password != "" {
+			data.Fresh = append(data.Fresh, c)
+		}
+	}
+	d.fresh = nil
+	users := slices.Sorted(maps.Keys(d.cfg.Pinsvcapi.BasicAuthCredentials))
+	switch {
+	case len(data.Fresh) > 0:
+		data.User, data.Password = data.Fresh[0].User, data.Fresh[0].Password
+	case len(users) > 0:
+		data.User = users[0]
+	}
+	if data.User != "" {
+		login := data.User
+		if data.Password != "" {
+			login += ":" + data.Password
+		}
+		data.Service = serviceName(data.User)
+		data.Curl = fmt.Sprintf("curl -X POST -u %s %s/token", quote(login), endpoint)
+		data.Key = fmt.Sprintf(`"$(%s token --user %s)"`, data.Program, quote(data.User))
+	}
+	var text strings.Builder
+	if err := readyText.Execute(&text, data); err != nil {
+		d.say("error showing how to use the service: %s", err)
+		return
+	}
+	_, _ = io.WriteString(d.out, text.String()) // A closed terminal is no reason to stop.
+}
+
+// endpointURL is where clients on this machine reach the API: its first TCP
+// address, or "".
+func endpointURL(cfg *config.Config, addrs []net.Addr) string {
+	for _, addr := range addrs {
+		tcp, ok := addr.(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		host := tcp.IP.String()
+		if tcp.IP.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		scheme := "http"
+		if cfg.TLS != nil {
+			scheme = "https"
+			// A client compares the name in the address with the certificate.
+			if name := certificateName(cfg); name != "" {
+				host = name
+			}
+		}
+		return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(tcp.Port)))
+	}
+	return ""
+}
+
+func certificateName(cfg *config.Config) string {
+	for _, cert := range cfg.TLS.Certificates {
+		if cert.Leaf == nil {
+			continue
+		}
+		for _, name := range cert.Leaf.DNSNames {
+			if !strings.Contains(name, "*") {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// commandLine is how to run this program on this folder from anywhere.
+func (p *program) commandLine() string {
+	line := programName
+	if _, name := filepath.Split(os.Args[0]); name != os.Args[0] {
+		if path, err := os.Executable(); err == nil {
+			line = quote(path)
+		}
+	}
+	if p.files.Folder() != filepath.Join(home(), defaultFolder) {
+		line += " --config " + quote(p.files.Folder())
+	}
+	return line
+}
+
+// plain is what no shell changes.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// quote makes text one word of a shell's command line.
+func quote(text string) string {
+	if plain.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// serviceName is the user's name if Kubo takes it as the name of a service.
+func serviceName(user string) string {
+	if plain.MatchString(user) && !strings.ContainsAny(user, "./") {
+		return user
+	}
+	return "pinsvc"
+}

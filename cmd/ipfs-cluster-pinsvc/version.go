@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+)
+
+func clusterVersion() string { return peer.ClusterVersion() }
+
+func (p *program) versionCommand() cli.Command {
+	return cli.Command{
+		Name:  "version",
+		Usage: "Prints the ipfs-cluster version",
+		Description: `
+Prints the version of IPFS Cluster that this peer is, alone on its line, as
+ipfs-cluster-service does: what other peers and ipfs-cluster-ctl compare.
+With --all also the version of this program.
+`,
+		Flags: []cli.Flag{
+			cli.BoolFlag{Name: "all", Usage: "print the versions of this program and of Go too"},
+		},
+		Action: func(c *cli.Context) error {
+			if !c.Bool("all") {
+				p.print("%s", clusterVersion())
+				return nil
+			}
+			p.print("%s %s", programName, buildVersion())
+			p.print("ipfs-cluster %s", clusterVersion())
+			p.print("%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return nil
+		},
+	}
+}
+
+// buildVersion is what the Go toolchain recorded: the module's version, or
+// the commit for a build from a checkout.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	version := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			version = fmt.Sprintf("%s (commit %s)", version, s.Value)
+		}
+	}
+	return version
+}

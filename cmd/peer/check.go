@@ -1,0 +1,167 @@
+package peer
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// Findings are what is wrong with the files of a peer.
+type Findings struct {
+	// Faults keep the peer from starting. Each names its file and key.
+	Faults []string
+	// Unknown are keys that nothing reads, as section.component.key, sorted.
+	// They are most likely misspelt.
+	Unknown []string
+}
+
+// Check loads the configuration, the environment and the identity of a peer,
+// as a start would, and goes on after the first fault. Only the files are
+// looked at: that ports are free, that a datastore opens and that other peers
+// can be reached shows at the start. A configuration from a URL is fetched.
+func Check(files Files) Findings {
+	c := NewConfiguration(files, "", "")
+	defer c.Close()
+	var found Findings
+	err := c.Load()
+	found.Faults = flatten(err)
+	raw, readErr := readJSON(files.Config)
+	if readErr != nil {
+		return found
+	}
+	if err != nil && c.Helper.Identity().ID == "" {
+		// Load reads the identity last. What it says of it may be known by now.
+		for _, fault := range flatten(c.loadIdentity(raw)) {
+			if !slices.Contains(found.Faults, fault) {
+				found.Faults = append(found.Faults, fault)
+			}
+		}
+	}
+	if _, remote := raw["source"]; remote {
+		return found // The sections are those of the source, not of this file.
+	}
+	if _, _, err := c.Engines(); err != nil {
+		found.Faults = append(found.Faults, flatten(err)...)
+	}
+	found.Unknown = c.unknownKeys(raw)
+	return found
+}
+
+// flatten lists the errors that errors.Join put together, however deep.
+func flatten(err error) []string {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []string{err.Error()}
+	}
+	var list []string
+	for _, e := range joined.Unwrap() {
+		list = append(list, flatten(e)...)
+	}
+	return list
+}
+
+// unknownKeys lists whole components that nobody reads, and keys within those
+// that are read.
+func (c *Configuration) unknownKeys(raw map[string]json.RawMessage) []string {
+	unknown, err := c.Unknown()
+	if err != nil {
+		return nil
+	}
+	for _, comp := range c.components() {
+		given := members(raw[sectionName(comp.section)])
+		if section, key, found := strings.Cut(comp.name(), "."); found {
+			given = members(members(raw[section])[key])
+		}
+		if given == nil {
+			continue
+		}
+		if ours, ok := comp.config.(interface{ UnknownKeys() []string }); ok {
+			for _, key := range ours.UnknownKeys() {
+				unknown = append(unknown, comp.name()+"."+key)
+			}
+			continue
+		}
+		// Upstream's components keep their keys to themselves, but write most
+		// of them when they are asked for their defaults.
+		if err := comp.config.Default(); err != nil {
+			continue
+		}
+		defaults, err := comp.config.ToJSON()
+		if err != nil {
+			continue
+		}
+		unknown = append(unknown, compareKeys(comp.name(), given, members(defaults))...)
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+func compareKeys(prefix string, given, known map[string]json.RawMessage) []string {
+	var unknown []string
+	for key, value := range given {
+		name := prefix + "." + key
+		i := slices.IndexFunc(keysOf(known), func(k string) bool { return strings.EqualFold(k, key) })
+		switch {
+		case i >= 0 && !isFreeForm(key):
+			if inner := members(known[keysOf(known)[i]]); inner != nil {
+				unknown = append(unknown, compareKeys(name, members(value), inner)...)
+			}
+		case i < 0 && !slices.Contains(quietKeys(), name):
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}
+
+func keysOf(object map[string]json.RawMessage) []string {
+	keys := make([]string, 0, len(object))
+	for key := range object {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// members returns nil for what is no JSON object.
+func members(raw json.RawMessage) map[string]json.RawMessage {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil {
+		return nil
+	}
+	return object
+}
+
+// isFreeForm says of which keys the members are the operator's to name.
+func isFreeForm(key string) bool {
+	switch strings.ToLower(key) {
+	case "headers", "tags", "basic_auth_credentials":
+		return true
+	}
+	return false
+}
+
+// quietKeys are those that components read but do not write while they have
+// their default value.
+func quietKeys() []string {
+	return []string{
+		"cluster.id", "cluster.private_key", "cluster.follower_mode", "cluster.peerstore_file",
+		"consensus.raft.data_folder", "consensus.raft.datastore_namespace",
+		"consensus.raft.heartbeat_timeout", "consensus.raft.election_timeout",
+		"consensus.raft.commit_timeout", "consensus.raft.max_append_entries",
+		"consensus.raft.trailing_logs", "consensus.raft.snapshot_interval",
+		"consensus.raft.snapshot_threshold", "consensus.raft.leader_lease_timeout",
+		"consensus.crdt.batching.max_queue_size", "consensus.crdt.rebroadcast_interval",
+		"consensus.crdt.peerset_metric", "consensus.crdt.datastore_namespace",
+		"api.restapi.ssl_cert_file", "api.restapi.ssl_key_file",
+		"api.restapi.libp2p_listen_multiaddress", "api.restapi.id", "api.restapi.private_key",
+		"api.ipfsproxy.node_https", "api.ipfsproxy.extract_headers_extra",
+		"api.ipfsproxy.extract_headers_path", "api.ipfsproxy.extract_headers_ttl",
+		"ipfs_connector.ipfshttp.unpin_disable",
+		"pin_tracker.stateless.max_pin_queue_size",
+		"datastore.badger.folder", "datastore.badger3.folder",
+		"datastore.leveldb.folder", "datastore.pebble.folder",
+	}
+}

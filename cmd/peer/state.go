@@ -1,0 +1,214 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
+	"github.com/ipfs-cluster/ipfs-cluster/datastore/inmem"
+	"github.com/ipfs-cluster/ipfs-cluster/pstoremgr"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// ImportOptions change pins while they are imported; zero values keep what
+// each pin has.
+type ImportOptions struct {
+	ReplicationMin, ReplicationMax int
+	Allocations                    []peer.ID
+}
+
+// ExportPins writes the pinset of a peer that does not run: one JSON object
+// for each pin, each on a line of its own, as ipfs-cluster-service does. The
+// caller holds the Lock.
+func (c *Configuration) ExportPins(ctx context.Context, w io.Writer) (err error) {
+	pinset, err := c.openPinset(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pinset.close()) }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pins := make(chan api.Pin, 1024)
+	listed := make(chan error, 1)
+	go func() { listed <- pinset.state.List(ctx, pins) }()
+	enc := json.NewEncoder(w)
+	var failed error
+	for pin := range pins { // Drained to the end: List closes it.
+		if failed != nil {
+			continue
+		}
+		if failed = enc.Encode(pin); failed != nil {
+			cancel()
+		}
+	}
+	if err := <-listed; failed == nil {
+		failed = err
+	}
+	return failed
+}
+
+// ImportPins replaces the pinset of a peer that does not run by what
+// ExportPins or "ipfs-cluster-service state export" wrote. All of it is read
+// and checked before the present pinset is touched; for Raft that one is
+// kept in a backup folder. The caller holds the Lock.
+func (c *Configuration) ImportPins(ctx context.Context, r io.Reader, opts ImportOptions) error {
+	checked, err := c.spool(r)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(checked.Name())
+	defer checked.Close()
+	if err := c.CleanState(ctx); err != nil {
+		return err
+	}
+	if err := c.fill(ctx, checked, opts); err != nil {
+		return fmt.Errorf("the pinset is incomplete now, import it again: %w", err)
+	}
+	return nil
+}
+
+// spool copies pins to a file in the peer's folder, made unreadable to
+// others, and fails when one of them cannot be read.
+func (c *Configuration) spool(r io.Reader) (*os.File, error) {
+	f, err := os.CreateTemp(c.Files.Folder(), "import.*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	err = eachPin(io.TeeReader(r, f), func(api.Pin) error { return nil })
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return nil, err
+	}
+	return f, nil
+}
+
+func eachPin(r io.Reader, do func(api.Pin) error) error {
+	dec := json.NewDecoder(r)
+	for n := 1; ; n++ {
+		var pin api.Pin
+		err := dec.Decode(&pin)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && !pin.Cid.Defined() {
+			err = errors.New("it has no cid")
+		}
+		if err != nil {
+			return fmt.Errorf("pin %d: %w", n, err)
+		}
+		if err := do(pin); err != nil {
+			return fmt.Errorf("pin %d, %s: %w", n, pin.Cid, err)
+		}
+	}
+}
+
+func (c *Configuration) fill(ctx context.Context, r io.Reader, opts ImportOptions) (err error) {
+	pinset, err := c.openPinset(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pinset.close()) }()
+	err = eachPin(r, func(pin api.Pin) error {
+		if opts.ReplicationMin > 0 {
+			pin.ReplicationFactorMin = opts.ReplicationMin
+		}
+		if opts.ReplicationMax > 0 {
+			pin.ReplicationFactorMax = opts.ReplicationMax
+		}
+		if len(opts.Allocations) > 0 {
+			pin.Allocations = opts.Allocations
+		}
+		return pinset.state.Add(ctx, pin)
+	})
+	if err != nil {
+		return err
+	}
+	return pinset.commit(ctx)
+}
+
+// CleanState removes the pinset and all that consensus keeps of a peer that
+// does not run, so that it starts like a new one. Raft's is moved to a
+// backup folder. The caller holds the Lock.
+func (c *Configuration) CleanState(ctx context.Context) error {
+	consensus, _, err := c.Engines()
+	if err != nil {
+		return err
+	}
+	cfgs := c.Helper.Configs()
+	if consensus == cfgs.Raft.ConfigKey() {
+		return raft.CleanupRaft(cfgs.Raft)
+	}
+	store, err := c.openStore()
+	if err != nil {
+		return err
+	}
+	return errors.Join(crdt.Clean(ctx, cfgs.Crdt, store), store.Close())
+}
+
+// offlinePinset is the shared state of a peer that does not run.
+type offlinePinset struct {
+	state  state.State
+	commit func(context.Context) error
+	close  func() error
+}
+
+func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) {
+	consensus, _, err := c.Engines()
+	if err != nil {
+		return nil, err
+	}
+	if consensus == c.Helper.Configs().Raft.ConfigKey() {
+		return c.openRaftPinset()
+	}
+	store, err := c.openCRDT(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st, err := dsstate.NewBatching(ctx, store.crdt, "", dsstate.DefaultHandle())
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &offlinePinset{state: st, commit: st.Commit, close: store.Close}, nil
+}
+
+// openRaftPinset holds the last snapshot in memory. What came after it is in
+// Raft's log only, which upstream does not read offline either; the peer
+// makes a snapshot when it stops.
+func (c *Configuration) openRaftPinset() (*offlinePinset, error) {
+	cfgs := c.Helper.Configs()
+	store := inmem.New()
+	st, err := raft.OfflineState(cfgs.Raft, store)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	save := func(context.Context) error {
+		known := pstoremgr.New(context.Background(), nil, cfgs.Cluster.GetPeerstorePath()).LoadPeerstore()
+		members := append(ipfscluster.PeersFromMultiaddrs(known), c.Helper.Identity().ID)
+		return raft.SnapshotSave(cfgs.Raft, st, members)
+	}
+	return &offlinePinset{state: st, commit: save, close: store.Close}, nil
+}
+
+// stateManager knows how to open each kind of datastore.
+func (c *Configuration) stateManager() (cmdutils.StateManager, error) {
+	consensus, datastore, err := c.Engines()
+	if err != nil {
+		return nil, err
+	}
+	return cmdutils.NewStateManager(consensus, datastore, c.Helper.Identity(), c.Helper.Configs())
+}

@@ -1,0 +1,127 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hsanjuan/ipfs-lite"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+	dscrdt "github.com/ipfs/go-ds-crdt"
+)
+
+// CRDTStats are figures of the CRDT store.
+type CRDTStats struct {
+	Heads     []cid.Cid
+	MaxHeight uint64
+	// Dirty means that the store is repaired at the next start.
+	Dirty bool
+}
+
+// CRDTStats reads the figures of a peer that does not run. The caller holds
+// the Lock.
+func (c *Configuration) CRDTStats(ctx context.Context) (CRDTStats, error) {
+	var stats CRDTStats
+	err := c.withCRDT(ctx, func(store *dscrdt.Datastore) error {
+		internal := store.InternalStats(ctx)
+		stats = CRDTStats{Heads: internal.Heads, MaxHeight: internal.MaxHeight, Dirty: store.IsDirty(ctx)}
+		return nil
+	})
+	return stats, err
+}
+
+// WriteCRDTDot writes the CRDT's DAG in the language of Graphviz. The caller
+// holds the Lock.
+func (c *Configuration) WriteCRDTDot(ctx context.Context, w io.Writer) error {
+	return c.withCRDT(ctx, func(store *dscrdt.Datastore) error { return store.DotDAG(ctx, w) })
+}
+
+// MarkCRDT marks the CRDT store of a peer that does not run as dirty, which
+// makes the next start repair it, or as clean. The caller holds the Lock.
+func (c *Configuration) MarkCRDT(ctx context.Context, dirty bool) error {
+	return c.withCRDT(ctx, func(store *dscrdt.Datastore) error {
+		if dirty {
+			store.MarkDirty(ctx)
+		} else {
+			store.MarkClean(ctx)
+		}
+		if store.IsDirty(ctx) != dirty { // It logs its errors only.
+			return errors.New("the mark could not be written, the log says why")
+		}
+		return nil
+	})
+}
+
+func (c *Configuration) withCRDT(ctx context.Context, do func(*dscrdt.Datastore) error) error {
+	consensus, _, err := c.Engines()
+	if err != nil {
+		return err
+	}
+	if consensus != c.Helper.Configs().Crdt.ConfigKey() {
+		return errors.New("this peer was initialized with raft consensus and has no CRDT store")
+	}
+	store, err := c.openCRDT(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(store.crdt), store.Close())
+}
+
+// offlineCRDT is a CRDT store without a network.
+type offlineCRDT struct {
+	crdt   *dscrdt.Datastore
+	store  datastore.Datastore
+	cancel context.CancelFunc
+}
+
+func (o *offlineCRDT) Close() error {
+	err := o.crdt.Close()
+	o.cancel()
+	return errors.Join(err, o.store.Close())
+}
+
+// openStore opens the datastore of the configuration.
+func (c *Configuration) openStore() (datastore.Datastore, error) {
+	manager, err := c.stateManager()
+	if err != nil {
+		return nil, err
+	}
+	store, err := manager.GetStore()
+	if err != nil {
+		return nil, fmt.Errorf("opening the datastore: %w", err)
+	}
+	return store, nil
+}
+
+// openCRDT opens the store as crdt.OfflineState does, which gives no way to
+// end what it began before the datastore under it is closed.
+func (c *Configuration) openCRDT(ctx context.Context) (*offlineCRDT, error) {
+	store, err := c.openStore()
+	if err != nil {
+		return nil, err
+	}
+	batching, ok := store.(datastore.Batching)
+	if !ok {
+		return nil, errors.Join(errors.New("the datastore cannot batch"), store.Close())
+	}
+	root := datastore.NewKey(c.Helper.Configs().Crdt.DatastoreNamespace)
+	blocks := namespace.Wrap(batching, root.ChildString(crdt.BlocksNs))
+	ctx, cancel := context.WithCancel(ctx)
+	dag, err := ipfslite.New(ctx, blocks, nil, nil, nil, &ipfslite.Config{Offline: true})
+	if err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("opening the CRDT's blocks: %w", err), store.Close())
+	}
+	opts := dscrdt.DefaultOptions()
+	opts.RepairInterval = 0 // Looking at a dirty store must not begin to repair it.
+	crdtStore, err := dscrdt.New(batching, root, dag, nil, opts)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("opening the CRDT store: %w", err), store.Close())
+	}
+	return &offlineCRDT{crdt: crdtStore, store: store, cancel: cancel}, nil
+}

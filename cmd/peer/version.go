@@ -1,0 +1,7 @@
+package peer
+
+import "github.com/ipfs-cluster/ipfs-cluster/version"
+
+// ClusterVersion is the version of IPFS Cluster that the peer is built from,
+// the one that it tells other peers and the REST API.
+func ClusterVersion() string { return version.Version.String() }

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"pgregory.net/rapid"
+)
+
+// drawSection returns a section without faults.
+func drawSection(t *rapid.T) section {
+	limit := func(name string) duration {
+		return duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, name))
+	}
+	list := func(name string) []string {
+		return rapid.SliceOfN(rapid.String(), 0, 4).Draw(t, name)
+	}
+	s := section{
+		HTTPListenMultiaddress: rapid.SliceOfNDistinct(
+			rapid.SampledFrom([]string{
+				"/ip4/127.0.0.1/tcp/9097", "/ip6/::1/tcp/9097", "/ip4/0.0.0.0/tcp/80",
+				"/dns4/pins.example/tcp/443", "/unix/run/pinsvc.sock",
+			}), 1, 4, rapid.ID[string]).Draw(t, "listen"),
+		ReadTimeout:          limit("read"),
+		ReadHeaderTimeout:    limit("header"),
+		WriteTimeout:         limit("write"),
+		IdleTimeout:          limit("idle"),
+		MaxHeaderBytes:       rapid.IntRange(MinMaxHeaderBytes, 1<<30).Draw(t, "header bytes"),
+		BasicAuthCredentials: drawCredentials(t),
+		HTTPLogFile:          rapid.String().Draw(t, "log"),
+		Headers: rapid.MapOf(rapid.StringMatching(`[A-Za-z-]{1,20}`),
+			rapid.SliceOfN(rapid.StringMatching(`[ -~]{0,20}`), 0, 3)).Draw(t, "headers"),
+		CORSAllowedOrigins:   list("origins"),
+		CORSAllowedMethods:   list("methods"),
+		CORSAllowedHeaders:   list("allowed headers"),
+		CORSExposedHeaders:   list("exposed headers"),
+		CORSAllowCredentials: rapid.Bool().Draw(t, "credentials"),
+		CORSMaxAge:           limit("age"),
+		AllowUnauthenticated: true,
+		MaxBodyBytes:         rapid.Int64Min(MinMaxBodyBytes).Draw(t, "body bytes"),
+		BodyReadTimeout:      limit("body"),
+		ShutdownTimeout:      limit("shutdown"),
+		RefusePrivateOrigins: rapid.Bool().Draw(t, "refuse"),
+	}
+	if rapid.Bool().Draw(t, "libp2p") {
+		drawLibp2p(t, &s)
+	}
+	return s
+}
+
+// drawCredentials returns nil, the service without users, at times.
+func drawCredentials(t *rapid.T) map[string]string {
+	filled := rapid.StringN(1, 20, -1)
+	credentials := rapid.MapOfN(filled, filled, 0, 4).Draw(t, "users")
+	if len(credentials) == 0 {
+		return nil
+	}
+	return credentials
+}
+
+// byteReader makes keys that a failing run can draw again.
+type byteReader byte
+
+func (r byteReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(r)
+	}
+	return len(p), nil
+}
+
+func drawLibp2p(t *rapid.T, s *section) {
+	key, _, err := crypto.GenerateEd25519Key(byteReader(rapid.Byte().Draw(t, "key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.PrivateKey, err = encodePrivateKey(key); err != nil {
+		t.Fatal(err)
+	}
+	s.ID = id.String()
+	s.Libp2pListenMultiaddress = clusterconfig.Strings{"/ip4/0.0.0.0/tcp/4002", "/ip4/127.0.0.1/udp/4002/quic-v1"}
+}
+
+func TestWhatIsSavedLoadsAsItWas(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawSection(t)
+		var f faults
+		saved := want.build("", &f)
+		if err := f.err(); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := saved.ToJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded := NewConfig()
+		if err := loaded.LoadJSON(raw); err != nil {
+			t.Fatalf("%v in %s", err, raw)
+		}
+		got, err := loaded.section()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// No list at all and an empty one are the same to everyone.
+		if len(want.Libp2pListenMultiaddress) == 0 {
+			want.Libp2pListenMultiaddress = clusterconfig.Strings{}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v\nwant %+v", got, want)
+		}
+	})
+}
+
+func FuzzLoadJSON(f *testing.F) {
+	for _, dir := range []string{"good", "bad"} {
+		for _, section := range files(f, dir) {
+			f.Add([]byte(section))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c := NewConfig()
+		if err := c.LoadJSON(raw); err != nil {
+			if err.Error() == "" || len(faultsOf(t, err)) == 0 {
+				t.Fatalf("a fault without words: %#v", err)
+			}
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatalf("loaded, but: %v", err)
+		}
+		saved, err := c.ToJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := load(t, string(saved))
+		mustEqual(t, again, c)
+		if !slices.Equal(again.UnknownKeys(), c.UnknownKeys()) {
+			t.Fatalf("unknown keys %v became %v", c.UnknownKeys(), again.UnknownKeys())
+		}
+		if _, err := c.ToDisplayJSON(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+)
+
+// errCut is what the state says while it is out of reach.
+var errCut = errors.New("the state is out of reach of this test")
+
+// State is a peer's consensus component that a test can break.
+type State struct {
+	ipfscluster.Consensus
+
+	mu     sync.Mutex
+	cut    bool
+	reject error
+}
+
+// Cut takes the state out of reach until it is called with false.
+func (s *State) Cut(cut bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = cut
+}
+
+// RejectUnpins makes every removal fail with err; nil ends that.
+func (s *State) RejectUnpins(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reject = err
+}
+
+func (s *State) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut {
+		return errCut
+	}
+	return nil
+}
+
+func (s *State) rejection() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reject
+}
+
+// State implements ipfscluster.Consensus.
+func (s *State) State(ctx context.Context) (state.ReadOnly, error) {
+	if err := s.failure(); err != nil {
+		return nil, err
+	}
+	return s.Consensus.State(ctx)
+}
+
+// LogPin implements ipfscluster.Consensus.
+func (s *State) LogPin(ctx context.Context, pin api.Pin) error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	return s.Consensus.LogPin(ctx, pin)
+}
+
+// LogUnpin implements ipfscluster.Consensus.
+func (s *State) LogUnpin(ctx context.Context, pin api.Pin) error {
+	if err := errors.Join(s.failure(), s.rejection()); err != nil {
+		return err
+	}
+	return s.Consensus.LogUnpin(ctx, pin)
+}
+
+// Tracker is a peer's pin tracker that a test can freeze, and whose answers
+// about single pins it can set where the real ones cannot be arranged.
+type Tracker struct {
+	ipfscluster.PinTracker
+
+	mu      sync.Mutex
+	thawed  chan struct{} // closed unless frozen
+	answers map[cid.Cid]api.TrackerStatus
+}
+
+func newTracker(real ipfscluster.PinTracker) *Tracker {
+	t := &Tracker{PinTracker: real, thawed: make(chan struct{}), answers: make(map[cid.Cid]api.TrackerStatus)}
+	close(t.thawed)
+	return t
+}
+
+// Freeze lets every question wait until Thaw.
+func (t *Tracker) Freeze() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.thawed = make(chan struct{})
+}
+
+// Thaw ends Freeze.
+func (t *Tracker) Thaw() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.thawed:
+	default:
+		close(t.thawed)
+	}
+}
+
+// Answer sets what the tracker says of a pin; TrackerStatusUndefined leaves
+// it to the real one again.
+func (t *Tracker) Answer(c cid.Cid, status api.TrackerStatus) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if status == api.TrackerStatusUndefined {
+		delete(t.answers, c)
+		return
+	}
+	t.answers[c] = status
+}
+
+// wait returns once the tracker is not frozen.
+func (t *Tracker) wait(ctx context.Context) {
+	t.mu.Lock()
+	thawed := t.thawed
+	t.mu.Unlock()
+	select {
+	case <-thawed:
+	case <-ctx.Done():
+	}
+}
+
+// Status implements ipfscluster.PinTracker.
+func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
+	t.wait(ctx)
+	info := t.PinTracker.Status(ctx, c)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if status, ok := t.answers[c.Cid]; ok {
+		info.Status, info.Error = status, ""
+	}
+	return info
+}
+
+// StatusAll implements ipfscluster.PinTracker.
+func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
+	t.wait(ctx)
+	return t.PinTracker.StatusAll(ctx, filter, out)
+}
+
+// Recover implements ipfscluster.PinTracker.
+func (t *Tracker) Recover(ctx context.Context, c api.Cid) (api.PinInfo, error) {
+	t.wait(ctx)
+	return t.PinTracker.Recover(ctx, c)
+}

@@ -1,0 +1,281 @@
+package clustertest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+var _ ipfscluster.IPFSConnector = (*Node)(nil)
+
+// errAway is what the cluster's own connector says of a daemon that is down.
+var errAway = errors.New(`Post "http://127.0.0.1:5001/api/v0/id": dial tcp 127.0.0.1:5001: connect: connection refused`)
+
+// Node stands in for an IPFS node: it keeps pins in memory and does with a
+// new one what the test says. By default every pin succeeds at once. All
+// methods may be called by many goroutines at once.
+type Node struct {
+	id        peer.ID
+	ready     chan struct{}
+	readyOnce sync.Once
+
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced whenever outcomes change
+	addresses []string
+	pins      map[cid.Cid]api.IPFSPinStatus
+	blocks    map[cid.Cid][]byte
+	outcomes  map[cid.Cid]error // nil is success
+	hold      bool
+	away      bool
+	calls     int
+}
+
+// NewNode makes a node with an identity of its own and one public address.
+func NewNode() *Node {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		panic(err) // Only a broken source of randomness fails.
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		panic(err) // It is our own key.
+	}
+	return &Node{
+		id: id, ready: make(chan struct{}), changed: make(chan struct{}),
+		addresses: []string{"/ip4/203.0.113.7/tcp/4001", "/ip4/127.0.0.1/tcp/4001"},
+		pins:      make(map[cid.Cid]api.IPFSPinStatus),
+		blocks:    make(map[cid.Cid][]byte),
+		outcomes:  make(map[cid.Cid]error),
+	}
+}
+
+// PeerID is the node's own, not that of its cluster peer.
+func (n *Node) PeerID() peer.ID { return n.id }
+
+// change makes f the only one to look at the node, and wakes pins that wait.
+func (n *Node) change(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// HoldPins lets pins that nothing was said about wait, or succeed.
+func (n *Node) HoldPins(hold bool) { n.change(func() { n.hold = hold }) }
+
+// Succeed lets the pin succeed, now if it waits and later if it comes.
+func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
+
+// Fail makes the pin fail with that error.
+func (n *Node) Fail(c cid.Cid, err error) { n.change(func() { n.outcomes[c] = err }) }
+
+// Undecided takes back what was said about the pin.
+func (n *Node) Undecided(c cid.Cid) { n.change(func() { delete(n.outcomes, c) }) }
+
+// Lose makes the node forget a pin that it has.
+func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
+
+// SetAway makes every request fail as if the daemon were down, or ends that.
+func (n *Node) SetAway(away bool) { n.change(func() { n.away = away }) }
+
+// SetAddresses sets what the node says its addresses are.
+func (n *Node) SetAddresses(addresses ...string) {
+	n.change(func() { n.addresses = addresses })
+}
+
+// PutBlock lets the node have a block.
+func (n *Node) PutBlock(c cid.Cid, data []byte) { n.change(func() { n.blocks[c] = data }) }
+
+// Has reports whether the node has the content pinned.
+func (n *Node) Has(c cid.Cid) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.pins[c]
+	return ok
+}
+
+// PinCalls is how often a pin was tried.
+func (n *Node) PinCalls() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.calls
+}
+
+// Pin implements ipfscluster.IPFSConnector.
+func (n *Node) Pin(ctx context.Context, pin api.Pin) error {
+	n.mu.Lock()
+	n.calls++
+	n.mu.Unlock()
+	for {
+		done, changed, err := n.tryPin(pin)
+		if done {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := pin.Cid.Cid
+	outcome, decided := n.outcomes[c]
+	_, has := n.pins[c]
+	switch {
+	case n.away:
+		return true, nil, errAway
+	case has:
+		return true, nil, nil
+	case decided && outcome != nil:
+		return true, nil, outcome
+	case !decided && n.hold:
+		return false, n.changed, nil
+	}
+	n.pins[c] = pin.Mode.ToIPFSPinStatus()
+	return true, nil, nil
+}
+
+// Unpin implements ipfscluster.IPFSConnector.
+func (n *Node) Unpin(_ context.Context, c api.Cid) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away {
+		return errAway
+	}
+	delete(n.pins, c.Cid)
+	return nil
+}
+
+// PinLsCid implements ipfscluster.IPFSConnector.
+func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away {
+		return api.IPFSPinStatusError, errAway
+	}
+	if status, ok := n.pins[pin.Cid.Cid]; ok {
+		return status, nil
+	}
+	return api.IPFSPinStatusUnpinned, nil
+}
+
+// PinLs implements ipfscluster.IPFSConnector.
+func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo) error {
+	defer close(out)
+	n.mu.Lock()
+	away, pins := n.away, maps.Clone(n.pins)
+	n.mu.Unlock()
+	if away {
+		return errAway
+	}
+	for c, status := range pins {
+		select {
+		case out <- api.IPFSPinInfo{Cid: api.NewCid(c), Type: status}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// ID implements ipfscluster.IPFSConnector.
+func (n *Node) ID(context.Context) (api.IPFSID, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away {
+		return api.IPFSID{}, errAway
+	}
+	id := api.IPFSID{ID: n.id}
+	for _, text := range n.addresses {
+		addr, err := api.NewMultiaddr(fmt.Sprintf("%s/p2p/%s", text, n.id))
+		if err != nil {
+			return api.IPFSID{}, err
+		}
+		id.Addresses = append(id.Addresses, addr)
+	}
+	return id, nil
+}
+
+// Ready implements ipfscluster.IPFSConnector: it is closed once the node is
+// not away.
+func (n *Node) Ready(ctx context.Context) <-chan struct{} {
+	go func() {
+		for {
+			n.mu.Lock()
+			away, changed := n.away, n.changed
+			n.mu.Unlock()
+			if !away {
+				n.readyOnce.Do(func() { close(n.ready) })
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return n.ready
+}
+
+// RepoStat implements ipfscluster.IPFSConnector.
+func (n *Node) RepoStat(context.Context) (api.IPFSRepoStat, error) {
+	return api.IPFSRepoStat{RepoSize: 1 << 20, StorageMax: 1 << 40}, nil
+}
+
+// BlockGet implements ipfscluster.IPFSConnector.
+func (n *Node) BlockGet(_ context.Context, c api.Cid) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if data, ok := n.blocks[c.Cid]; ok && !n.away {
+		return data, nil
+	}
+	return nil, fmt.Errorf("block %s was not found locally (offline): ipld: could not find it", c)
+}
+
+// What no component that is tested here uses.
+
+// SetClient implements ipfscluster.Component.
+func (n *Node) SetClient(*rpc.Client) {}
+
+// Shutdown implements ipfscluster.Component.
+func (n *Node) Shutdown(context.Context) error { return nil }
+
+// ConnectSwarms implements ipfscluster.IPFSConnector.
+func (n *Node) ConnectSwarms(context.Context) error { return nil }
+
+// SwarmPeers implements ipfscluster.IPFSConnector.
+func (n *Node) SwarmPeers(context.Context) ([]peer.ID, error) { return nil, nil }
+
+// ConfigKey implements ipfscluster.IPFSConnector.
+func (n *Node) ConfigKey(string) (any, error) { return nil, errors.ErrUnsupported }
+
+// RepoGC implements ipfscluster.IPFSConnector.
+func (n *Node) RepoGC(context.Context) (api.RepoGC, error) {
+	return api.RepoGC{}, errors.ErrUnsupported
+}
+
+// Resolve implements ipfscluster.IPFSConnector.
+func (n *Node) Resolve(context.Context, string) (api.Cid, error) {
+	return api.CidUndef, errors.ErrUnsupported
+}
+
+// BlockStream implements ipfscluster.IPFSConnector.
+func (n *Node) BlockStream(context.Context, <-chan api.NodeWithMeta) error {
+	return errors.ErrUnsupported
+}

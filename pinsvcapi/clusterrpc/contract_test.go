@@ -1,0 +1,153 @@
+package clusterrpc_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+func TestBackendKeepsTheContract(t *testing.T) {
+	for name, opts := range map[string]clustertest.Options{
+		"everywhere": {},
+		"allocated":  {ReplicationMin: 1, ReplicationMax: 1},
+		"batching":   {BatchAge: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pinsvctest.RunBackendTests(t, func(t *testing.T) pinsvctest.Harness { return harness(t, opts) })
+		})
+	}
+}
+
+// harness is one peer and a backend on it.
+func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
+	p := clustertest.Start(t, 1, opts)[0]
+	p.Node.HoldPins(true)
+	b := newBackend(t, p, clusterrpc.Options{})
+	return pinsvctest.Harness{
+		Backend:      b,
+		SetStatus:    func(t testing.TB, id string, status pinsvc.Status) { setStatus(t, p, id, status) },
+		PinElsewhere: func(t testing.TB, created time.Time, pins ...pinsvc.Pin) { pinElsewhere(t, p, b, created, pins...) },
+		Cut: func(testing.TB) func() {
+			p.State.Cut(true)
+			return func() { p.State.Cut(false) }
+		},
+	}
+}
+
+// newBackend is ready, and closed with the test.
+func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clusterrpc.Backend {
+	t.Helper()
+	b := clusterrpc.New(p.Client, opts)
+	t.Cleanup(b.Close)
+	eventually(t, "the backend is ready", b.Ready)
+	return b
+}
+
+// eventually waits until check returns nil.
+func eventually(t testing.TB, what string, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("it never comes that %s: %v", what, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func mustCID(t testing.TB, text string) cid.Cid {
+	t.Helper()
+	c, err := cid.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// setStatus arranges that the only peer's tracker says this status, with the
+// real tracker wherever it can be brought to it.
+func setStatus(t testing.TB, p *clustertest.Peer, requestID string, status pinsvc.Status) {
+	t.Helper()
+	c := mustCID(t, requestID)
+	p.Tracker.Answer(c, api.TrackerStatusUndefined)
+	var want api.TrackerStatus
+	switch status {
+	case pinsvc.StatusQueued:
+		// Its workers are free, so a real one is never queued for long.
+		p.Tracker.Answer(c, api.TrackerStatusPinQueued)
+		want = api.TrackerStatusPinQueued
+	case pinsvc.StatusPinning:
+		p.Node.Undecided(c)
+		want = api.TrackerStatusPinning
+	case pinsvc.StatusPinned:
+		p.Node.Succeed(c)
+		want = api.TrackerStatusPinned
+	case pinsvc.StatusFailed:
+		p.Node.Fail(c, errors.New("merkledag: the content is malformed"))
+		want = api.TrackerStatusPinError
+	}
+	trackerSays(t, p, c, want)
+}
+
+// trackerSays waits until the peer's tracker says so.
+func trackerSays(t testing.TB, p *clustertest.Peer, c cid.Cid, want api.TrackerStatus) {
+	t.Helper()
+	eventually(t, "the tracker says "+want.String(), func() error {
+		if info := p.Tracker.Status(t.Context(), api.NewCid(c)); info.Status != want {
+			return errors.New(info.Status.String() + " " + info.Error)
+		}
+		return nil
+	})
+}
+
+// pinElsewhere makes pins as a peer with another copy of this program would.
+func pinElsewhere(t testing.TB, p *clustertest.Peer, b *clusterrpc.Backend, created time.Time, pins ...pinsvc.Pin) {
+	t.Helper()
+	for _, pin := range pins {
+		meta := map[string]string{"pinsvc.created": created.UTC().Format("2006-01-02T15:04:05.000Z") + " " + pin.CID.String()}
+		for k, v := range pin.Meta {
+			meta[k] = v
+		}
+		var origins []api.Multiaddr
+		for _, origin := range pin.Origins {
+			origins = append(origins, api.NewMultiaddrWithValue(origin))
+		}
+		pinBy(t, p, api.PinWithOpts(api.NewCid(pin.CID), api.PinOptions{Name: pin.Name, Metadata: meta, Origins: origins}))
+	}
+	// Reading the state is how a backend learns of other peers' times.
+	q := pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses}
+	if _, err := b.List(t.Context(), "", q); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pinBy makes a pin as another tool would, and waits until the state has it.
+func pinBy(t testing.TB, p *clustertest.Peer, pin api.Pin) {
+	t.Helper()
+	var out api.Pin
+	if err := p.Client.CallContext(t.Context(), "", "Cluster", "Pin", pin, &out); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the state has the pin", func() error {
+		rec, err := p.Cluster.PinGet(t.Context(), pin.Cid)
+		if err == nil && rec.Timestamp.Unix() != out.Timestamp.Unix() {
+			return errors.New("it has an older one")
+		}
+		return err
+	})
+}

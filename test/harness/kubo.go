@@ -59,6 +59,15 @@ func (k *Kubo) Ipfs(args ...string) string {
 	return k.Try(args...).must(k.t, append([]string{"ipfs"}, args...))
 }
 
+// Shell runs the lines as one shell script, as a user would type them with
+// this node as theirs, and returns what it printed. The first line that fails
+// fails the test.
+func (k *Kubo) Shell(lines string) string {
+	k.t.Helper()
+	argv := []string{"sh", "-e", "-u", "-c", lines}
+	return run(command{dir: k.Dir, env: k.env, argv: argv}).must(k.t, argv)
+}
+
 // IpfsStdin is Ipfs with a standard input.
 func (k *Kubo) IpfsStdin(stdin string, args ...string) string {
 	k.t.Helper()

@@ -114,6 +114,16 @@ func (p *Process) Stop() {
 	}
 }
 
+// StopGroup interrupts the process and its children together, as a terminal
+// does, and waits until the process has ended, with whatever exit code.
+func (p *Process) StopGroup() {
+	p.t.Helper()
+	if err := syscall.Kill(-p.PID(), syscall.SIGINT); err != nil {
+		p.t.Fatalf("interrupting the group of %s: %v", p.Name, err)
+	}
+	_ = p.Wait(StopTimeout) // make says that it was interrupted.
+}
+
 // Kill ends the process at once and waits until it is gone.
 func (p *Process) Kill() {
 	p.t.Helper()

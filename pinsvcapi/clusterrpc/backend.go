@@ -31,7 +31,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-var log = logging.Logger("pinsvcclusterrpc")
+var log = logging.Logger("clusterrpc")
 
 // Defaults of Options.
 const (

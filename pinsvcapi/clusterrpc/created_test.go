@@ -1,0 +1,93 @@
+package clusterrpc
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"pgregory.net/rapid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+func TestCreatedIsKeptInTheRecord(t *testing.T) {
+	want := time.Date(2026, 1, 2, 15, 4, 5, 678_000_000, time.UTC)
+	rec := api.PinCid(api.NewCid(pinsvctest.RawCID(1)))
+	rec.Metadata = map[string]string{}
+	stamp(rec, want)
+	if got := rec.Metadata["pinsvc.created"]; got != "2026-01-02T15:04:05.678Z "+rec.Cid.String() {
+		t.Errorf("stored as %q", got)
+	}
+	rec.Timestamp = time.Now() // The cluster refreshes it when it pins again.
+	if got, ours := createdOf(rec); !got.Equal(want) || !ours || got.Location() != time.UTC {
+		t.Errorf("%v %t, want %v", got, ours, want)
+	}
+}
+
+func TestCreatedOfAnotherCIDIsIgnored(t *testing.T) {
+	rec := api.PinCid(api.NewCid(pinsvctest.RawCID(1)))
+	rec.Timestamp = time.Unix(1_700_000_000, 0)
+	plain, _ := createdOf(rec)
+	for _, value := range []string{
+		"2026-01-02T15:04:05.678Z " + pinsvctest.RawCID(2).String(),
+		"2026-01-02T15:04:05.678Z",
+		"yesterday " + rec.Cid.String(),
+		"",
+	} {
+		rec.Metadata = map[string]string{"pinsvc.created": value}
+		if got, ours := createdOf(rec); ours || !got.Equal(plain) {
+			t.Errorf("%q is taken for %v", value, got)
+		}
+	}
+}
+
+func TestCreatedOfPinsMadeByOtherMeansIsStable(t *testing.T) {
+	times := make(map[time.Time]bool)
+	for i := range 200 {
+		rec := api.PinCid(api.NewCid(pinsvctest.RawCID(i)))
+		rec.Timestamp = time.Unix(1_700_000_000, 123_456_789)
+		created, ours := createdOf(rec)
+		rec.Timestamp = rec.Timestamp.Truncate(time.Second) // as the state keeps it
+		if again, _ := createdOf(rec); ours || !again.Equal(created) {
+			t.Fatalf("%v, then %v", created, again)
+		}
+		if created.Unix() != 1_700_000_000 || created.Nanosecond()%int(time.Millisecond) != 0 {
+			t.Fatalf("%v is not a millisecond of the stored second", created)
+		}
+		times[created] = true
+	}
+	if len(times) < 150 {
+		t.Errorf("200 pins of one second share %d times", len(times))
+	}
+	rec := api.PinCid(api.NewCid(pinsvctest.RawCID(1)))
+	rec.Timestamp = time.Time{}
+	if created, _ := createdOf(rec); created.Year() != 1970 {
+		t.Errorf("a record without time was created %v", created)
+	}
+}
+
+// TestCreatedGrowsWhateverTheClockDoes has the clock jump and other peers'
+// times come in.
+func TestCreatedGrowsWhateverTheClockDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := at(0)
+		c := &creation{now: func() time.Time { return now }}
+		highest := time.Time{}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.Int64Range(-5e9, 5e9).Draw(t, "step")))
+			if rapid.Bool().Draw(t, "another peer's") {
+				seen := now.Add(time.Duration(rapid.Int64Range(-3e9, 3e9).Draw(t, "ahead"))).Truncate(time.Millisecond)
+				c.saw(seen)
+				if seen.After(highest) {
+					highest = seen
+				}
+				continue
+			}
+			got := c.next()
+			if !got.After(highest) || !got.Equal(got.Truncate(time.Millisecond)) {
+				t.Fatalf("%v after %v", got, highest)
+			}
+			highest = got
+		}
+	})
+}

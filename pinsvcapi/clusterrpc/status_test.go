@@ -1,0 +1,254 @@
+package clusterrpc
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"pgregory.net/rapid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+const refused = `Post "http://127.0.0.1:5001/api/v0/pin/add": dial tcp 127.0.0.1:5001: connect: connection refused`
+
+// says is a tracker's report.
+func says(status api.TrackerStatus, text string) api.PinInfo {
+	return api.PinInfo{PinInfoShort: api.PinInfoShort{Status: status, Error: text}}
+}
+
+func TestReportOfATracker(t *testing.T) {
+	tests := []struct {
+		name string
+		info api.PinInfo
+		want standing
+	}{
+		{"pinned", says(api.TrackerStatusPinned, ""), standingHolds},
+		{"at work", says(api.TrackerStatusPinning, ""), standingWorking},
+		{"in the queue", says(api.TrackerStatusPinQueued, ""), standingQueued},
+		{"has not seen the pin", says(api.TrackerStatusUnpinned, ""), standingQueued},
+		{"has not seen its allocation", says(api.TrackerStatusRemote, ""), standingQueued},
+		{"an earlier unpin is under way", says(api.TrackerStatusUnpinning, ""), standingQueued},
+		{"an earlier unpin is queued", says(api.TrackerStatusUnpinQueued, ""), standingQueued},
+		{"an earlier unpin failed", says(api.TrackerStatusUnpinError, "x"), standingQueued},
+		{"lost by IPFS", says(api.TrackerStatusUnexpectedlyUnpinned, "x"), standingLost},
+		{"refused by IPFS", says(api.TrackerStatusPinError, "merkledag: not found"), standingGaveUp},
+		{"IPFS is away", says(api.TrackerStatusPinError, refused), standingWaits},
+		{"IPFS cannot be asked", says(api.TrackerStatusClusterError, refused), standingUnknown},
+		{"IPFS went away in the middle", says(api.TrackerStatusPinError, `Post "http://127.0.0.1:5001/api/v0/pin/add": EOF`), standingWaits},
+		{"says nothing", says(api.TrackerStatusUndefined, ""), standingUnknown},
+	}
+	for _, tt := range tests {
+		if got := reportOf(tt.info); got.standing != tt.want {
+			t.Errorf("%s: standing %d, want %d", tt.name, got.standing, tt.want)
+		}
+	}
+}
+
+func peerIDs(n int) []peer.ID {
+	ids := make([]peer.ID, n)
+	for i := range ids {
+		ids[i] = peer.ID(fmt.Sprintf("peer %d", i))
+	}
+	return ids
+}
+
+func allocated(factorMin, n int) api.Pin {
+	rec := api.PinCid(api.CidUndef)
+	rec.ReplicationFactorMin, rec.ReplicationFactorMax = factorMin, max(factorMin, n)
+	rec.Allocations = peerIDs(n)
+	return rec
+}
+
+func onEveryPeer() api.Pin {
+	rec := api.PinCid(api.CidUndef)
+	rec.ReplicationFactorMin, rec.ReplicationFactorMax = -1, -1
+	return rec
+}
+
+// TestStatusFromManyPeers has a row for every sentence of D5 that is about
+// peers.
+func TestStatusFromManyPeers(t *testing.T) {
+	const (
+		holds, works, queued = standingHolds, standingWorking, standingQueued
+		gaveUp, waits, lost  = standingGaveUp, standingWaits, standingLost
+		unknown              = standingUnknown
+	)
+	tests := []struct {
+		name      string
+		rec       api.Pin
+		members   int
+		standings []standing
+		want      pinsvc.Status
+	}{
+		{"enough hold it", allocated(2, 3), 3, []standing{holds, holds, queued}, pinsvc.StatusPinned},
+		{"all hold it", allocated(2, 3), 3, []standing{holds, holds, holds}, pinsvc.StatusPinned},
+		{"one in error does not fail what enough hold", allocated(2, 3), 3, []standing{holds, holds, gaveUp}, pinsvc.StatusPinned},
+		{"one unreachable does not fail what enough hold", allocated(2, 3), 3, []standing{holds, holds, unknown}, pinsvc.StatusPinned},
+		{"too few hold it yet", allocated(2, 3), 3, []standing{holds, queued, queued}, pinsvc.StatusPinning},
+		{"the minimum is capped by the allocations", allocated(3, 2), 3, []standing{holds, holds}, pinsvc.StatusPinned},
+		{"a minimum of none is one", allocated(0, 2), 2, []standing{holds, queued}, pinsvc.StatusPinned},
+		{"a negative minimum with allocations is one", allocated(-1, 2), 2, []standing{queued, holds}, pinsvc.StatusPinned},
+		{"everywhere needs one", onEveryPeer(), 3, []standing{queued, holds, gaveUp}, pinsvc.StatusPinned},
+		{"peers that are not allocated do not count", allocated(1, 1), 3, []standing{queued, holds, holds}, pinsvc.StatusQueued},
+		{"failures of peers that are not allocated do not count", allocated(1, 1), 3, []standing{holds, gaveUp, gaveUp}, pinsvc.StatusPinned},
+		{"enough cannot be reached", allocated(2, 3), 3, []standing{holds, gaveUp, gaveUp}, pinsvc.StatusFailed},
+		{"the only one gave up", allocated(1, 1), 1, []standing{gaveUp}, pinsvc.StatusFailed},
+		{"everywhere fails when all gave up", onEveryPeer(), 2, []standing{gaveUp, gaveUp}, pinsvc.StatusFailed},
+		{"everywhere is not failed while one has not given up", onEveryPeer(), 2, []standing{gaveUp, queued}, pinsvc.StatusQueued},
+		{"one that gave up leaves enough others", allocated(1, 2), 2, []standing{gaveUp, queued}, pinsvc.StatusQueued},
+		{"an unreachable peer has not given up", allocated(1, 2), 2, []standing{gaveUp, unknown}, pinsvc.StatusQueued},
+		{"a peer without its IPFS node has not given up", allocated(1, 1), 1, []standing{waits}, pinsvc.StatusQueued},
+		{"any at work", allocated(1, 2), 2, []standing{queued, works}, pinsvc.StatusPinning},
+		{"lost content is fetched again", allocated(1, 1), 1, []standing{lost}, pinsvc.StatusPinning},
+		{"nobody has begun", allocated(1, 2), 2, []standing{queued, queued}, pinsvc.StatusQueued},
+		{"nobody can be asked", allocated(1, 2), 2, []standing{unknown, unknown}, pinsvc.StatusQueued},
+		{"nobody should hold it", allocated(1, 0), 2, []standing{}, pinsvc.StatusQueued},
+	}
+	for _, tt := range tests {
+		members := peerIDs(tt.members)
+		reports := make(map[peer.ID]report)
+		for i, s := range tt.standings {
+			reports[members[i]] = report{standing: s}
+		}
+		got := judge(enough(tt.rec), holders(tt.rec, members), reports)
+		if got.status != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got.status, tt.want)
+		}
+		if (got.status == pinsvc.StatusFailed) != (got.reason != "") && got.status != pinsvc.StatusPinning && got.status != pinsvc.StatusQueued {
+			t.Errorf("%s: reason %q", tt.name, got.reason)
+		}
+	}
+}
+
+func TestFailureSaysWhy(t *testing.T) {
+	should := peerIDs(2)
+	v := judge(1, should, map[peer.ID]report{
+		should[0]: {standingGaveUp, "merkledag: not found"}, should[1]: {standingGaveUp, ""},
+	})
+	if v.info()["status_details"] != "merkledag: not found" || v.info()["replicas"] != "0/2" {
+		t.Errorf("info %v", v.info())
+	}
+}
+
+func drawReports(t *rapid.T, peers []peer.ID) map[peer.ID]report {
+	reports := make(map[peer.ID]report)
+	for _, p := range peers {
+		if rapid.Bool().Draw(t, "answers") {
+			reports[p] = report{standing: standing(rapid.IntRange(0, int(standingGaveUp)).Draw(t, "standing"))}
+		}
+	}
+	return reports
+}
+
+func count(should []peer.ID, reports map[peer.ID]report, standings ...standing) (n int) {
+	for _, p := range should {
+		for _, s := range standings {
+			if reports[p].standing == s {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestStatusLaws says D5 again, as laws over any reports of any peers.
+func TestStatusLaws(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		members := peerIDs(rapid.IntRange(1, 6).Draw(t, "members"))
+		rec := onEveryPeer()
+		if rapid.Bool().Draw(t, "allocated") {
+			rec = allocated(rapid.IntRange(-1, 6).Draw(t, "min"), rapid.IntRange(0, len(members)).Draw(t, "allocations"))
+		}
+		reports := drawReports(t, members)
+		should := holders(rec, members)
+		need := 1
+		if !rec.IsPinEverywhere() {
+			need = max(1, min(rec.ReplicationFactorMin, len(rec.Allocations)))
+		}
+		got := judge(enough(rec), should, reports).status
+		held, gaveUp := count(should, reports, standingHolds), count(should, reports, standingGaveUp)
+		begun := count(should, reports, standingWorking, standingLost) > 0 || held > 0
+
+		want := pinsvc.StatusQueued
+		switch {
+		case held >= need:
+			want = pinsvc.StatusPinned
+		case gaveUp > 0 && len(should)-gaveUp < need:
+			want = pinsvc.StatusFailed
+		case begun:
+			want = pinsvc.StatusPinning
+		}
+		if got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+		if got == pinsvc.StatusPinned && held == 0 {
+			t.Fatal("pinned, but nobody confirmed it")
+		}
+
+		// Whatever peers say that should not hold it changes nothing.
+		stranger := peer.ID("stranger")
+		reports[stranger] = report{standing: standing(rapid.IntRange(0, int(standingGaveUp)).Draw(t, "stranger"))}
+		if again := judge(enough(rec), should, reports).status; again != got {
+			t.Fatalf("a stranger made %s of %s", again, got)
+		}
+		// A peer that falls silent neither fails a pin nor pins it.
+		if len(should) > 0 {
+			silent := rapid.SampledFrom(should).Draw(t, "silent")
+			delete(reports, silent)
+			then := judge(enough(rec), should, reports).status
+			if then == pinsvc.StatusFailed && got != pinsvc.StatusFailed || then == pinsvc.StatusPinned && got != pinsvc.StatusPinned {
+				t.Fatalf("a silent peer made %s of %s", then, got)
+			}
+		}
+	})
+}
+
+func TestShardedContentIsWhatItsPartsAre(t *testing.T) {
+	const queued, pinning, pinned, failed = pinsvc.StatusQueued, pinsvc.StatusPinning, pinsvc.StatusPinned, pinsvc.StatusFailed
+	tests := []struct {
+		parts []pinsvc.Status
+		want  pinsvc.Status
+	}{
+		{nil, queued},
+		{[]pinsvc.Status{queued, queued}, queued},
+		{[]pinsvc.Status{pinned, queued}, pinning},
+		{[]pinsvc.Status{queued, pinning}, pinning},
+		{[]pinsvc.Status{pinned, pinned}, pinned},
+		{[]pinsvc.Status{pinned, failed, pinning}, failed},
+	}
+	for _, tt := range tests {
+		var parts []verdict
+		for _, s := range tt.parts {
+			parts = append(parts, verdict{status: s, reason: "why"})
+		}
+		if got := whole(parts).status; got != tt.want {
+			t.Errorf("parts %v: %s, want %s", tt.parts, got, tt.want)
+		}
+	}
+}
+
+func TestFailuresAreToldByKind(t *testing.T) {
+	tests := []struct {
+		text string
+		want pinsvc.Kind
+	}{
+		{"this peer is configured to be in follower mode. Write operations are disabled", pinsvc.KindForbidden},
+		{"not enough peers to allocate CID. Needed at least: 2. ", pinsvc.KindUnavailable},
+		{"cannot repin CID with different tracking method, clear state with pin rm to proceed. New: pin. Was: shard-pin", pinsvc.KindBadRequest},
+		{"error batching item: batching max_queue_size reached. Too many", pinsvc.KindUnavailable},
+		{"raft: no leader", pinsvc.KindUnavailable},
+		{"context deadline exceeded", pinsvc.KindUnavailable},
+	}
+	for _, tt := range tests {
+		var told *pinsvc.Error
+		if err := failure(errors.New(tt.text), "pin"); !errors.As(err, &told) || told.Kind != tt.want || told.Details == "" {
+			t.Errorf("%q: %v, want kind %d", tt.text, err, tt.want)
+		}
+	}
+	if !isNotFound(errors.New("pin is not part of the pinset")) || isNotFound(errors.New("dial: no route")) || isNotFound(nil) {
+		t.Error("isNotFound reads wrongly")
+	}
+}

@@ -44,9 +44,14 @@ bin/race/ipfs: bin/ipfs
 bin/netns:
 	$(GO) build -o $@ ./test/netns
 
+# The profile is chosen at the first run. Asking for the other one later would
+# not change what ./data says, so it is refused.
 run: build
-	@test -e "$(DATA)/service.json" || bin/ipfs-cluster-pinsvc --config "$(DATA)" init --profile $(PROFILE) --user me
-	@exec bin/ipfs-cluster-pinsvc --config "$(DATA)" daemon
+ifeq ($(origin PROFILE),command line)
+	@test ! -e "$(DATA)/service.json" || grep -q '"profile": *"$(PROFILE)"' "$(DATA)/service.json" || \
+	{ echo '$(DATA) was not made with PROFILE=$(PROFILE). Another folder has its own: make run PROFILE=$(PROFILE) DATA=...'; exit 1; }
+endif
+	@exec bin/ipfs-cluster-pinsvc --config "$(DATA)" daemon --init --profile "$(PROFILE)" --user me
 
 ## Tests. Each test binary runs where only loopback exists (test/netns); all
 ## that comes from elsewhere is there before.

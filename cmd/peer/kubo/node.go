@@ -79,6 +79,18 @@ type Status struct {
 	Binary, Version string
 }
 
+// Sentence tells people the state and why it is so.
+func (s Status) Sentence() string {
+	text := "the IPFS node is " + s.State.String()
+	switch {
+	case s.Err != "":
+		text += ": " + s.Err
+	case s.Doing != "":
+		text += ": " + s.Doing
+	}
+	return text
+}
+
 // Node is a managed Kubo. Its methods may be called by many goroutines at
 // once.
 type Node struct {

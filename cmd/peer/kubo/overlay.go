@@ -65,7 +65,7 @@ func readOverlay(repo string) (overlay, error) {
 func (o overlay) lay(doc document, wanted []setting) []change {
 	var changes []change
 	set := func(key string, value any) {
-		if from := doc.get(key); !reflect.DeepEqual(from, value) {
+		if from := doc.get(key); !same(from, value) {
 			doc.set(key, value)
 			changes = append(changes, change{key, from, value})
 		}
@@ -76,9 +76,9 @@ func (o overlay) lay(doc document, wanted []setting) []change {
 		value, current := plain(w.value), doc.get(w.key)
 		before, known := o.Settings[w.key]
 		switch {
-		case known && reflect.DeepEqual(before.Applied, value):
+		case known && same(before.Applied, value):
 			continue
-		case known && reflect.DeepEqual(before.Applied, current):
+		case known && same(before.Applied, current):
 			// Still our own former value: what was there before us stays known.
 			o.Settings[w.key] = laid{Applied: value, Before: before.Before}
 		default:
@@ -90,10 +90,29 @@ func (o overlay) lay(doc document, wanted []setting) []change {
 		if isWanted[key] {
 			continue
 		}
-		if reflect.DeepEqual(doc.get(key), o.Settings[key].Applied) {
+		if same(doc.get(key), o.Settings[key].Applied) {
 			set(key, o.Settings[key].Before)
 		}
 		delete(o.Settings, key)
 	}
 	return changes
+}
+
+// same reports whether two values mean the same to Kubo, which may write an
+// empty list as null when it rewrites its configuration.
+func same(a, b any) bool {
+	return reflect.DeepEqual(a, b) || isEmpty(a) && isEmpty(b)
+}
+
+func isEmpty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	default:
+		return false
+	}
 }

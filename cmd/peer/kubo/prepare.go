@@ -37,6 +37,10 @@ func (n *Node) prepare(ctx context.Context, program string) (multiaddr.Multiaddr
 	if err != nil {
 		return nil, err
 	}
+	// Kubo's own words about a configuration that it cannot read are of no use.
+	if _, err := n.readConfig(); err != nil {
+		return nil, err
+	}
 	if err := n.matchVersions(ctx, program); err != nil {
 		return nil, err
 	}
@@ -116,10 +120,9 @@ func (n *Node) matchVersions(ctx context.Context, program string) error {
 // configure lays our settings over Kubo's configuration and returns the
 // address for its RPC.
 func (n *Node) configure() (multiaddr.Multiaddr, error) {
-	path := filepath.Join(n.repo, configFile)
-	doc, err := readDocument(path)
+	doc, err := n.readConfig()
 	if err != nil {
-		return nil, fmt.Errorf("Kubo's configuration cannot be read: %w", err)
+		return nil, err
 	}
 	memory, err := readOverlay(n.repo)
 	if err != nil {
@@ -134,7 +137,7 @@ func (n *Node) configure() (multiaddr.Multiaddr, error) {
 	// The configuration first: a setting that is remembered but was not laid
 	// would never be.
 	if changes = append(changes, moved...); len(changes) > 0 {
-		if err := writeJSON(path, doc); err != nil {
+		if err := writeJSON(filepath.Join(n.repo, configFile), doc); err != nil {
 			return nil, fmt.Errorf("Kubo's configuration cannot be written: %w", err)
 		}
 	}
@@ -147,6 +150,14 @@ func (n *Node) configure() (multiaddr.Multiaddr, error) {
 		logger.Infof("Kubo's setting %s was %s and is now %s", c.key, show(c.from), show(c.to))
 	}
 	return n.chooseRPC(doc)
+}
+
+func (n *Node) readConfig() (document, error) {
+	doc, err := readDocument(filepath.Join(n.repo, configFile))
+	if err != nil {
+		return nil, fmt.Errorf("Kubo's configuration cannot be read: %w", err)
+	}
+	return doc, nil
 }
 
 func show(v any) string {

@@ -20,9 +20,10 @@ var (
 		"/ip4/112.0.0.0/ipcidr/5", "/ip4/120.0.0.0/ipcidr/6", "/ip4/124.0.0.0/ipcidr/7",
 		"/ip4/126.0.0.0/ipcidr/8", "/ip4/128.0.0.0/ipcidr/1",
 	}
-	// Of ::/8, which holds ::1, only the networks that lead elsewhere.
+	// Of ::/8, which holds ::1, only the networks that lead elsewhere;
+	// addresses of IPv4 written as IPv6 are seen as those of IPv4.
 	notLoopback6 = [...]string{
-		"/ip6/::ffff:0:0/ipcidr/96", "/ip6/64:ff9b::/ipcidr/96", "/ip6/64:ff9b:1::/ipcidr/48",
+		"/ip6/64:ff9b::/ipcidr/96", "/ip6/64:ff9b:1::/ipcidr/48",
 		"/ip6/100::/ipcidr/8", "/ip6/200::/ipcidr/7", "/ip6/400::/ipcidr/6", "/ip6/800::/ipcidr/5",
 		"/ip6/1000::/ipcidr/4", "/ip6/2000::/ipcidr/3", "/ip6/4000::/ipcidr/2", "/ip6/8000::/ipcidr/1",
 	}

@@ -1,0 +1,200 @@
+package kubo
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/config"
+)
+
+var _ config.ComponentConfig = (*Config)(nil)
+
+func defaults(t *testing.T) *Config {
+	t.Helper()
+	cfg := &Config{}
+	if err := cfg.Default(); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestOmittedKeysKeepTheirDefaults(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{`{}`, `{"profile": "default"}`, `{"profile": null, "gc_interval": "60m"}`} {
+		cfg := &Config{}
+		if err := cfg.LoadJSON([]byte(raw)); err != nil {
+			t.Errorf("%s: %v", raw, err)
+		}
+		if !reflect.DeepEqual(cfg.toJSON(), defaults(t).toJSON()) {
+			t.Errorf("%s: %+v", raw, cfg)
+		}
+	}
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	t.Parallel()
+	if err := defaults(t).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSectionSurvivesSavingAndLoading(t *testing.T) {
+	t.Parallel()
+	cfg := &Config{
+		RepoPath: "/data/kubo", BinaryPath: "bin/ipfs", Profile: ProfilePrivate,
+		SwarmAddresses: []string{"/ip4/127.0.0.1/tcp/0"}, StorageMax: "3TB", EnableGC: false,
+		GCInterval: time.Minute, Telemetry: true, StartTimeout: 0, StopTimeout: time.Second,
+		RestartDelayMin: time.Millisecond, RestartDelayMax: time.Hour, StableAfter: time.Hour,
+		UnresponsiveTimeout: 0, Environment: map[string]string{"A": "b=c"},
+	}
+	raw, err := cfg.ToJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := &Config{}
+	if err := loaded.LoadJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(loaded, cfg) {
+		t.Errorf("loaded %+v, saved %+v", loaded, cfg)
+	}
+	if unknown := loaded.UnknownKeys(); len(unknown) > 0 {
+		t.Errorf("our own keys are unknown: %q", unknown)
+	}
+}
+
+func TestEveryFaultIsReportedByKey(t *testing.T) {
+	t.Parallel()
+	cfg := &Config{}
+	err := cfg.LoadJSON([]byte(`{
+		"repo_path": "", "binary_path": 7, "profile": "public", "swarm_addresses": ["/ip4/nowhere", "x"],
+		"storage_max": "much", "enable_gc": "yes", "gc_interval": "0s", "start_timeout": "-1s",
+		"stop_timeout": "soon", "restart_delay_min": "2m", "restart_delay_max": "1m", "stable_after": "-1h",
+		"unresponsive_timeout": "-1s", "environment": {"A=B": "c"}, "telemetry": []
+	}`))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"managed.repo_path: must not be empty",
+		"managed.binary_path: expected a string, not a number",
+		`managed.profile: "public" is neither`,
+		`managed.swarm_addresses: "/ip4/nowhere"`,
+		`managed.swarm_addresses: "x"`,
+		`managed.storage_max: "much"`,
+		"managed.enable_gc: expected a bool, not a string",
+		"managed.gc_interval: must be more than zero",
+		"managed.start_timeout: must not be negative",
+		`managed.stop_timeout: "soon" is not a duration`,
+		"managed.restart_delay_max: must not be less",
+		"managed.stable_after: must be more than zero",
+		"managed.unresponsive_timeout: must not be negative",
+		`managed.environment: "A=B"`,
+		"managed.telemetry: expected a bool, not a array",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestNotAnObjectIsAFault(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{``, `[]`, `"x"`, `{`} {
+		if err := new(Config).LoadJSON([]byte(raw)); err == nil {
+			t.Errorf("%q loads", raw)
+		}
+	}
+}
+
+func TestUnknownKeysAreToldNotRefused(t *testing.T) {
+	t.Parallel()
+	cfg := &Config{}
+	if err := cfg.LoadJSON([]byte(`{"storagemax": "1GB", "Profile": "private", "repo_path": "x"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cfg.UnknownKeys(), []string{"Profile", "storagemax"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("unknown keys %q, want %q", got, want)
+	}
+}
+
+func TestEnvironmentOverridesTheFile(t *testing.T) {
+	for name, value := range map[string]string{
+		"REPOPATH": "elsewhere", "PROFILE": "private", "STORAGEMAX": "50%", "ENABLEGC": "false",
+		"GCINTERVAL": "5m", "SWARMADDRESSES": "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2", "ENVIRONMENT": "A:b",
+	} {
+		t.Setenv("CLUSTER_MANAGED_"+name, value)
+	}
+	cfg := &Config{}
+	if err := cfg.LoadJSON([]byte(`{"stop_timeout": "7s", "repo_path": "here"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.ApplyEnvVars(); err != nil {
+		t.Fatal(err)
+	}
+	want := defaults(t)
+	want.RepoPath, want.Profile, want.StorageMax, want.EnableGC = "elsewhere", "private", "50%", false
+	want.GCInterval, want.StopTimeout = 5*time.Minute, 7*time.Second
+	want.SwarmAddresses = []string{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"}
+	want.Environment = map[string]string{"A": "b"}
+	if !reflect.DeepEqual(cfg.toJSON(), want.toJSON()) {
+		t.Errorf("got %+v, want %+v", cfg.toJSON(), want.toJSON())
+	}
+}
+
+func TestDisplayHidesTheEnvironment(t *testing.T) {
+	t.Parallel()
+	cfg := defaults(t)
+	cfg.Environment["TOKEN"] = "secret"
+	raw, err := cfg.ToDisplayJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(raw), "secret") || !strings.Contains(string(raw), `"repo_path": "ipfs"`) {
+		t.Errorf("displayed as %s", raw)
+	}
+}
+
+func TestRepoIsUnderTheFolderOfServiceJSON(t *testing.T) {
+	t.Parallel()
+	cfg := defaults(t)
+	cfg.SetBaseDir("/srv/pins")
+	if got := cfg.RepoDir(); got != filepath.FromSlash("/srv/pins/ipfs") {
+		t.Errorf("repo at %s", got)
+	}
+	cfg.RepoPath = "/mnt/disk"
+	if got := cfg.RepoDir(); got != filepath.FromSlash("/mnt/disk") {
+		t.Errorf("repo at %s", got)
+	}
+}
+
+func FuzzLoadJSON(f *testing.F) {
+	raw, err := json.Marshal((&Config{}).toJSON())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte(`{"swarm_addresses": "/ip4/127.0.0.1/tcp/0", "storage_max": "80%"}`))
+	f.Add([]byte(`{"environment": {"A": null}, "profile": 1, "x": {}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		cfg := &Config{}
+		if cfg.LoadJSON(raw) != nil {
+			return
+		}
+		saved, err := cfg.ToJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := &Config{}
+		if err := again.LoadJSON(saved); err != nil {
+			t.Fatalf("%s is saved as %s, which does not load: %v", raw, saved, err)
+		}
+		if !reflect.DeepEqual(again.toJSON(), cfg.toJSON()) {
+			t.Fatalf("%s changes when saved: %s", raw, saved)
+		}
+	})
+}

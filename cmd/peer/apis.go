@@ -2,34 +2,30 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api/ipfsproxy"
 	"github.com/ipfs-cluster/ipfs-cluster/api/rest"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
+	"github.com/ipfs-cluster/ipfs-cluster/observations"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
 // apis are the API components, each bound to its listeners.
 type apis struct {
-	all    []ipfscluster.API
-	pinsvc pinsvc
+	all []ipfscluster.API
+	// pinsvc is nil when the configuration has no api.pinsvcapi.
+	pinsvc *pinsvcapi.API
+	// backend is made when the cluster gives the API its client.
+	backend chan pinsvcapi.Backend
 	// drainLimit is how long the running requests of pinsvc may take.
 	drainLimit time.Duration
-}
-
-// pinsvc is the Pinning Service API as this package needs it.
-type pinsvc interface {
-	ipfscluster.API
-	// Addrs are those that it is bound to.
-	Addrs() []net.Addr
-	// Ready returns nil once requests are served, else why not.
-	Ready() error
 }
 
 // startIPFS starts the managed Kubo, which is on its way while the rest of
@@ -114,54 +110,64 @@ func (p *Peer) newProxy() (ipfscluster.API, error) {
 }
 
 func (p *Peer) newPinsvc() (ipfscluster.API, error) {
-	return nil, errors.New("not built into this program yet")
+	p.apis.drainLimit = p.cfg.Pinsvcapi.ShutdownTimeout
+	p.apis.backend = make(chan pinsvcapi.Backend, 1)
+	built, err := pinsvcapi.NewAPI(p.ctx, p.cfg.Pinsvcapi, pinsvcapi.Options{
+		Registerer: observations.PromRegistry,
+		Version:    p.opts.Version,
+		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
+			backend := clusterrpc.New(client, clusterrpc.Options{})
+			p.apis.backend <- backend
+			return backend
+		},
+	})
+	p.apis.pinsvc = built
+	return built, err
 }
 
-// components are what the cluster gets.
-func (a *apis) components() []ipfscluster.API { return a.all }
-
-func (a *apis) pinsvcAddrs() []net.Addr {
+// pinsvcAddrs are those that pinsvc is bound to.
+func (a *apis) pinsvcAddrs() []string {
 	if a.pinsvc == nil {
 		return nil
 	}
-	return a.pinsvc.Addrs()
+	return a.pinsvc.HTTPAddresses()
 }
 
-// pinsvcDetail says why requests are not served yet.
-func (a *apis) pinsvcDetail() string {
+// awaitPinsvc returns once pinsvc, if it is there, serves requests, and tells
+// what that waits for until then. Readiness depends on what other parts of
+// the peer and other peers say, so it is asked for again and again.
+func (a *apis) awaitPinsvc(ctx context.Context, report *reporter) error {
 	if a.pinsvc == nil {
-		return ""
+		return nil
 	}
-	if err := a.pinsvc.Ready(); err != nil {
-		return err.Error()
+	var backend pinsvcapi.Backend
+	select {
+	case backend = <-a.backend:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return ""
-}
-
-// pinsvcReady is closed once pinsvc, if it is there, serves requests. It asks
-// again and again: readiness also depends on what other peers say.
-func (a *apis) pinsvcReady(ctx context.Context) <-chan struct{} {
-	ready := make(chan struct{})
-	if a.pinsvc == nil || a.pinsvc.Ready() == nil {
-		close(ready)
-		return ready
+	if backend.Ready() == nil {
+		return nil
 	}
-	go func() {
-		poll := time.NewTicker(readyPoll)
-		defer poll.Stop()
-		for a.pinsvc.Ready() != nil {
-			select {
-			case <-poll.C:
-			case <-ctx.Done():
-				return
-			}
+	report.enter(StageRequests, func() string {
+		if err := backend.Ready(); err != nil {
+			return err.Error()
 		}
-		close(ready)
-	}()
-	return ready
+		return ""
+	})
+	poll := time.NewTicker(readyPoll)
+	defer poll.Stop()
+	for backend.Ready() != nil {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
-const readyPoll = 100 * time.Millisecond
+const readyPoll = 50 * time.Millisecond
 
 // pushDrain makes the APIs' shutdown the first step, before the cluster's.
 func (a *apis) pushDrain(t *teardown) {

@@ -71,6 +71,8 @@ func newManagedConnector(n node, cfg *ipfshttp.Config) *managedConnector {
 		away:  errNotRunning,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	status, _ := n.Watch()
+	c.adopt(status) // So that the first request is told what the node is doing.
 	c.wg.Go(c.follow)
 	return c
 }

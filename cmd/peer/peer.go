@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -231,9 +230,10 @@ func (p *Peer) Done() <-chan struct{} { return p.done }
 // ID is the peer's identity.
 func (p *Peer) ID() libp2ppeer.ID { return p.network.host.ID() }
 
-// PinsvcAddrs are the addresses that the Pinning Service API is bound to;
-// none when the configuration has no api.pinsvcapi.
-func (p *Peer) PinsvcAddrs() []net.Addr { return p.apis.pinsvcAddrs() }
+// PinsvcAddrs are where the Pinning Service API is served, each host:port or
+// the path of a socket, with the real ports; none when the configuration has
+// no api.pinsvcapi.
+func (p *Peer) PinsvcAddrs() []string { return p.apis.pinsvcAddrs() }
 
 // IPFS is the managed Kubo, or nil when an external one is used.
 func (p *Peer) IPFS() *kubo.Node { return p.node }

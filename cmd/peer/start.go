@@ -46,6 +46,15 @@ func (p *Peer) Start(ctx context.Context) error {
 
 // awaitReady follows the peer until it serves requests.
 func (p *Peer) awaitReady() {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	p.background.Go(func() { // A peer that has ended is ready for nothing.
+		select {
+		case <-p.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	for _, phase := range []struct {
 		stage  Stage
 		detail func() string
@@ -54,29 +63,35 @@ func (p *Peer) awaitReady() {
 		{StageConsensus, p.consensusDetail, p.consensus.ready.opened},
 		{StageIPFS, p.ipfsDetail, p.connector.ready.opened},
 		{StageRequests, nil, p.cluster.Ready()},
-		{StageRequests, p.apis.pinsvcDetail, p.apis.pinsvcReady(p.ctx)},
 	} {
-		select {
-		case <-phase.end:
-			continue // Do not announce what needs no waiting.
-		default:
-		}
-		p.report.enter(phase.stage, phase.detail)
-		select {
-		case <-phase.end:
-		case <-p.done:
-			return
-		case <-p.ctx.Done():
+		if !p.awaitPhase(ctx, phase.stage, phase.detail, phase.end) {
 			return
 		}
 	}
-	if p.ctx.Err() != nil {
+	if p.apis.awaitPinsvc(ctx, p.report) != nil {
 		return
 	}
 	close(p.ready)
 	p.report.enter(StageReady, nil)
 	if err := notify("READY=1"); err != nil {
 		logger.Warn(err)
+	}
+}
+
+// awaitPhase waits for the end of one phase, and tells so if there is
+// anything to wait for.
+func (p *Peer) awaitPhase(ctx context.Context, stage Stage, detail func() string, end <-chan struct{}) bool {
+	select {
+	case <-end:
+		return true
+	default:
+	}
+	p.report.enter(stage, detail)
+	select {
+	case <-end:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -1,0 +1,292 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/goleak"
+)
+
+// stopped stops a peer with the test.
+func stopped(t *testing.T, p *Peer) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil {
+			t.Errorf("stopping: %v", err)
+		}
+	})
+}
+
+// newPeer makes a peer that stops with the test, with its events.
+func newPeer(t *testing.T, files Files, change ...func(*Options)) (*Peer, *events) {
+	t.Helper()
+	seen := &events{}
+	opts := Options{Configuration: configuration(t, files), Progress: seen.add}
+	for _, c := range change {
+		c(&opts)
+	}
+	p, err := New(t.Context(), opts)
+	noError(t, err)
+	stopped(t, p)
+	return p, seen
+}
+
+// events remembers what a peer told.
+type events struct {
+	mu  sync.Mutex
+	all []Event
+}
+
+func (e *events) add(event Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, event)
+}
+
+// has tells whether there was an event of the stage whose detail has the text.
+func (e *events) has(stage Stage, text string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, event := range e.all {
+		if event.Stage == stage && strings.Contains(event.Detail, text) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no event %q with %q among %v", stage, text, e.all)
+}
+
+// externalNode points ipfs_connector.ipfshttp to a server.
+func externalNode(t *testing.T, server *httptest.Server) edit {
+	t.Helper()
+	addr := serverAddr(t, server).String()
+	return func(sections map[string]map[string]any) {
+		for _, at := range [][2]string{{"ipfs_connector", "ipfshttp"}, {"api", "ipfsproxy"}} {
+			if component, ok := sections[at[0]][at[1]].(map[string]any); ok {
+				component["node_multiaddress"] = addr
+			}
+		}
+	}
+}
+
+// nobody is an address where no node answers.
+func nobody(t *testing.T) edit {
+	t.Helper()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	return externalNode(t, server)
+}
+
+func TestOptionsValidate(t *testing.T) {
+	valid := Options{Configuration: &Configuration{}}
+	noError(t, valid.validate())
+	if (Options{}).validate() == nil {
+		t.Error("options without a configuration are valid")
+	}
+	valid.Bootstraps = append(valid.Bootstraps, nil)
+	if valid.validate() == nil {
+		t.Error("an empty bootstrap address is valid")
+	}
+}
+
+// All of upstream's components run from upstream's file, the IPFS node being
+// away at start and coming later.
+func TestPeerWaitsForIPFSAndServes(t *testing.T) {
+	away := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-away:
+			writeID(w, firstID)
+		default:
+			http.Error(w, `{"Message":"not yet"}`, http.StatusInternalServerError)
+		}
+	}))
+	defer server.Close()
+	p, seen := newPeer(t, upstreamFiles(t, "crdt", "pebble", externalNode(t, server)))
+	if len(p.PinsvcAddrs()) != 1 {
+		t.Errorf("pinsvcapi is at %v", p.PinsvcAddrs())
+	}
+	noError(t, p.Start(t.Context()))
+	eventually(t, "waiting for IPFS", func() error {
+		return seen.has(StageIPFS, "ipfs_connector.ipfshttp.node_multiaddress")
+	})
+	select {
+	case <-p.Ready():
+		t.Error("ready without IPFS")
+	default:
+	}
+	close(away)
+	await(t, "readiness", p.Ready())
+	noError(t, seen.has(StageReady, ""))
+	if p.IPFS() != nil {
+		t.Error("there is a managed node")
+	}
+}
+
+func TestOmittedSectionsAreNotStarted(t *testing.T) {
+	p, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t)))
+	if len(p.apis.all) != 0 || p.PinsvcAddrs() != nil {
+		t.Errorf("APIs run: %v", p.apis.all)
+	}
+	p, _ = newPeer(t, upstreamFiles(t, "crdt", "pebble", nobody(t)))
+	if len(p.apis.all) != 3 {
+		t.Errorf("%d APIs run, want 3", len(p.apis.all))
+	}
+}
+
+// A file without an allocator is older than that section.
+func TestLegacyAllocator(t *testing.T) {
+	p, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t),
+		without([2]string{"allocator", "balanced"})))
+	allocator, err := p.newAllocator()
+	noError(t, err)
+	if got := allocator.Metrics(); len(got) != 1 || got[0] != "freespace" {
+		t.Errorf("allocates by %v", got)
+	}
+}
+
+// Two peers never run on one folder, nor does one beside upstream's program,
+// whose lock this is.
+func TestPeerHoldsTheLock(t *testing.T) {
+	files := upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t))
+	p, _ := newPeer(t, files)
+	_, err := New(t.Context(), Options{Configuration: configuration(t, files)})
+	if err == nil || !strings.Contains(err.Error(), "execution lock") {
+		t.Errorf("second peer: %v", err)
+	}
+	noError(t, p.Stop(t.Context()))
+	newPeer(t, files)
+}
+
+// A failure late in New leaves nothing open.
+func TestNewRollsBack(t *testing.T) {
+	for name, spoil := range map[string]edit{
+		"a log file that cannot be written": func(sections map[string]map[string]any) {
+			sections["api"]["restapi"].(map[string]any)["http_log_file"] = "no/such/folder/log"
+		},
+		"no datastore": without([2]string{"datastore", "pebble"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := upstreamFiles(t, "crdt", "pebble", nobody(t), spoil)
+			c := loaded(t, files)
+			before := goleak.IgnoreCurrent()
+			p, err := New(t.Context(), Options{Configuration: c})
+			if err == nil {
+				t.Fatalf("made: %v", p.Stop(t.Context()))
+			}
+			goleak.VerifyNone(t, before, upstreamLeaks)
+			lock, err := Lock(files)
+			noError(t, err)
+			noError(t, lock.Close())
+		})
+	}
+}
+
+// upstreamLeaks is what upstream leaves behind however it is stopped: its
+// Pebble store sleeps through its next report.
+var upstreamLeaks = goleak.IgnoreTopFunction("github.com/ipfs-cluster/ipfs-cluster/datastore/pebble.New.func1")
+
+func TestNewGivesUpWithItsContext(t *testing.T) {
+	files := upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := New(ctx, Options{Configuration: configuration(t, files)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v", err)
+	}
+	if exists(files, "pebble") {
+		t.Error("a datastore was made")
+	}
+}
+
+// Stop works at any time, from many, and its work is done once.
+func TestStopIsIdempotent(t *testing.T) {
+	for name, start := range map[string]bool{"before start": false, "while it waits for IPFS": true} {
+		t.Run(name, func(t *testing.T) {
+			files := upstreamFiles(t, "crdt", "pebble", nobody(t))
+			p, _ := newPeer(t, files)
+			if start {
+				noError(t, p.Start(t.Context()))
+			}
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() {
+					if err := p.Stop(context.Background()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			await(t, "the end", p.Done())
+			if err := p.Start(t.Context()); !errors.Is(err, errStopped) {
+				t.Errorf("a stopped peer starts: %v", err)
+			}
+			lock, err := Lock(files)
+			noError(t, err)
+			noError(t, lock.Close())
+		})
+	}
+}
+
+// Run ends when it is told to, and that is no failure.
+func TestRun(t *testing.T) {
+	p, seen := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t)))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	eventually(t, "waiting for IPFS", func() error { return seen.has(StageIPFS, "") })
+	cancel()
+	select {
+	case err := <-ended:
+		noError(t, err)
+	case <-time.After(deadline):
+		t.Fatal("Run goes on")
+	}
+	noError(t, seen.has(StageStopping, ""))
+}
+
+// Raft without a quorum is waited for, and said so; a second peer makes one.
+func TestRaftWaitsForAQuorum(t *testing.T) {
+	server := rpcOfID(t, firstID)
+	one := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
+	two := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
+	idOf := func(files Files) peer.ID { return loaded(t, files).Helper.Identity().ID }
+	peers := []string{idOf(one).String(), idOf(two).String()}
+	for _, files := range []Files{one, two} {
+		editFile(t, files.Config, func(sections map[string]map[string]any) {
+			sections["cluster"]["secret"] = strings.Repeat("cd", 32)
+			sections["consensus"]["raft"].(map[string]any)["init_peerset"] = peers
+		})
+	}
+	first, seen := newPeer(t, one)
+	noError(t, first.Start(t.Context()))
+	eventually(t, "saying what is missing", func() error {
+		return seen.has(StageConsensus, "1 of 2 Raft peers are here, 2 are needed; away: "+peers[1])
+	})
+	// Longer than the wait after which upstream gives up.
+	eventually(t, "waiting on", func() error {
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		last := seen.all[len(seen.all)-1]
+		if last.Stage != StageConsensus || last.Elapsed < 3*time.Second {
+			return fmt.Errorf("last event: %v", last)
+		}
+		return nil
+	})
+	addr := first.network.host.Addrs()[0].String() + "/p2p/" + first.ID().String()
+	editFile(t, two.Config, func(sections map[string]map[string]any) {
+		sections["cluster"]["peer_addresses"] = []string{addr}
+	})
+	second, _ := newPeer(t, two)
+	noError(t, second.Start(t.Context()))
+	await(t, "readiness of the first", first.Ready())
+	await(t, "readiness of the second", second.Ready())
+}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"go.uber.org/zap/zapcore"
 )
 
 // statusClientGone is nginx's: the client closed the connection before there
@@ -34,7 +34,6 @@ type accessEvent struct {
 	// Error is why the request failed, more than what the client was told.
 	Error string `json:"error,omitempty"`
 
-	kind pinsvc.Kind
 	gone bool
 }
 
@@ -75,7 +74,7 @@ func newAccessEvent(rec *recorder, r *http.Request) accessEvent {
 		gone:       x.gone,
 	}
 	if x.failure != nil {
-		event.Error, event.kind = x.failure.Error(), pinsvc.KindOf(x.failure)
+		event.Error = x.failure.Error()
 	}
 	return event
 }
@@ -106,22 +105,26 @@ func newAccessWriter(path string) (accessWriter, error) {
 	return &fileWriter{file: file}, nil
 }
 
-// logWriter writes to the daemon's log: our faults as errors, what is away as
-// a warning, and all that is the client's doing as information.
+// logWriter writes to the daemon's log.
 type logWriter struct{}
 
 func (logWriter) write(e accessEvent) {
-	write := accessLog.Infow
-	switch {
-	case e.gone:
-	case e.Status == http.StatusServiceUnavailable:
-		write = accessLog.Warnw
-	case e.Status >= http.StatusInternalServerError:
-		write = accessLog.Errorw
-	}
-	write(fmt.Sprintf("%s %s", e.Method, e.Route),
+	accessLog.Logw(e.level(), fmt.Sprintf("%s %s", e.Method, e.Route),
 		"status", e.Status, "duration_ms", e.DurationMS, "user", e.User, "token_id", e.TokenID, "path", e.Path,
 		"bytes", e.Bytes, "remote", e.Remote, "request_id", e.RequestID, "user_agent", e.UserAgent, "error", e.Error)
+}
+
+// level is that of an error for our faults, a warning for what is away, and
+// information for all that is the client's doing.
+func (e accessEvent) level() zapcore.Level {
+	switch {
+	case e.gone || e.Status < http.StatusInternalServerError:
+		return zapcore.InfoLevel
+	case e.Status == http.StatusServiceUnavailable:
+		return zapcore.WarnLevel
+	default:
+		return zapcore.ErrorLevel
+	}
 }
 
 func (logWriter) Close() error { return nil }
@@ -135,7 +138,7 @@ type fileWriter struct {
 }
 
 func (f *fileWriter) write(e accessEvent) {
-	if e.Status >= http.StatusInternalServerError && e.Status != http.StatusServiceUnavailable {
+	if e.level() == zapcore.ErrorLevel {
 		logger.Errorf("request %s (%s): %s", e.RequestID, e.Route, e.Error)
 	}
 	line, err := json.Marshal(e)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
 // The names are those of ipfs-cluster, whose daemon sets their levels.
@@ -29,7 +30,8 @@ var (
 // good for an embedder.
 type Options struct {
 	// NewBackend makes the backend of the client that SetClient gets; Close
-	// of the backend is called by Shutdown. Nil means clusterrpc.New.
+	// of the backend is called by Shutdown. Nil means clusterrpc.New with
+	// its default options.
 	NewBackend func(*rpc.Client) Backend
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
@@ -80,7 +82,7 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 		return nil, err
 	}
 	if opts.NewBackend == nil {
-		return nil, errors.New("pinsvcapi: Options.NewBackend is nil")
+		opts.NewBackend = func(client *rpc.Client) Backend { return clusterrpc.New(client, clusterrpc.Options{}) }
 	}
 	if opts.Version == "" {
 		opts.Version = "unknown"

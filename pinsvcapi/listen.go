@@ -100,11 +100,30 @@ func (api *API) listenLibp2p() error {
 	if api.host == nil {
 		return nil
 	}
+	if err := api.checkExposure(); err != nil {
+		return err
+	}
 	l, err := gostream.Listen(api.host, p2phttp.DefaultP2PProtocol)
 	if err != nil {
 		return fmt.Errorf("api.pinsvcapi: serving HTTP over libp2p: %w", err)
 	}
 	api.libp2p = l
+	return nil
+}
+
+// checkExposure is what the validation of the configuration cannot know: where
+// the caller's host listens.
+func (api *API) checkExposure() error {
+	if api.ownHost || api.auth != nil || api.cfg.AllowUnauthenticated {
+		return nil
+	}
+	for _, addr := range api.host.Addrs() {
+		if !manet.IsIPLoopback(addr) {
+			return fmt.Errorf("api.pinsvcapi.basic_auth_credentials: no user is configured, so everyone who reaches the "+
+				"libp2p host at %s could add and delete pins: set basic_auth_credentials, "+
+				"or set allow_unauthenticated to true if that is meant", addr)
+		}
+	}
 	return nil
 }
 

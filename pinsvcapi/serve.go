@@ -34,7 +34,8 @@ func (api *API) answer(w http.ResponseWriter, r *http.Request, x *exchange) (a a
 		case http.ErrAbortHandler:
 			panic(fault)
 		default:
-			err = fmt.Errorf("panic: %v\n%s", fault, debug.Stack())
+			logger.Errorf("request %s: panic: %v\n%s", x.id, fault, debug.Stack())
+			err = fmt.Errorf("panic: %v", fault)
 		}
 	}()
 	if err := api.authenticate(x, r); err != nil {

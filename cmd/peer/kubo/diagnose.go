@@ -25,7 +25,7 @@ func diagnose(repo string, exit error, lines []string) error {
 				"then Kubo starts again by itself", repo)
 		}},
 		{[]string{"permission denied"}, func(line string) error {
-			return fmt.Errorf("Kubo lacks a permission (%s): let this user read and write the IPFS repo at %s",
+			return fmt.Errorf("the IPFS node lacks a permission (%s): let this user read and write the IPFS repo at %s",
 				line, repo)
 		}},
 		{[]string{"address already in use", "failed to listen on any addresses"}, func(line string) error {
@@ -42,9 +42,9 @@ func diagnose(repo string, exit error, lines []string) error {
 		how = exit.Error()
 	}
 	if line, ok := lastLineWith(lines, []string{"Error:"}); ok {
-		return fmt.Errorf("Kubo ended (%s): %s", how, line)
+		return fmt.Errorf("the IPFS node ended (%s): %s", how, line)
 	}
-	return fmt.Errorf("Kubo ended (%s)", how)
+	return fmt.Errorf("the IPFS node ended (%s)", how)
 }
 
 // lastLineWith returns the last line that has one of the texts in it, without

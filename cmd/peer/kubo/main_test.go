@@ -30,6 +30,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// beParent runs a managed Kubo until this process is killed, and prints the
+// number of its process.
+func beParent(dir string) {
+	n, err := Start(context.Background(), configIn(dir, os.Getenv(binaryVariable)))
+	if err != nil {
+		panic(err)
+	}
+	<-n.Ready()
+	fmt.Println(n.Status().PID)
+	<-n.Done()
+}
+
 func ipfsProgram(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv(binaryVariable)

@@ -1,3 +1,5 @@
+//go:build !windows
+
 package kubo
 
 import (
@@ -189,7 +191,7 @@ func TestCrashLoopBacksOffShowsLastLinesAndRecovers(t *testing.T) {
 	madeRepo(t, cfg)
 	editKubo(t, cfg, "Routing.Type", `"bogus"`)
 	n := startNode(t, cfg)
-	status := awaitError(t, n, "Kubo ended (exit status 1)", "unrecognized routing option: bogus")
+	status := awaitError(t, n, "the IPFS node ended (exit status 1)", "unrecognized routing option: bogus")
 	if len(status.Output) == 0 || !strings.Contains(strings.Join(status.Output, "\n"), "bogus") {
 		t.Errorf("the last lines do not show why: %q", status.Output)
 	}

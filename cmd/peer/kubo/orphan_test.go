@@ -1,3 +1,5 @@
+//go:build !windows
+
 package kubo
 
 import (
@@ -11,18 +13,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// beParent runs a managed Kubo until this process is killed, and prints the
-// number of its process.
-func beParent(dir string) {
-	n, err := Start(context.Background(), configIn(dir, os.Getenv(binaryVariable)))
-	if err != nil {
-		panic(err)
-	}
-	<-n.Ready()
-	fmt.Println(n.Status().PID)
-	<-n.Done()
-}
 
 func TestKuboDiesWithItsKilledParent(t *testing.T) {
 	t.Parallel()

@@ -138,7 +138,7 @@ func (n *Node) configure() (multiaddr.Multiaddr, error) {
 	// would never be.
 	if changes = append(changes, moved...); len(changes) > 0 {
 		if err := writeJSON(filepath.Join(n.repo, configFile), doc); err != nil {
-			return nil, fmt.Errorf("Kubo's configuration cannot be written: %w", err)
+			return nil, fmt.Errorf("the configuration of Kubo cannot be written: %w", err)
 		}
 	}
 	if !reflect.DeepEqual(before, memory.Settings) {
@@ -155,7 +155,7 @@ func (n *Node) configure() (multiaddr.Multiaddr, error) {
 func (n *Node) readConfig() (document, error) {
 	doc, err := readDocument(filepath.Join(n.repo, configFile))
 	if err != nil {
-		return nil, fmt.Errorf("Kubo's configuration cannot be read: %w", err)
+		return nil, fmt.Errorf("the configuration of Kubo cannot be read: %w", err)
 	}
 	return doc, nil
 }

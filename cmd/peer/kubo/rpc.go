@@ -3,6 +3,7 @@ package kubo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
+
+// errRefused is a Kubo that answers, but not to us.
+var errRefused = errors.New("the RPC of Kubo refuses the peer: remove API.Authorizations from Kubo's configuration")
 
 // rpc is just enough of a client of Kubo's RPC to see whether it answers.
 type rpc struct{ client *http.Client }
@@ -55,7 +59,7 @@ func (r rpc) post(ctx context.Context, addr multiaddr.Multiaddr, command string,
 	case err != nil:
 		return err
 	case resp.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("the RPC of Kubo refuses us: remove API.Authorizations from Kubo's configuration")
+		return errRefused
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("the RPC of Kubo answers %s: %s", resp.Status, body)
 	case answer == nil:
@@ -86,15 +90,16 @@ func readAPIAddr(repo string) (multiaddr.Multiaddr, error) {
 // be noticed beside the second that it needs.
 const pollInterval = 25 * time.Millisecond
 
-// awaitRPC waits until the RPC answers. The last error that was met comes with
+// awaitRPC waits until the RPC answers, or refuses to for good. The last error that was met comes with
 // that of ctx.
 func (r rpc) awaitRPC(ctx context.Context, repo string) (addr multiaddr.Multiaddr, version string, err error) {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
 		if addr, err = readAPIAddr(repo); err == nil {
-			if version, err = r.version(ctx, addr); err == nil {
-				return addr, version, nil
+			version, err = r.version(ctx, addr)
+			if err == nil || errors.Is(err, errRefused) {
+				return addr, version, err
 			}
 		}
 		select {

@@ -73,6 +73,15 @@ func TestOperatorsEditsAreKept(t *testing.T) {
 	expect(t, prepared(t, cfg), map[string]any{"Addresses.API": []string{"/ip6/::1/tcp/0"}})
 }
 
+func TestKuboThatRefusesUsIsNamed(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	madeRepo(t, cfg)
+	editKubo(t, cfg, "API.Authorizations", `{"me": {"AuthSecret": "basic:me:x", "AllowedPaths": ["/api/v0"]}}`)
+	n := startNode(t, cfg)
+	awaitError(t, n, "refuses", "API.Authorizations")
+}
+
 func TestProfileCanBeChangedAndChangedBack(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)

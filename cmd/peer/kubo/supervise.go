@@ -161,7 +161,7 @@ func (n *Node) mind(ctx context.Context, p *process) (ran time.Duration, err err
 	case <-p.exited:
 		err = diagnose(n.repo, p.err, n.output.last())
 	case <-hung:
-		err = fmt.Errorf("Kubo gave no answer for %s and is started again", n.cfg.UnresponsiveTimeout)
+		err = fmt.Errorf("the IPFS node gave no answer for %s and is started again", n.cfg.UnresponsiveTimeout)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -194,7 +194,7 @@ func (n *Node) await(ctx context.Context, client rpc, p *process) (multiaddr.Mul
 		<-answers
 		return nil, "", diagnose(n.repo, p.err, n.output.last())
 	case a := <-answers:
-		if a.err != nil && ctx.Err() == nil {
+		if errors.Is(a.err, context.DeadlineExceeded) && ctx.Err() == nil {
 			a.err = fmt.Errorf("the RPC of Kubo gave no answer within ipfs_connector.managed.start_timeout (%s): %w",
 				n.cfg.StartTimeout, a.err)
 		}

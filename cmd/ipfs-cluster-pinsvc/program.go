@@ -92,7 +92,7 @@ func (p *program) app() *cli.App {
 		cli.StringFlag{
 			Name:   "loglevel, l",
 			EnvVar: "IPFS_CLUSTER_LOG_LEVEL",
-			Usage:  "overall log level, and levels of components: `LEVEL,COMPONENT:LEVEL,...`",
+			Usage:  "set overall and component-wise log levels, such as info,cluster:debug",
 		},
 	}
 	app.Before = p.before

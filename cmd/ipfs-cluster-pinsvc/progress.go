@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	logging "github.com/ipfs/go-log/v2"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 )
 
@@ -16,16 +18,23 @@ const (
 // progress writes what a starting or stopping peer is at, a line each time.
 type progress struct {
 	program *program
-	last    peer.Event
-	said    time.Duration // Elapsed of the last line of this stage.
+	// logged says that the beginning of each stage is in the log already.
+	logged bool
+	last   peer.Event
+	said   time.Duration // Elapsed of the last line of this stage.
 }
 
-func newProgress(p *program) *progress { return &progress{program: p} }
+func newProgress(p *program) *progress {
+	return &progress{program: p, logged: logging.Logger("peer").LevelEnabled(logging.LevelInfo)}
+}
 
 // tell is the peer's Options.Progress, called by one goroutine at a time.
 func (p *progress) tell(e peer.Event) {
 	if e.Stage == peer.StageReady {
 		return // The ready text says more.
+	}
+	if e.Elapsed == 0 && p.logged {
+		return
 	}
 	same := e.Stage == p.last.Stage && e.Detail == p.last.Detail
 	p.last = e

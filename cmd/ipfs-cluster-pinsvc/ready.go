@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,9 +22,9 @@ import (
 // works without any network.
 const exampleCID = "bafkqablimvwgy3y"
 
-// readyText is what to type next. Commands begin a line, so that they can be
-// copied whole.
-var readyText = template.Must(template.New("ready").Parse(`
+// readyTemplate is what to type next. Commands have a line of their own, so
+// that they can be copied whole.
+var readyTemplate = template.Must(template.New("ready").Parse(`
 Ready: the Pinning Service API is at {{.Endpoint}}
 {{range .Fresh}}
 User {{.User}} has the password {{.Password}}
@@ -37,33 +39,42 @@ It has no users and needs no token. To use it with Kubo (ipfs), once add the ser
   ipfs pin remote service add {{.Service}} {{.Endpoint}} {{.Key}}
   ipfs pin remote add --service={{.Service}} --name=hello {{.CID}}
 The ipfs command can be that of any Kubo node of yours.{{if .Managed}} Without one, use that of the service's own node:
-  alias ipfs='{{.Program}} ipfs'{{end}}
+  alias ipfs={{.Alias}}{{end}}
 Ctrl-C stops the service.
 
 `))
 
 type readyData struct {
-	Endpoint, ConfigFile, Curl, Service, Key, CID, Program string
-	User, Password                                         string
-	Fresh                                                  []peer.Credential
-	Managed                                                bool
+	Endpoint, ConfigFile, Curl, Service, Key, CID, Alias string
+	User, Password                                       string
+	Fresh                                                []peer.Credential
+	Managed                                              bool
 }
 
 // showReady writes the ready text in one piece, so that no log line gets in
-// between. Passwords are in it at the first run only.
+// between. A terminal that was closed is no reason to stop.
 func (d *daemonRun) showReady(p *peer.Peer) {
-	endpoint := endpointURL(d.cfg.Pinsvcapi, p.PinsvcAddrs())
-	if endpoint == "" {
-		d.print("\nReady. The Pinning Service API is not served over TCP; see api.pinsvcapi in %s.\n", p.ID())
-		return
+	text, err := d.readyText(endpointURL(d.cfg.Pinsvcapi, p.PinsvcAddrs()))
+	if err != nil {
+		d.say("error showing how to use the service: %s", err)
 	}
+	_, _ = io.WriteString(d.out, text)
+}
+
+// readyText has the passwords that were just made, the first time only.
+func (d *daemonRun) readyText(endpoint string) (string, error) {
+	if endpoint == "" {
+		return fmt.Sprintf("\nReady. The Pinning Service API is not served over TCP; see api.pinsvcapi in %s.\n\n",
+			d.files.Config), nil
+	}
+	program := d.commandLine()
 	data := readyData{
 		Endpoint:   endpoint,
 		ConfigFile: d.files.Config,
 		Service:    "pinsvc",
-		Key:        "none",
+		Key:        "none", // Kubo wants one.
 		CID:        exampleCID,
-		Program:    d.commandLine(),
+		Alias:      quote(program + " ipfs"),
 		Managed:    d.cfg.HasManaged(),
 	}
 	for _, c := range d.fresh {
@@ -86,41 +97,37 @@ func (d *daemonRun) showReady(p *peer.Peer) {
 		}
 		data.Service = serviceName(data.User)
 		data.Curl = fmt.Sprintf("curl -X POST -u %s %s/token", quote(login), endpoint)
-		data.Key = fmt.Sprintf(`"$(%s token --user %s)"`, data.Program, quote(data.User))
+		data.Key = fmt.Sprintf(`"$(%s token --user %s)"`, program, quote(data.User))
 	}
 	var text strings.Builder
-	if err := readyText.Execute(&text, data); err != nil {
-		d.say("error showing how to use the service: %s", err)
-		return
-	}
-	_, _ = io.WriteString(d.out, text.String()) // A closed terminal is no reason to stop.
+	err := readyTemplate.Execute(&text, data)
+	return text.String(), err
 }
 
-// endpointURL is where clients on this machine reach the API: its first TCP
-// address, or "".
-func endpointURL(cfg *config.Config, addrs []net.Addr) string {
-	for _, addr := range addrs {
-		tcp, ok := addr.(*net.TCPAddr)
-		if !ok {
-			continue
+// endpointURL is where clients on this machine reach the API: the first of
+// its addresses that is one of TCP, or "".
+func endpointURL(cfg *config.Config, addrs []string) string {
+	for _, text := range addrs {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil {
+			continue // The path of a socket.
 		}
-		host := tcp.IP.String()
-		if tcp.IP.IsUnspecified() {
+		host := addr.Addr().Unmap().String()
+		if addr.Addr().IsUnspecified() {
 			host = "127.0.0.1"
 		}
 		scheme := "http"
 		if cfg.TLS != nil {
 			scheme = "https"
 			// A client compares the name in the address with the certificate.
-			if name := certificateName(cfg); name != "" {
-				host = name
-			}
+			host = cmp.Or(certificateName(cfg), host)
 		}
-		return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(tcp.Port)))
+		return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port())))
 	}
 	return ""
 }
 
+// certificateName is a name that the certificate is good for, or "".
 func certificateName(cfg *config.Config) string {
 	for _, cert := range cfg.TLS.Certificates {
 		if cert.Leaf == nil {

@@ -90,7 +90,6 @@ func Init(files Files, opts InitOptions) (InitResult, error) {
 	if err != nil {
 		return InitResult{}, err
 	}
-	defer draft.close()
 	return draft.write()
 }
 
@@ -157,6 +156,9 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 	if !d.external() {
 		manager.RegisterComponent(clusterconfig.IPFSConn, managed)
 	}
+	// What the manager runs in order to save by itself is not needed here. It
+	// ends within a second, which nobody has to wait for.
+	go manager.Shutdown()
 	manager.Source = opts.Source
 	for _, step := range []struct {
 		doing string
@@ -170,15 +172,11 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 		{"applying the options", d.applyOptions},
 	} {
 		if err := step.do(); err != nil {
-			d.close()
 			return nil, fmt.Errorf("%s: %w", step.doing, err)
 		}
 	}
 	return d, nil
 }
-
-// close waits, up to a second, for what the config manager runs.
-func (d *draft) close() { d.helper.Manager().Shutdown() }
 
 // external tells whether the IPFS node is somebody else's.
 func (d *draft) external() bool {

@@ -111,6 +111,10 @@ func eachPin(r io.Reader, do func(api.Pin) error) error {
 		if err != nil {
 			return fmt.Errorf("pin %d: %w", n, err)
 		}
+		if pin.Type == 0 {
+			// An export from before pins had types: all were whole DAGs.
+			pin.Type, pin.Mode, pin.MaxDepth = api.DataType, api.PinModeRecursive, -1
+		}
 		if err := do(pin); err != nil {
 			return fmt.Errorf("pin %d, %s: %w", n, pin.Cid, err)
 		}

@@ -13,13 +13,13 @@ import * as Digest from 'multiformats/hashes/digest'
 
 const [endpointUrl, accessToken] = process.argv.slice(2)
 const client = new RemotePinningServiceClient(new Configuration({ endpointUrl, accessToken }))
-const everyStatus = new Set([Status.Queued, Status.Pinning, Status.Pinned, Status.Failed])
+const everyStatus = [Status.Queued, Status.Pinning, Status.Pinned, Status.Failed]
 
 /** The CID of content that nobody has. */
 const unknown = text => CID.create(1, 0x55, Digest.create(0x12, createHash('sha256').update(text).digest())).toString()
 const add = async pin => client.pinsPost({ pin })
 const list = async query => client.pinsGet({ status: everyStatus, ...query })
-const names = page => [...page.results].map(({ pin }) => pin.name)
+const names = page => page.results.map(({ pin }) => pin.name)
 const step = async (what, fn) => { await fn(); console.log(`ok ${what}`) }
 
 /** Wants a call to be refused with the status and the reason. */
@@ -35,7 +35,7 @@ await step('adds pins', async () => {
   for (let i = 0; i < n; i++) {
     const status = await add({ cid: unknown(`js ${i}`), name: `Pin ${i}`, meta: { index: `${i}`, 'a key': '"x" = 1' } })
     assert.equal(status.pin.name, `Pin ${i}`)
-    assert.ok(status.delegates.length ?? status.delegates.size > 0)
+    assert.ok(status.delegates.length > 0)
     first ??= status
   }
 })
@@ -51,7 +51,7 @@ await step('lists ten, newest first, when no limit is given', async () => {
   assert.equal(page.count, n)
   assert.deepEqual(names(page), Array.from({ length: 10 }, (_, i) => `Pin ${n - 1 - i}`))
 })
-for (const [cursor, last] of [['before', page => [...page.results].at(-1)], ['after', page => [...page.results][0]]]) {
+for (const [cursor, last] of [['before', page => page.results.at(-1)], ['after', page => page.results[0]]]) {
   await step(`sees every pin once, paging by ${cursor}`, async () => {
     // "after" walks towards the newest: it starts at the oldest pin, and
     // takes the whole rest each time.
@@ -59,7 +59,7 @@ for (const [cursor, last] of [['before', page => [...page.results].at(-1)], ['af
     let query = cursor === 'before' ? {} : { after: new Date(first.created.getTime() - 1), limit: 1000 }
     for (;;) {
       const page = await list(query)
-      if (page.results.size === 0 || page.results.length === 0) break
+      if (page.results.length === 0) break
       seen.push(...names(page))
       query = { ...query, [cursor]: last(page).created }
     }
@@ -82,7 +82,7 @@ await step('filters by name in the four ways', async () => {
 await step('filters by meta and by cid', async () => {
   assert.deepEqual(names(await list({ meta: { index: '3' } })), ['Pin 3'])
   assert.deepEqual(names(await list({ meta: { index: '3', other: '' } })), [])
-  assert.deepEqual(names(await list({ cid: new Set([unknown('js 4'), unknown('js 5')]) })), ['Pin 5', 'Pin 4'])
+  assert.deepEqual(names(await list({ cid: [unknown('js 4'), unknown('js 5')] })), ['Pin 5', 'Pin 4'])
 })
 await step('replaces by another CID', async () => {
   const status = await client.pinsRequestidPost({ requestid: first.requestid, pin: { cid: unknown('js other'), name: 'other' } })
@@ -92,7 +92,7 @@ await step('replaces by another CID', async () => {
 })
 await step('replaces by the same CID and loses nothing', async () => {
   const cid = unknown('js other')
-  const [old] = [...(await list({ cid: new Set([cid]) })).results]
+  const [old] = (await list({ cid: [cid] })).results
   const status = await client.pinsRequestidPost({ requestid: old.requestid, pin: { cid, meta: { changed: 'yes' } } })
   assert.equal(status.requestid, old.requestid)
   assert.equal(status.created.getTime(), old.created.getTime())

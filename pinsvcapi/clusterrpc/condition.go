@@ -89,16 +89,24 @@ func (b *Backend) watchState(ctx context.Context) {
 // peer has sent its first sign of life, which it does when consensus and IPFS
 // are there, its IPFS node has an address to tell, and the creation times in
 // the state are known.
+//
+// Before that sign nothing may be asked that leads to the consensus component:
+// the cluster hands out clients one component after the other, and a consensus
+// that has none yet panics.
 func (b *Backend) begin(ctx context.Context) bool {
-	id, unwell := b.look(ctx)
 	started, err := b.alive(ctx)
 	switch {
 	case err != nil:
 		return b.wait("waiting for the cluster peer")
-	case unwell != nil && id.IPFS.Error != "":
+	case !started && b.ipfsAway(ctx):
 		return b.wait("waiting for the IPFS node")
 	case !started:
 		return b.wait("waiting for consensus")
+	}
+	id, unwell := b.look(ctx)
+	switch {
+	case unwell != nil && id.IPFS.Error != "":
+		return b.wait("waiting for the IPFS node")
 	case len(b.delegates.peek(b.self)) == 0:
 		return b.wait("waiting for the IPFS node to have an address")
 	}
@@ -136,6 +144,13 @@ func (b *Backend) look(ctx context.Context) (api.ID, error) {
 	}
 	b.delegates.told(b.self, id.IPFS)
 	return id, nil
+}
+
+// ipfsAway reports whether this peer's IPFS node does not answer.
+func (b *Backend) ipfsAway(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
+	defer cancel()
+	return b.cluster.askIPFS(ctx) != nil
 }
 
 // alive reports whether this peer has sent a sign of life.

@@ -31,6 +31,9 @@ type pendingWrite struct {
 	gone  bool                // the write was a removal
 	want  string              // what the state will show
 	stale map[string]struct{} // what it may show until then
+	// cyclic says that the state may show what is wanted before the write
+	// has got there, because an earlier write undid the same.
+	cyclic bool
 	seq   uint64
 	since time.Time
 }
@@ -73,7 +76,7 @@ func (p *pending) resolve(key cid.Cid, mark uint64, rec api.Pin, found bool) (ap
 		return rec, found
 	}
 	now := form(rec, found)
-	if _, stale := w.stale[now]; now == w.want || !stale {
+	if _, stale := w.stale[now]; !stale || now == w.want && !w.cyclic {
 		if w.seq > mark {
 			// The state was read before this write was known, so what it
 			// said tells nothing of the write.
@@ -98,7 +101,7 @@ func (p *pending) wrote(key cid.Cid, before string, after api.Pin, gone bool) {
 	if last, ok := p.writes[key]; ok {
 		maps.Copy(w.stale, last.stale)
 		w.stale[last.want] = struct{}{}
-		delete(w.stale, w.want)
+		_, w.cyclic = w.stale[w.want]
 	}
 	p.writes[key] = w
 }
@@ -122,14 +125,18 @@ func (p *pending) has(key cid.Cid) bool {
 	return ok
 }
 
-// expire forgets entries older than age and returns them.
+// expire forgets entries older than age and returns those that the state
+// never showed.
 func (p *pending) expire(age time.Duration) []cid.Cid {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var lost []cid.Cid
 	for key, w := range p.writes {
-		if p.now().Sub(w.since) > age {
-			delete(p.writes, key)
+		if p.now().Sub(w.since) <= age {
+			continue
+		}
+		delete(p.writes, key)
+		if !w.cyclic {
 			lost = append(lost, key)
 		}
 	}

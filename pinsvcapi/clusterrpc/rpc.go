@@ -2,7 +2,6 @@ package clusterrpc
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
@@ -87,6 +86,13 @@ func (c cluster) pings(ctx context.Context) ([]api.Metric, error) {
 	return call[[]api.Metric](ctx, c.client, local, "PeerMonitor", "LatestMetrics", "ping")
 }
 
+// askIPFS asks the IPFS node of this peer for something small. Unlike id it
+// may be called before the cluster has given its consensus component a client.
+func (c cluster) askIPFS(ctx context.Context) error {
+	_, err := call[api.IPFSRepoStat](ctx, c.client, local, "IPFSConnector", "RepoStat", struct{}{})
+	return err
+}
+
 // block reads a block from the IPFS node of this peer.
 func (c cluster) block(ctx context.Context, key api.Cid) ([]byte, error) {
 	return call[[]byte](ctx, c.client, local, "IPFSConnector", "BlockGet", key)
@@ -120,14 +126,14 @@ func call[R, A any](ctx context.Context, client *rpc.Client, dest peer.ID, servi
 	}
 }
 
-// errStop ends a stream early without being a failure.
-var errStop = errors.New("enough")
-
-// stream sends args and hands every reply to each. When each fails, what
-// follows is read and dropped, because senders do not watch the context while
-// they send; the stream has ended when stream returns. A callee that fails
-// early may leave the channel of replies open, so its end counts as well.
+// stream sends args and hands every reply to each, until each fails or the
+// context ends. What follows is read and dropped in the background, because
+// senders do not watch the context while they send. A callee that fails early
+// may leave the channel of replies open, so that its end counts as well.
 func stream[A, R any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, args []A, each func(R) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := make(chan A, len(args))
@@ -138,50 +144,52 @@ func stream[A, R any](ctx context.Context, client *rpc.Client, dest peer.ID, ser
 	out := make(chan R, streamBuffer)
 	ended := make(chan error, 1)
 	go func() { ended <- client.Stream(ctx, dest, service, method, in, out) }()
-
-	var failed error
-	take := func(r R) {
-		if failed != nil {
-			return
-		}
-		if failed = ctx.Err(); failed == nil {
-			failed = each(r)
-		}
-		if failed != nil {
-			cancel()
-		}
-	}
 	for {
 		select {
 		case r, ok := <-out:
 			if !ok {
-				return streamEnd(failed, <-ended)
+				return <-ended
 			}
-			take(r)
+			if err := each(r); err != nil {
+				go drop(out, ended)
+				return err
+			}
 		case err := <-ended:
-			for {
-				select {
-				case r, ok := <-out:
-					if !ok {
-						return streamEnd(failed, err)
-					}
-					take(r)
-				default:
-					return streamEnd(failed, err)
-				}
-			}
+			return takeRest(out, err, each)
+		case <-ctx.Done():
+			go drop(out, ended)
+			return ctx.Err()
 		}
 	}
 }
 
-// streamEnd prefers the reader's reason to stop over what stopping caused.
-func streamEnd(failed, ended error) error {
-	switch {
-	case errors.Is(failed, errStop):
-		return nil
-	case failed != nil:
-		return failed
-	default:
-		return ended
+// takeRest hands over what a stream that has ended left in the channel.
+func takeRest[R any](out <-chan R, ended error, each func(R) error) error {
+	for {
+		select {
+		case r, ok := <-out:
+			if !ok {
+				return ended
+			}
+			if err := each(r); err != nil {
+				return err
+			}
+		default:
+			return ended
+		}
+	}
+}
+
+// drop reads a stream until it has ended.
+func drop[R any](out <-chan R, ended <-chan error) {
+	for {
+		select {
+		case _, ok := <-out:
+			if !ok {
+				out = nil // Wait for the end alone.
+			}
+		case <-ended:
+			return
+		}
 	}
 }

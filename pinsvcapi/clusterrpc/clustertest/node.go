@@ -40,7 +40,7 @@ type Node struct {
 	calls     int
 }
 
-// NewNode makes a node with an identity of its own and one public address.
+// NewNode makes a node with an identity of its own and two addresses.
 func NewNode() *Node {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {

@@ -82,20 +82,9 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 func (api *API) listenLibp2p() error {
 	api.host = api.opts.Host
 	if len(api.cfg.Libp2pListenAddr) > 0 {
-		// As upstream's, this host is for those who know its address: it
-		// maps no port, uses no relay and joins no DHT.
-		h, err := libp2p.New(
-			libp2p.Identity(api.cfg.PrivateKey),
-			libp2p.ListenAddrs(api.cfg.Libp2pListenAddr...),
-			libp2p.Security(noise.ID, noise.New),
-			libp2p.Security(libp2ptls.ID, libp2ptls.New),
-			libp2p.DisableRelay(),
-		)
-		if err != nil {
-			return fmt.Errorf("api.pinsvcapi.libp2p_listen_multiaddress: cannot listen on %v; choose another address "+
-				"with that setting: %w", api.cfg.Libp2pListenAddr, err)
+		if err := api.makeHost(); err != nil {
+			return err
 		}
-		api.host, api.ownHost = h, true
 	}
 	if api.host == nil {
 		return nil
@@ -108,6 +97,31 @@ func (api *API) listenLibp2p() error {
 		return fmt.Errorf("api.pinsvcapi: serving HTTP over libp2p: %w", err)
 	}
 	api.libp2p = l
+	return nil
+}
+
+// makeHost makes a libp2p host of the API's own. As upstream's, it is for those
+// who know its address: it maps no port, uses no relay and joins no DHT.
+func (api *API) makeHost() error {
+	const key = "api.pinsvcapi.libp2p_listen_multiaddress"
+	h, err := libp2p.New(
+		libp2p.Identity(api.cfg.PrivateKey),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.DisableRelay(),
+		libp2p.NoListenAddrs,
+	)
+	if err != nil {
+		return fmt.Errorf("%s: making the libp2p host: %w", key, err)
+	}
+	api.host, api.ownHost = h, true
+	// One by one: of several, libp2p is content with any that it can have.
+	for _, addr := range api.cfg.Libp2pListenAddr {
+		if err := h.Network().Listen(addr); err != nil {
+			return fmt.Errorf("%s: cannot listen on %s; stop what uses it, or choose another address with that setting: %w",
+				key, addr, err)
+		}
+	}
 	return nil
 }
 

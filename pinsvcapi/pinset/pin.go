@@ -36,6 +36,8 @@ type Pin struct {
 	// Extra says that the record holds what the view does not keep, so a
 	// page has to read it: origins, an expiry.
 	Extra bool
+	// Stamped says that the record itself keeps Created.
+	Stamped bool
 	// Placement and Reports are the feeder's own numbers: it interns in
 	// them which peers should hold the pin and what each of them last said.
 	Placement, Reports uint32

@@ -28,6 +28,7 @@ type record struct {
 const (
 	flagOtherForm = 1 << iota
 	flagExtra
+	flagStamped
 )
 
 // pack fills r from p, all but its link to the next record.
@@ -42,6 +43,9 @@ func (r *record) pack(p Pin) {
 	}
 	if p.Extra {
 		r.flags |= flagExtra
+	}
+	if p.Stamped {
+		r.flags |= flagStamped
 	}
 }
 
@@ -138,6 +142,7 @@ func (r *record) unpack() (Pin, error) {
 		Created:        time.UnixMilli(r.created).UTC(),
 		Status:         r.status,
 		Extra:          r.flags&flagExtra != 0,
+		Stamped:        r.flags&flagStamped != 0,
 		Placement:      r.placement,
 		Reports:        r.reports,
 	}

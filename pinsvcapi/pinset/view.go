@@ -22,6 +22,8 @@ type View struct {
 	used  uint32 // slots handed out so far
 	free  uint32 // head of the list of free slots
 	n     int
+	// counts are by status.
+	counts [pinsvc.StatusFailed + 1]int
 	// heads maps the hash of a pin's identity to the first of the records
 	// that have it, linked by next.
 	heads map[uint64]uint32
@@ -70,48 +72,7 @@ func (v *View) Latest() int64 {
 
 // Put adds a pin, or replaces the one with the same CID (the same form of it).
 // Its status must be one of the four.
-func (v *View) Put(p Pin) {
-	var fresh record
-	fresh.pack(p)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.latest = max(v.latest, fresh.created)
-	slot, ok := v.find(p.CID)
-	if !ok {
-		slot = v.allocate()
-		r := v.at(slot)
-		*r = fresh
-		v.link(slot, r, p.CID)
-		v.index.add(slot, r)
-		v.n++
-		return
-	}
-	r := v.at(slot)
-	v.store(slot, r, fresh)
-}
-
-// Update changes the pin with that CID (that form of it) in place, and reports
-// whether it is there. change gets the pin as it is and says whether to keep
-// what it made of it; it runs under the lock of the view and must not call it.
-// It must not change the CID.
-func (v *View) Update(c cid.Cid, change func(*Pin) bool) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	slot, ok := v.find(c)
-	if !ok {
-		return false
-	}
-	r := v.at(slot)
-	p, err := r.unpack()
-	if err != nil || !change(&p) {
-		return true
-	}
-	var fresh record
-	fresh.pack(p)
-	v.latest = max(v.latest, fresh.created)
-	v.store(slot, r, fresh)
-	return true
-}
+func (v *View) Put(p Pin) { v.Merge(p, nil) }
 
 // store puts fresh in the place of r, which has the same CID.
 func (v *View) store(slot uint32, r *record, fresh record) {
@@ -123,6 +84,8 @@ func (v *View) store(slot uint32, r *record, fresh record) {
 	if moved {
 		v.index.drop(slot, r)
 	}
+	v.counts[r.status]--
+	v.counts[fresh.status]++
 	*r = fresh
 	if moved {
 		v.index.add(slot, r)
@@ -141,6 +104,7 @@ func (v *View) Remove(c cid.Cid) bool {
 	r := v.at(slot)
 	v.index.drop(slot, r)
 	v.unlink(slot, r, c)
+	v.counts[r.status]--
 	*r = record{next: v.free}
 	v.free = slot
 	v.n--

@@ -120,6 +120,19 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 	return q
 }
 
+func marksOf(p Pin) Marks {
+	return Marks{
+		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped,
+		Placement: p.Placement, Reports: p.Reports,
+	}
+}
+
+func (p Pin) marked(m Marks) Pin {
+	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
+	p.Placement, p.Reports = m.Placement, m.Reports
+	return p
+}
+
 // Whatever is put in, changed and removed, every page and count is that of a
 // plain list.
 func TestViewIsAPlainList(t *testing.T) {
@@ -139,15 +152,74 @@ func TestViewIsAPlainList(t *testing.T) {
 				v.Put(p)
 				model[p.CID.KeyString()] = p
 			},
-			"update": func(t *rapid.T) {
+			"merge": func(t *rapid.T) {
+				p := drawPin(t)
+				held, has := model[p.CID.KeyString()]
+				v.Merge(p, func(old, fresh *Marks) {
+					if (old != nil) != has || has && *old != marksOf(held) || *fresh != marksOf(p) {
+						t.Fatalf("Merge shows %+v and %+v, want %+v and %+v", old, fresh, held, p)
+					}
+					if old != nil {
+						*fresh = *old
+					}
+				})
+				if has {
+					p = p.marked(marksOf(held))
+				}
+				model[p.CID.KeyString()] = p
+			},
+			"mark": func(t *rapid.T) {
 				p := drawPin(t)
 				keep := rapid.Bool().Draw(t, "keep")
-				_, want := model[p.CID.KeyString()]
-				if got := v.Update(p.CID, func(old *Pin) bool { *old = p; return keep }); got != want {
-					t.Fatalf("Update says %v, want %v", got, want)
+				held, want := model[p.CID.KeyString()]
+				if got := v.Mark(p.CID, func(m *Marks) bool { *m = marksOf(p); return keep }); got != want {
+					t.Fatalf("Mark says %v, want %v", got, want)
 				}
 				if want && keep {
-					model[p.CID.KeyString()] = p
+					model[p.CID.KeyString()] = held.marked(marksOf(p))
+				}
+			},
+			"walk": func(t *rapid.T) {
+				m := marksOf(drawPin(t))
+				odd := func(key string) bool { return key[len(key)-1]%2 == 1 }
+				shown := map[string]bool{}
+				v.Walk(func(key string, old *Marks) bool {
+					if held, ok := model[key]; !ok || shown[key] || *old != marksOf(held) {
+						t.Fatalf("Walk shows %+v, want %+v", old, held)
+					}
+					shown[key] = true
+					*old = m
+					return odd(key)
+				})
+				for key, p := range model {
+					if !shown[key] {
+						t.Fatalf("Walk does not show %s", p.CID)
+					}
+					if odd(key) {
+						model[key] = p.marked(m)
+					}
+				}
+			},
+			"each": func(t *rapid.T) {
+				set := pinsvc.StatusSet(rapid.IntRange(0, 15).Draw(t, "set") << 1)
+				left := map[string]Marks{}
+				for key, p := range model {
+					if set.Has(p.Status) {
+						left[key] = marksOf(p)
+					}
+				}
+				if got := v.Count(set); got != len(left) {
+					t.Fatalf("Count(%s) is %d, want %d", set, got, len(left))
+				}
+				v.Each(set, func(key string, m Marks) bool {
+					if want, ok := left[key]; !ok || m != want {
+						t.Fatalf("Each(%s) shows %+v, want %+v", set, m, want)
+					}
+					delete(left, key)
+					return true
+				})
+				if len(left) > 0 {
+					t.Fatalf("Each(%s) does not show %v", set, left)
 				}
 			},
 			"remove": func(t *rapid.T) {
@@ -269,6 +341,36 @@ func TestScanEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// More pins than are read at once, most of them of one time, are shown each
+// once, and newer ones first.
+func TestEachShowsGroupsOfAnySize(t *testing.T) {
+	v := New()
+	const n = 5 * eachChunk
+	for i := range n {
+		created := int64(7)
+		if i%5 == 0 {
+			created = int64(i % 20)
+		}
+		v.Put(Pin{CID: cidOf(i), Created: time.UnixMilli(created), Status: statuses[i%2]})
+	}
+	seen, last := map[string]bool{}, int64(1<<62)
+	v.Each(pinsvc.AllStatuses, func(key string, m Marks) bool {
+		if seen[key] || m.Created > last {
+			t.Fatalf("pin of %d after %d, shown before: %v", m.Created, last, seen[key])
+		}
+		seen[key], last = true, m.Created
+		return true
+	})
+	if len(seen) != n {
+		t.Errorf("%d of %d pins were shown", len(seen), n)
+	}
+	shown := 0
+	v.Each(pinsvc.AllStatuses, func(string, Marks) bool { shown++; return shown < 3 })
+	if shown != 3 {
+		t.Errorf("%d pins were shown to one that had enough of 3", shown)
+	}
+}
+
 // Pins that nobody touches are in every page exactly once while others come,
 // change and go.
 func TestReadersSeeWhatDoesNotChange(t *testing.T) {
@@ -289,7 +391,7 @@ func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 				}
 				c := cidOf(1000 + w*10_000 + i%5000)
 				v.Put(Pin{CID: c, Name: "moving", Status: statuses[i%4], Created: time.UnixMilli(int64(i % 200))})
-				v.Update(c, func(p *Pin) bool { p.Status = statuses[(i+1)%4]; return true })
+				v.Mark(c, func(m *Marks) bool { m.Status = statuses[(i+1)%4]; return true })
 				if i%3 == 0 {
 					v.Remove(c)
 				}

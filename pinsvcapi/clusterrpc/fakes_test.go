@@ -295,3 +295,15 @@ type fakeConnector struct{ *services }
 func (f *fakeConnector) BlockGet(_ context.Context, _ api.Cid, _ *[]byte) error {
 	return f.begin("IPFSConnector.BlockGet")
 }
+
+func (f *fakeConnector) RepoStat(_ context.Context, _ struct{}, _ *api.IPFSRepoStat) error {
+	if err := f.begin("IPFSConnector.RepoStat"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.id.IPFS.Error != "" {
+		return errors.New(f.id.IPFS.Error)
+	}
+	return nil
+}

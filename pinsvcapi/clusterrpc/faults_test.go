@@ -232,6 +232,12 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	until(t, "waits for IPFS", says("waiting for the IPFS node"))
 	s.set(func() { s.id.IPFS = node })
 	until(t, "waits for consensus", says("waiting for consensus"))
+	// The consensus component may have no client yet, and panics without one.
+	for _, method := range []string{"Cluster.ID", "Cluster.Pins", "Cluster.PinGet", "Consensus.Peers"} {
+		if s.called(method) > 0 {
+			t.Errorf("%s is called before the peer has begun", method)
+		}
+	}
 	s.set(func() { s.pinged = true })
 	until(t, "waits for the state", says("waiting for the shared state"))
 	wantKind(t, "Ready", b.Ready(), pinsvc.KindUnavailable)

@@ -14,21 +14,21 @@ type Marks struct {
 	// Created is in Unix milliseconds.
 	Created int64
 	Status  pinsvc.Status
-	// Stamped, Placement and Reports are as in Pin.
-	Stamped            bool
-	Placement, Reports uint32
+	// The others are as in Pin.
+	Stamped                     bool
+	Written, Placement, Reports uint32
 }
 
 func (r *record) marks() Marks {
 	return Marks{
 		Created: r.created, Status: r.status, Stamped: r.flags&flagStamped != 0,
-		Placement: r.placement, Reports: r.reports,
+		Written: r.written, Placement: r.placement, Reports: r.reports,
 	}
 }
 
 func (r *record) mark(m Marks) {
 	r.created, r.status = m.Created, m.Status
-	r.placement, r.reports = m.Placement, m.Reports
+	r.written, r.placement, r.reports = m.Written, m.Placement, m.Reports
 	r.flags &^= flagStamped
 	if m.Stamped {
 		r.flags |= flagStamped

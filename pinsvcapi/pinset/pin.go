@@ -38,6 +38,8 @@ type Pin struct {
 	Extra bool
 	// Stamped says that the record itself keeps Created.
 	Stamped bool
+	// Written is the second in which the record was written, in Unix time.
+	Written uint32
 	// Placement and Reports are the feeder's own numbers: it interns in
 	// them which peers should hold the pin and what each of them last said.
 	Placement, Reports uint32

@@ -11,7 +11,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// record is the compact form of a Pin: 40 bytes and one string. The string is
+// record is the compact form of a Pin: 48 bytes and one string. The string is
 // the CID, the name and the sorted metadata, each with its length before it,
 // so that the collector sees one pointer a pin and a scan reads one run of
 // memory.
@@ -21,6 +21,7 @@ type record struct {
 	next      uint32
 	placement uint32
 	reports   uint32
+	written   uint32
 	status    pinsvc.Status // zero: the slot is free
 	flags     uint8
 }
@@ -36,6 +37,7 @@ func (r *record) pack(p Pin) {
 	r.data = packData(p)
 	r.created = p.Created.UnixMilli()
 	r.placement, r.reports = p.Placement, p.Reports
+	r.written = p.Written
 	r.status = p.Status
 	r.flags = 0
 	if p.AskedOtherForm {
@@ -143,6 +145,7 @@ func (r *record) unpack() (Pin, error) {
 		Status:         r.status,
 		Extra:          r.flags&flagExtra != 0,
 		Stamped:        r.flags&flagStamped != 0,
+		Written:        r.written,
 		Placement:      r.placement,
 		Reports:        r.reports,
 	}

@@ -77,6 +77,7 @@ func drawPin(t *rapid.T) Pin {
 		Created: time.UnixMilli(rapid.Int64Range(1000, 1020).Draw(t, "created")).UTC(),
 		Status:  rapid.SampledFrom(statuses[:]).Draw(t, "status"),
 		Extra:   rapid.Bool().Draw(t, "extra"), AskedOtherForm: rapid.Bool().Draw(t, "form"),
+		Written:   rapid.Uint32().Draw(t, "written"),
 		Placement: rapid.Uint32().Draw(t, "placement"), Reports: rapid.Uint32().Draw(t, "reports"),
 	}
 	if rapid.Bool().Draw(t, "has meta") {
@@ -123,13 +124,13 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 func marksOf(p Pin) Marks {
 	return Marks{
 		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped,
-		Placement: p.Placement, Reports: p.Reports,
+		Written: p.Written, Placement: p.Placement, Reports: p.Reports,
 	}
 }
 
 func (p Pin) marked(m Marks) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
-	p.Placement, p.Reports = m.Placement, m.Reports
+	p.Written, p.Placement, p.Reports = m.Written, m.Placement, m.Reports
 	return p
 }
 

@@ -19,13 +19,54 @@ import (
 
 // apis are the API components, each bound to its listeners.
 type apis struct {
-	all []ipfscluster.API
+	all []*lateAPI
 	// pinsvc is nil when the configuration has no api.pinsvcapi.
 	pinsvc *pinsvcapi.API
 	// backend is made when the cluster gives the API its client.
 	backend chan pinsvcapi.Backend
 	// drainLimit is how long the running requests of pinsvc may take.
 	drainLimit time.Duration
+}
+
+// components are what the cluster gets.
+func (a *apis) components() []ipfscluster.API {
+	list := make([]ipfscluster.API, len(a.all))
+	for i, api := range a.all {
+		list[i] = api
+	}
+	return list
+}
+
+// connect gives the APIs their client.
+func (a *apis) connect() {
+	for _, api := range a.all {
+		if api.client != nil {
+			api.API.SetClient(api.client)
+		}
+	}
+}
+
+// lateAPI is an API that gets its client once all other components have
+// theirs. The cluster gives it to the APIs first, whose calls then make others
+// use a client that they do not have yet.
+//
+// Its shutdown logs an error: Cluster.Shutdown leaves the rest of the peer
+// running when an API returns one.
+type lateAPI struct {
+	ipfscluster.API
+	name   string
+	client *rpc.Client // Not read before NewCluster, which sets it, has returned.
+}
+
+// SetClient keeps the client for apis.connect.
+func (a *lateAPI) SetClient(client *rpc.Client) { a.client = client }
+
+// Shutdown shuts the API down and returns nil.
+func (a *lateAPI) Shutdown(ctx context.Context) error {
+	if err := a.API.Shutdown(ctx); err != nil {
+		logger.Warnf("stopping %s: %s", a.name, err)
+	}
+	return nil
 }
 
 // startIPFS starts the managed Kubo, which is on its way while the rest of
@@ -68,7 +109,7 @@ func (p *Peer) openListeners() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
-		p.apis.all = append(p.apis.all, quietAPI{API: built, name: part.name})
+		p.apis.all = append(p.apis.all, &lateAPI{API: built, name: part.name})
 		p.teardown.push(part.name, p.apis.drainLimit+closeLimit, built.Shutdown)
 	}
 	return nil

@@ -55,11 +55,12 @@ func (p *Peer) startCluster() error {
 
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
-		p.consensus, p.apis.all, p.connector, tracker, monitor, allocator, informers, p.tracer)
+		p.consensus, p.apis.components(), p.connector, tracker, monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
 	p.teardown.push("cluster", clusterStopLimit, p.cluster.Shutdown)
+	p.apis.connect()
 	// Pushed last: requests end while all that they need is still there.
 	p.apis.pushDrain(&p.teardown)
 	return nil

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // gate is a readiness signal that anyone can wait for, and that can be held
@@ -59,7 +61,7 @@ type consensus struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	hasRPC sync.Once
-	began  bool // Guarded by hasRPC.
+	began  atomic.Bool // Set once the inner consensus has its client.
 }
 
 func newConsensus(inner ipfscluster.Consensus, again func(context.Context) string) *consensus {
@@ -72,9 +74,19 @@ func newConsensus(inner ipfscluster.Consensus, again func(context.Context) strin
 func (c *consensus) SetClient(client *rpc.Client) {
 	c.Consensus.SetClient(client)
 	c.hasRPC.Do(func() {
-		c.began = true
+		c.began.Store(true)
 		c.wg.Go(c.wait)
 	})
+}
+
+// Peers fails until the consensus has its client: other peers may ask for them
+// as soon as the host listens, and upstream's CRDT would then use a client
+// that is not there.
+func (c *consensus) Peers(ctx context.Context) ([]peer.ID, error) {
+	if !c.began.Load() {
+		return nil, errors.New("the peer is starting")
+	}
+	return c.Consensus.Peers(ctx)
 }
 
 // Ready returns a channel that is closed once the consensus is ready.
@@ -120,7 +132,7 @@ const settleWait = 10 * time.Second
 // Shutdown stops the waiting and then the consensus.
 func (c *consensus) Shutdown(ctx context.Context) error {
 	c.hasRPC.Do(func() {}) // A SetClient from now on does not begin anything.
-	if c.began && c.settle {
+	if c.began.Load() && c.settle {
 		// Upstream's CRDT waits at shutdown for its batching worker, for ever
 		// when its setup did not get as far as starting it.
 		patience := time.NewTimer(settleWait)
@@ -179,18 +191,4 @@ func (c *connector) Shutdown(ctx context.Context) error {
 	c.cancel()
 	c.wg.Wait()
 	return c.IPFSConnector.Shutdown(ctx)
-}
-
-// quietAPI logs the error of an API's shutdown: Cluster.Shutdown leaves the
-// rest of the peer running when an API returns one.
-type quietAPI struct {
-	ipfscluster.API
-	name string
-}
-
-func (a quietAPI) Shutdown(ctx context.Context) error {
-	if err := a.API.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		logger.Warnf("stopping %s: %s", a.name, err)
-	}
-	return nil
 }

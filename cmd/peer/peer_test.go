@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 )
 
@@ -251,42 +250,4 @@ func TestRun(t *testing.T) {
 		t.Fatal("Run goes on")
 	}
 	noError(t, seen.has(StageStopping, ""))
-}
-
-// Raft without a quorum is waited for, and said so; a second peer makes one.
-func TestRaftWaitsForAQuorum(t *testing.T) {
-	server := rpcOfID(t, firstID)
-	one := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
-	two := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
-	idOf := func(files Files) peer.ID { return loaded(t, files).Helper.Identity().ID }
-	peers := []string{idOf(one).String(), idOf(two).String()}
-	for _, files := range []Files{one, two} {
-		editFile(t, files.Config, func(sections map[string]map[string]any) {
-			sections["cluster"]["secret"] = strings.Repeat("cd", 32)
-			sections["consensus"]["raft"].(map[string]any)["init_peerset"] = peers
-		})
-	}
-	first, seen := newPeer(t, one)
-	noError(t, first.Start(t.Context()))
-	eventually(t, "saying what is missing", func() error {
-		return seen.has(StageConsensus, "1 of 2 Raft peers are here, 2 are needed; away: "+peers[1])
-	})
-	// Longer than the wait after which upstream gives up.
-	eventually(t, "waiting on", func() error {
-		seen.mu.Lock()
-		defer seen.mu.Unlock()
-		last := seen.all[len(seen.all)-1]
-		if last.Stage != StageConsensus || last.Elapsed < 3*time.Second {
-			return fmt.Errorf("last event: %v", last)
-		}
-		return nil
-	})
-	addr := first.network.host.Addrs()[0].String() + "/p2p/" + first.ID().String()
-	editFile(t, two.Config, func(sections map[string]map[string]any) {
-		sections["cluster"]["peer_addresses"] = []string{addr}
-	})
-	second, _ := newPeer(t, two)
-	noError(t, second.Start(t.Context()))
-	await(t, "readiness of the first", first.Ready())
-	await(t, "readiness of the second", second.Ready())
 }

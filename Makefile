@@ -15,6 +15,10 @@ PROFILE  ?= default
 DATA     ?= data
 FUZZTIME ?= 10s
 
+# Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
+# which come with the race detector end a program for.
+RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
+
 .DEFAULT_GOAL := build
 .PHONY: build build-race run test lint fuzz compliance clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
 .DELETE_ON_ERROR:
@@ -35,7 +39,7 @@ bin/ipfs: cmd/kubo/go.mod cmd/kubo/go.sum
 build-race: bin/race/ipfs-cluster-pinsvc bin/race/ipfs
 
 bin/race/ipfs-cluster-pinsvc:
-	$(GO) build -race -o $@ ./cmd/ipfs-cluster-pinsvc
+	$(GO) build $(RACE) -o $@ ./cmd/ipfs-cluster-pinsvc
 
 bin/race/ipfs: bin/ipfs
 	@mkdir -p $(@D)
@@ -59,7 +63,7 @@ endif
 NODE_PACKAGES := ./test/compliance ./test/js
 HAVE_NODE := $(shell command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && echo yes)
 NODE_MODULES := test/js/node_modules/.package-lock.json
-GOTEST := $(GO) test -race -count=1 -timeout 20m -exec $(CURDIR)/bin/netns
+GOTEST := $(GO) test $(RACE) -count=1 -timeout 20m -exec $(CURDIR)/bin/netns
 
 ifeq ($(HAVE_NODE),yes)
 test: $(NODE_MODULES)

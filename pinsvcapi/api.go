@@ -59,7 +59,8 @@ type API struct {
 	libp2p    net.Listener   // nil without libp2p
 	host      host.Host      // nil without libp2p
 	ownHost   bool
-	serving   sync.WaitGroup
+	serving   sync.WaitGroup     // the listeners
+	running   running            // the requests
 	cancel    context.CancelFunc // ends the contexts of all requests
 
 	backend atomic.Pointer[holder] // nil before SetClient
@@ -107,6 +108,9 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 		MaxHeaderBytes:    cfg.MaxHeaderBytes,
 		ErrorLog:          connectionLog(),
 	}
+	quiet := &silent{conns: make(map[net.Conn]struct{})}
+	api.server.ConnState = quiet.watch
+	api.server.RegisterOnShutdown(quiet.close)
 	api.run()
 	return api, nil
 }
@@ -172,19 +176,6 @@ func (api *API) Shutdown(ctx context.Context) error {
 	}
 	logFault("closing the access log", api.access.Close())
 	return nil
-}
-
-// drain ends serving, gracefully while there is time.
-func (api *API) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, api.cfg.ShutdownTimeout)
-	defer cancel()
-	if err := api.server.Shutdown(ctx); err != nil {
-		logger.Warnf("requests did not finish within the shutdown timeout and are cut off: %v", err)
-		api.cancel()
-		logFault("closing connections", api.server.Close())
-	}
-	api.cancel()
-	api.serving.Wait()
 }
 
 func logFault(doing string, err error) {

@@ -33,9 +33,12 @@ func (api *API) handler() http.Handler {
 }
 
 // recoverPanic is the last resort for panics above serve, which has one of
-// its own for those of handlers.
+// its own for those of handlers. As the outermost layer it counts the requests
+// that are running.
 func (api *API) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.running.add(1)
+		defer api.running.add(-1)
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			fault := recover()

@@ -263,6 +263,57 @@ func TestShutdownCutsOffWhatDoesNotFinish(t *testing.T) {
 	}
 }
 
+// Upstream returns while handlers are still in RPC.
+func TestTheBackendIsNotClosedUnderARequestThatWasCutOff(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.ShutdownTimeout = 0 })
+	entered := make(chan struct{})
+	closedUnder := make(chan int, 1)
+	s.backend.before = func(ctx context.Context) error {
+		close(entered)
+		<-ctx.Done()
+		// Whoever does not wait for this handler has time to show it.
+		<-time.After(20 * time.Millisecond)
+		closedUnder <- s.backend.Closed()
+		return ctx.Err()
+	}
+	status := s.inBackground()
+	<-entered
+	s.shutdown(context.Background())
+	<-status
+	if n := <-closedUnder; n != 0 {
+		t.Error("the backend was closed under a running request")
+	}
+}
+
+func TestShutdownDoesNotWaitForConnectionsThatSayNothing(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.ShutdownTimeout = time.Hour })
+	_, answer := dialRaw(t, s, "")
+	// Served after the silent one was accepted, so that one is known.
+	s.do(http.MethodGet, "/health", "").is(http.StatusOK)
+	s.client.CloseIdleConnections()
+	begin := time.Now()
+	s.shutdown(context.Background())
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("Shutdown took %v", took)
+	}
+	closed(t, answer)
+}
+
+func TestWaitingForRequestsIsBounded(t *testing.T) {
+	var c running
+	c.add(2)
+	if left := c.wait(time.Millisecond); left != 2 {
+		t.Errorf("%d are left, want 2", left)
+	}
+	done := make(chan int)
+	go func() { done <- c.wait(time.Hour) }()
+	c.add(-1)
+	c.add(-1)
+	if left := <-done; left != 0 {
+		t.Errorf("%d are left, want 0", left)
+	}
+}
+
 func TestShutdownMayBeCalledAnyNumberOfTimes(t *testing.T) {
 	s := start(t)
 	var wg sync.WaitGroup

@@ -84,7 +84,7 @@ func (p *program) daemon(c *cli.Context) error {
 	}
 	cfg := peer.NewConfiguration(p.files, "", "")
 	defer cfg.Close()
-	run := &daemonRun{program: p, signals: signals, cfg: cfg, fresh: fresh}
+	run := &daemonRun{program: p, signals: signals, exit: os.Exit, cfg: cfg, fresh: fresh}
 	return run.do(peer.Options{
 		Configuration: cfg,
 		Bootstraps:    bootstraps,
@@ -138,8 +138,9 @@ func (p *program) initFirst(c *cli.Context) ([]peer.Credential, error) {
 type daemonRun struct {
 	*program
 	signals <-chan os.Signal
+	exit    func(code int)
 	cfg     *peer.Configuration
-	fresh   []peer.Credential
+	fresh   []peer.Credential // Made by this run, and not shown yet.
 }
 
 func (d *daemonRun) do(opts peer.Options) error {
@@ -215,7 +216,8 @@ func (d *daemonRun) watchSignals(ended <-chan struct{}, stop, hurry func()) {
 			return
 		case <-overdue:
 			d.say("the peer does not stop, exiting without it.")
-			os.Exit(1)
+			d.exit(1)
+			return
 		case sig := <-d.signals:
 			switch n {
 			case 1:
@@ -227,7 +229,8 @@ func (d *daemonRun) watchSignals(ended <-chan struct{}, stop, hurry func()) {
 				overdue = time.After(forceLimit)
 			default:
 				d.say("exiting now. The state of the peer may have been damaged.")
-				os.Exit(1)
+				d.exit(1)
+				return
 			}
 		}
 	}

@@ -171,7 +171,7 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 	if opts.QueueSize > 0 {
 		trackerCfg.MaxPinQueueSize = opts.QueueSize
 	}
-	p.Tracker = newTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State))
+	p.Tracker = newTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State), p.Node)
 
 	monitorCfg := &pubsubmon.Config{}
 	allocatorCfg := &balanced.Config{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -80,14 +81,15 @@ func (s *State) LogUnpin(ctx context.Context, pin api.Pin) error {
 // about single pins it can set where the real ones cannot be arranged.
 type Tracker struct {
 	ipfscluster.PinTracker
+	node *Node
 
 	mu      sync.Mutex
 	thawed  chan struct{} // closed unless frozen
 	answers map[cid.Cid]api.TrackerStatus
 }
 
-func newTracker(real ipfscluster.PinTracker) *Tracker {
-	t := &Tracker{PinTracker: real, thawed: make(chan struct{}), answers: make(map[cid.Cid]api.TrackerStatus)}
+func newTracker(real ipfscluster.PinTracker, node *Node) *Tracker {
+	t := &Tracker{PinTracker: real, node: node, thawed: make(chan struct{}), answers: make(map[cid.Cid]api.TrackerStatus)}
 	close(t.thawed)
 	return t
 }
@@ -131,6 +133,27 @@ func (t *Tracker) wait(ctx context.Context) {
 	case <-thawed:
 	case <-ctx.Done():
 	}
+}
+
+// workerWait is how long Track waits for a worker under the race detector.
+const workerWait = 100 * time.Millisecond
+
+// Track implements ipfscluster.PinTracker. The cluster's tracker writes the
+// new record into an operation that is queued or under way while a worker may
+// be reading the old one, to hand it to the IPFS node. So that the race
+// detector finds our faults and not that one, Track then lets the worker get
+// to the node first.
+func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
+	for end := time.Now().Add(workerWait); raceDetector && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		switch t.PinTracker.Status(ctx, pin.Cid).Status {
+		case api.TrackerStatusPinQueued, api.TrackerStatusPinning:
+			if !t.node.pinning(pin.Cid.Cid) {
+				continue
+			}
+		}
+		break
+	}
+	return t.PinTracker.Track(ctx, pin)
 }
 
 // Status implements ipfscluster.PinTracker.

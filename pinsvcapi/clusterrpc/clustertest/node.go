@@ -35,9 +35,11 @@ type Node struct {
 	pins      map[cid.Cid]api.IPFSPinStatus
 	blocks    map[cid.Cid][]byte
 	outcomes  map[cid.Cid]error // nil is success
+	held      map[cid.Cid]struct{}
 	hold      bool
 	away      bool
 	calls     int
+	working   map[cid.Cid]int // calls of Pin that have not returned
 }
 
 // NewNode makes a node with an identity of its own and two addresses.
@@ -56,6 +58,8 @@ func NewNode() *Node {
 		pins:      make(map[cid.Cid]api.IPFSPinStatus),
 		blocks:    make(map[cid.Cid][]byte),
 		outcomes:  make(map[cid.Cid]error),
+		working:   make(map[cid.Cid]int),
+		held:      make(map[cid.Cid]struct{}),
 	}
 }
 
@@ -74,6 +78,9 @@ func (n *Node) change(f func()) {
 // HoldPins lets pins that nothing was said about wait, or succeed.
 func (n *Node) HoldPins(hold bool) { n.change(func() { n.hold = hold }) }
 
+// Hold lets that pin wait until something else is said about it.
+func (n *Node) Hold(c cid.Cid) { n.change(func() { n.held[c] = struct{}{} }) }
+
 // Succeed lets the pin succeed, now if it waits and later if it comes.
 func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
 
@@ -81,7 +88,12 @@ func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
 func (n *Node) Fail(c cid.Cid, err error) { n.change(func() { n.outcomes[c] = err }) }
 
 // Undecided takes back what was said about the pin.
-func (n *Node) Undecided(c cid.Cid) { n.change(func() { delete(n.outcomes, c) }) }
+func (n *Node) Undecided(c cid.Cid) {
+	n.change(func() {
+		delete(n.outcomes, c)
+		delete(n.held, c)
+	})
+}
 
 // Lose makes the node forget a pin that it has.
 func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
@@ -116,7 +128,9 @@ func (n *Node) PinCalls() int {
 func (n *Node) Pin(ctx context.Context, pin api.Pin) error {
 	n.mu.Lock()
 	n.calls++
+	n.working[pin.Cid.Cid]++
 	n.mu.Unlock()
+	defer n.returned(pin.Cid.Cid)
 	for {
 		done, changed, err := n.tryPin(pin)
 		if done {
@@ -128,6 +142,21 @@ func (n *Node) Pin(ctx context.Context, pin api.Pin) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func (n *Node) returned(c cid.Cid) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.working[c]--; n.working[c] == 0 {
+		delete(n.working, c)
+	}
+}
+
+// pinning reports whether the node works on a pin.
+func (n *Node) pinning(c cid.Cid) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.working[c] > 0
 }
 
 func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error) {
@@ -143,11 +172,17 @@ func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error)
 		return true, nil, nil
 	case decided && outcome != nil:
 		return true, nil, outcome
-	case !decided && n.hold:
+	case !decided && n.waits(c):
 		return false, n.changed, nil
 	}
 	n.pins[c] = pin.Mode.ToIPFSPinStatus()
 	return true, nil, nil
+}
+
+// waits is called with the lock held.
+func (n *Node) waits(c cid.Cid) bool {
+	_, held := n.held[c]
+	return held || n.hold
 }
 
 // Unpin implements ipfscluster.IPFSConnector.

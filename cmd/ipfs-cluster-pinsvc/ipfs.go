@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/urfave/cli"
 
@@ -27,8 +26,6 @@ $ ` + programName + ` ipfs swarm peers
 	}
 }
 
-// ipfs turns this process into Kubo's, so that terminal, signals and exit
-// code are all its own.
 func (p *program) ipfs(c *cli.Context) error {
 	cfg, err := p.load()
 	if err != nil {
@@ -43,8 +40,5 @@ func (p *program) ipfs(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("running ipfs: %w", err)
 	}
-	if err := syscall.Exec(cmd.Path, cmd.Args, cmd.Env); err != nil {
-		return fmt.Errorf("running %s: %w", cmd.Path, err)
-	}
-	return nil
+	return become(cmd)
 }

@@ -2,14 +2,24 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
 	logging "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/gologshim"
 )
 
 const defaultLogLevel = "info"
+
+// routeLogs sends what libraries log by other means, go-libp2p above all,
+// the same way as the rest, so that one --loglevel and format holds for all.
+func routeLogs() {
+	handler := logging.SlogHandler()
+	slog.SetDefault(slog.New(handler))
+	gologshim.SetDefaultHandler(handler)
+}
 
 // logLevels says which level each name of the cluster's own manual is to the
 // logging library. Some of them it does not know, and ipfs-cluster-service
@@ -55,15 +65,8 @@ func (p *program) setLogLevels(debug bool, spec string) error {
 	if err != nil {
 		return err
 	}
-	existing := logging.GetSubsystems()
 	for _, component := range slices.Sorted(maps.Keys(levels)) {
-		if !slices.Contains(existing, component) {
-			// Of our own lists, what this build does not have; not worth a word.
-			if strings.Contains(spec, component+":") {
-				p.say("warning: --loglevel: there is no component %q", component)
-			}
-			continue
-		}
+		// A name that no logger has yet may get one later, so any is taken.
 		if err := logging.SetLogLevel(component, levels[component]); err != nil {
 			return fmt.Errorf("setting the log level of %s: %w", component, err)
 		}
@@ -91,7 +94,7 @@ func (p *program) parseLogLevels(spec string) (map[string]string, error) {
 		level, ok := known[strings.ToLower(word)]
 		if !ok {
 			p.say("warning: --loglevel: %q is no level; using %s (levels: %s)", word, defaultLogLevel,
-				strings.Join([]string{"debug", "info", "warn", "error", "critical"}, ", "))
+				"debug, info, warn, error, critical")
 			level = defaultLogLevel
 		}
 		if component == "all" {

@@ -10,6 +10,7 @@ package main
 import "os"
 
 func main() {
+	routeLogs()
 	p := newProgram(os.Stdin, os.Stdout, os.Stderr)
 	os.Exit(p.run(os.Args))
 }

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,10 +53,9 @@ func (c *Configuration) ExportPins(ctx context.Context, w io.Writer) (err error)
 			cancel()
 		}
 	}
-	if err := <-listed; failed == nil {
-		failed = err
-	}
-	return failed
+	err = <-listed
+	// List ends without an error, though early, when ctx ends at some points.
+	return cmp.Or(failed, err, ctx.Err())
 }
 
 // ImportPins replaces the pinset of a peer that does not run by what

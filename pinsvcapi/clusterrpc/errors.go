@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/ipfs-cluster/ipfs-cluster/state"
-	rpc "github.com/libp2p/go-libp2p-gorpc"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
@@ -24,6 +23,8 @@ const (
 	causeIPFSAway            // an IPFS node did not answer
 	causeQueueFull           // the cluster takes no more writes for now
 	causeTooManyPins         // a tracker takes no more pins for now
+	causeRefused             // an IPFS node answered, with an error of its own
+	causeStalled             // nothing of the content came for too long
 )
 
 // texts are found in failures whose Go value did not survive: those of other
@@ -38,8 +39,10 @@ var texts = []struct {
 	{"cannot repin CID with different tracking method", causePart},
 	{"max_queue_size reached", causeQueueFull},
 	{"operation queue is full", causeTooManyPins},
+	// What an IPFS node says itself may contain anything that follows.
+	{refusedPrefix, causeRefused},
 	// How net/http, net and the cluster's IPFS connector say that nobody
-	// answers. A pin that IPFS itself refused reads otherwise.
+	// answers.
 	{"IPFS request failed (is it running?)", causeIPFSAway},
 	{"connection refused", causeIPFSAway},
 	{"connection reset", causeIPFSAway},
@@ -51,7 +54,13 @@ var texts = []struct {
 	{"dial tcp", causeIPFSAway},
 	{"unexpected EOF", causeIPFSAway},
 	{": EOF", causeIPFSAway},
+	// The connector cancels a pin that makes no progress.
+	{"context canceled", causeStalled},
 }
+
+// refusedPrefix and refusedMessage surround what is not the IPFS node's own
+// in a failure that is.
+const refusedPrefix, refusedMessage = "IPFS error (", ". Message: "
 
 // causeOf is the one function that reads the text of failures: of calls, and
 // of the tracker's reports, which carry text alone.
@@ -70,8 +79,18 @@ func isNotFound(err error) bool {
 	return errors.Is(err, state.ErrNotFound) || err != nil && causeOf(err.Error()) == causeNotFound
 }
 
-// isForbidden reports whether a peer refused the call for lack of trust.
-func isForbidden(err error) bool { return rpc.IsAuthorizationError(err) }
+// reasonOf is what a client's human is told of a tracker's failure.
+func reasonOf(text string) string {
+	switch causeOf(text) {
+	case causeRefused:
+		if _, message, ok := strings.Cut(text, refusedMessage); ok {
+			return message
+		}
+	case causeStalled:
+		return "nothing of the content was received for as long as the peer is set to wait"
+	}
+	return text
+}
 
 // failure turns a failed call into what a client may be told. What is being
 // done reads like "read the pin".

@@ -20,9 +20,6 @@ const streamBuffer = 256
 // knows names of services and methods.
 type cluster struct{ client *rpc.Client }
 
-// self is the ID of the peer whose services answer local calls.
-func (c cluster) self() peer.ID { return c.client.ID() }
-
 // pin submits the whole record and returns it as it went to the state.
 func (c cluster) pin(ctx context.Context, pin api.Pin) (api.Pin, error) {
 	return call[api.Pin](ctx, c.client, local, "Cluster", "Pin", pin)

@@ -51,7 +51,7 @@ func reportOf(info api.PinInfo) report {
 		if causeOf(info.Error) == causeIPFSAway {
 			return report{standingWaits, info.Error}
 		}
-		return report{standingGaveUp, info.Error}
+		return report{standingGaveUp, reasonOf(info.Error)}
 	case api.TrackerStatusClusterError, api.TrackerStatusUndefined, api.TrackerStatusSharded:
 		// The tracker could not ask its IPFS node or its state.
 		return report{standingUnknown, info.Error}

@@ -38,11 +38,25 @@ func TestReportOfATracker(t *testing.T) {
 		{"IPFS is away", says(api.TrackerStatusPinError, refused), standingWaits},
 		{"IPFS cannot be asked", says(api.TrackerStatusClusterError, refused), standingUnknown},
 		{"IPFS went away in the middle", says(api.TrackerStatusPinError, `Post "http://127.0.0.1:5001/api/v0/pin/add": EOF`), standingWaits},
+		{"IPFS refused and tells of a peer that refused it", says(api.TrackerStatusPinError, "IPFS error (pin/add?arg=x). Code: 500. Message: pin: dial tcp 1.2.3.4:4001: connection refused"), standingGaveUp},
+		{"no progress", says(api.TrackerStatusPinError, "context canceled"), standingGaveUp},
 		{"says nothing", says(api.TrackerStatusUndefined, ""), standingUnknown},
 	}
 	for _, tt := range tests {
 		if got := reportOf(tt.info); got.standing != tt.want {
 			t.Errorf("%s: standing %d, want %d", tt.name, got.standing, tt.want)
+		}
+	}
+}
+
+func TestReasonsAreForHumans(t *testing.T) {
+	for text, want := range map[string]string{
+		"IPFS error (pin/add?arg=x). Code: 500. Message: merkledag: not found": "merkledag: not found",
+		"context canceled":         "nothing of the content was received for as long as the peer is set to wait",
+		"the content is malformed": "the content is malformed",
+	} {
+		if got := reportOf(says(api.TrackerStatusPinError, text)).reason; got != want {
+			t.Errorf("%q reads %q, want %q", text, got, want)
 		}
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"sync"
+	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -19,7 +21,9 @@ import (
 var _ ipfscluster.IPFSConnector = (*Node)(nil)
 
 // errAway is what the cluster's own connector says of a daemon that is down.
-var errAway = errors.New(`Post "http://127.0.0.1:5001/api/v0/id": dial tcp 127.0.0.1:5001: connect: connection refused`)
+var errAway error = &url.Error{
+	Op: "Post", URL: "http://127.0.0.1:5001/api/v0/id", Err: errors.New("dial tcp 127.0.0.1:5001: connect: connection refused"),
+}
 
 // Node stands in for an IPFS node: it keeps pins in memory and does with a
 // new one what the test says. By default every pin succeeds at once. All
@@ -37,6 +41,7 @@ type Node struct {
 	outcomes  map[cid.Cid]error // nil is success
 	held      map[cid.Cid]struct{}
 	hold      bool
+	delay     time.Duration
 	away      bool
 	calls     int
 	working   map[cid.Cid]int // calls of Pin that have not returned
@@ -80,6 +85,9 @@ func (n *Node) HoldPins(hold bool) { n.change(func() { n.hold = hold }) }
 
 // Hold lets that pin wait until something else is said about it.
 func (n *Node) Hold(c cid.Cid) { n.change(func() { n.held[c] = struct{}{} }) }
+
+// SetDelay lets every new pin take that long.
+func (n *Node) SetDelay(d time.Duration) { n.change(func() { n.delay = d }) }
 
 // Succeed lets the pin succeed, now if it waits and later if it comes.
 func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
@@ -157,6 +165,21 @@ func (n *Node) pinning(c cid.Cid) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.working[c] > 0
+}
+
+// pass waits for d.
+func pass(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error) {

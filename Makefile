@@ -8,19 +8,24 @@
 #   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
 #   make compliance     the public compliance suite, 9 of 9
 #                       (ENDPOINT=http://... TOKEN=...: against a service that runs already)
+#   make bench          measure against the pinsvcapi of ipfs-cluster, about 15 minutes
+#                       (BENCHFLAGS='-n 1000,10000 -posts 0': less of it; -h lists the flags)
+#   make soak           10 minutes of use, after which memory must be what it was
+#                       (SOAK=1h: longer)
 #   make clean          remove what was built; ./data stays
 
 GO       ?= go
 PROFILE  ?= default
 DATA     ?= data
 FUZZTIME ?= 10s
+SOAK     ?= 10m
 
 # Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
 # which come with the race detector end a program for.
 RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
 
 .DEFAULT_GOAL := build
-.PHONY: build build-race run test lint fuzz compliance clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
+.PHONY: build build-race run test lint fuzz compliance bench soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
 .DELETE_ON_ERROR:
 
 ## Programs. Go itself knows what has changed, so ours are always asked for;
@@ -105,6 +110,14 @@ else
 compliance: $(NODE_MODULES) build build-race bin/netns
 	$(GOTEST) -v ./test/compliance
 endif
+
+# Both run where only loopback exists, as the tests do.
+bench: bin/netns
+	$(GO) build -o bin/bench ./test/bench
+	bin/netns bin/bench -out test/bench/out $(BENCHFLAGS)
+
+soak: bin/netns
+	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/soak -soak.duration $(SOAK)
 
 clean:
 	rm -rf bin test/js/node_modules

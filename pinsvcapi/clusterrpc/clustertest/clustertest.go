@@ -24,6 +24,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
 	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
+	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p"
@@ -155,7 +156,7 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 		crdtCfg.Batching.MaxBatchAge = opts.BatchAge
 		crdtCfg.Batching.MaxBatchSize = 1 << 20
 	}
-	consensus, err := crdt.New(p.Host, routinghelpers.Null{}, psub, crdtCfg, c.store)
+	consensus, err := crdt.New(p.Host, noRouting{}, psub, crdtCfg, c.store)
 	if err != nil {
 		return c, err
 	}
@@ -310,6 +311,13 @@ func Start(tb testing.TB, n int, opts Options) []*Peer {
 	}
 	return peers
 }
+
+// noRouting finds nothing and forgets what it is told. Null would refuse to
+// be told, which the CRDT's provider logs as an error for each of its blocks.
+type noRouting struct{ routinghelpers.Null }
+
+// Provide implements routing.ContentRouting.
+func (noRouting) Provide(context.Context, cid.Cid, bool) error { return nil }
 
 // clientReceiver is the API component that gets the RPC client.
 type clientReceiver struct{ client *rpc.Client }

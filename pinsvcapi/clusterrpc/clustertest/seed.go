@@ -1,0 +1,69 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/hsanjuan/ipfs-lite"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
+	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+	dscrdt "github.com/ipfs/go-ds-crdt"
+)
+
+// seedBatch is how many records one delta of a seeded state has. The cost of
+// building a delta grows with the square of its size.
+const seedBatch = 256
+
+// Seed writes records into the CRDT state of a datastore that no peer uses
+// yet, as they would be had a peer accepted them: a peer that is started on
+// the datastore holds them. It does not tell any Node: see Keep.
+func Seed(ctx context.Context, store datastore.Batching, records iter.Seq[api.Pin]) (err error) {
+	root := datastore.NewKey(crdt.DefaultDatastoreNamespace)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	blocks := namespace.Wrap(store, root.ChildString(crdt.BlocksNs))
+	dag, err := ipfslite.New(ctx, blocks, nil, nil, nil, &ipfslite.Config{Offline: true})
+	if err != nil {
+		return fmt.Errorf("seed the state: %w", err)
+	}
+	replica, err := dscrdt.New(store, root, dag, nil, dscrdt.DefaultOptions())
+	if err != nil {
+		return fmt.Errorf("seed the state: %w", err)
+	}
+	defer func() { err = errors.Join(err, replica.Close()) }()
+	state, err := dsstate.NewBatching(ctx, replica, "", dsstate.DefaultHandle())
+	if err != nil {
+		return fmt.Errorf("seed the state: %w", err)
+	}
+	n := 0
+	for record := range records {
+		if err := state.Add(ctx, record); err != nil {
+			return fmt.Errorf("seed record %d: %w", n, err)
+		}
+		if n++; n%seedBatch == 0 {
+			if err := state.Commit(ctx); err != nil {
+				return fmt.Errorf("seed up to record %d: %w", n, err)
+			}
+		}
+	}
+	if err := state.Commit(ctx); err != nil {
+		return fmt.Errorf("seed up to record %d: %w", n, err)
+	}
+	return nil
+}
+
+// Keep lets the node hold content that nobody asked it to pin while the test
+// ran, pinned recursively.
+func (n *Node) Keep(cids iter.Seq[cid.Cid]) {
+	n.change(func() {
+		for c := range cids {
+			n.pins[c] = api.IPFSPinStatusRecursive
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// machine names what this runs on.
+func machine() string {
+	model := procValue("/proc/cpuinfo", "model name")
+	if model == "" {
+		model = "unknown CPU"
+	}
+	return fmt.Sprintf("%s, %d cores, %s %s/%s", model, runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// procValue is the first value of a key in a file of "key : value" lines,
+// empty where there is no such file.
+func procValue(file, key string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == key {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// resident is the memory of this process in bytes, zero where the system does
+// not tell.
+func resident() int64 {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(procValue("/proc/self/status", "VmRSS"), " kB"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}
+
+// cpuTicks is what this process has computed, in hundredths of a second.
+func cpuTicks() int64 {
+	data, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0
+	}
+	// The name of the program, in brackets, may hold anything.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] { // utime and stime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return ticks
+}
+
+// settle waits until this process computes next to nothing, such as after a
+// start, when the tracker compares all pins with those of IPFS.
+func settle(ctx context.Context, atMost time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for last := cpuTicks(); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := cpuTicks()
+		if now-last < 10 { // A fifth of a core.
+			return
+		}
+		last = now
+	}
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// viewBytesPerPin fills a view with n pins.
+func viewBytesPerPin(n int) float64 {
+	before := heap()
+	view := pinset.New()
+	for i := range n {
+		view.Put(pinset.Pin{
+			CID:     pinCID(seriesSeeded, i),
+			Name:    pinName(i),
+			Meta:    map[string]string{"album": metaValue(n, i)},
+			Created: pinCreated(i),
+			Status:  pinsvc.StatusPinned,
+		})
+	}
+	bytes := heap() - before
+	runtime.KeepAlive(view)
+	return float64(bytes) / float64(n)
+}
+
+// release gives back what earlier sizes have used.
+func release() {
+	runtime.GC()
+	debug.FreeOSMemory()
+}

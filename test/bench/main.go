@@ -1,0 +1,88 @@
+// Bench puts the pinsvcapi of IPFS Cluster and ours on the same in-process
+// peer, over the same pins and the same IPFS stand-in, and measures both with
+// the same client in one run, in turn, beside a bare net/http handler that
+// returns the same bytes behind the same authentication: the limit.
+//
+//	bench [-n 1000,10000,100000,1000000] [-posts 100000] [-ops post,delete]
+//	      [-out test/bench/out] [-cpuprofile directory] [-quick]
+//
+// It prints Markdown and writes latest.json and latest.md to the output
+// folder. It is no test: what misses a target is said, and the exit code is 0.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+)
+
+// settings are what to measure.
+type settings struct {
+	sizes   []int
+	posts   int
+	ops     map[string]bool // empty: all
+	out     string
+	profile string // folder, empty: none
+	effort  effort
+}
+
+// upstreamUpTo is the largest pinset that upstream is measured over: a list
+// of its holds all pins of all peers in memory several times.
+const upstreamUpTo = 100_000
+
+func main() {
+	s, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	result, err := s.measure(ctx)
+	if err == nil {
+		err = result.write(s.out)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	fmt.Print(result.markdown())
+}
+
+func parse(args []string) (settings, error) {
+	s := settings{ops: make(map[string]bool), effort: fullEffort}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	sizes := flags.String("n", "1000,10000,100000,1000000", "the `sizes` of the pinset, separated by commas")
+	ops := flags.String("ops", "", "measure only these `operations`, separated by commas")
+	quick := flags.Bool("quick", false, "see only whether it runs: 1,000 pins, few requests")
+	flags.IntVar(&s.posts, "posts", 100_000, "how many POSTs the run by 64 clients has for each API; 0: none")
+	flags.StringVar(&s.out, "out", "test/bench/out", "the `folder` of the results")
+	flags.StringVar(&s.profile, "cpuprofile", "", "write a CPU profile of ours for each size and operation to this `folder`")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if *quick {
+		*sizes, s.posts, s.effort = "1000", 1000, quickEffort
+	}
+	for text := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1000 {
+			return s, fmt.Errorf("-n: %q is no number of pins from 1000 on", text)
+		}
+		s.sizes = append(s.sizes, n)
+	}
+	for name := range strings.SplitSeq(*ops, ",") {
+		if name != "" {
+			s.ops[name] = true
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// op is one thing that is measured. next is the request of a subject's turn,
+// and may be called by many goroutines at once; ok is false when there is
+// nothing left to do.
+type op struct {
+	name string
+	next func(subject string) (r request, ok bool)
+	// results is how many pins a list of ours has to show, zero for what is
+	// no list.
+	results int
+}
+
+// always is the same request every time.
+func always(path string) func(string) (request, bool) {
+	return func(string) (request, bool) { return request{path: path}, true }
+}
+
+// over asks for one pin of n after the other, far from each other.
+func over(n int, path func(i int) string) func(string) (request, bool) {
+	var turn atomic.Int64
+	return func(string) (request, bool) {
+		return request{path: path(int(turn.Add(1) * 7919 % int64(n)))}, true
+	}
+}
+
+// ops are all that are measured over n pins, in the order of measuring: those
+// that change the pinset come last, and take away what they added.
+func (b *bench) ops(n int) []op {
+	page := min(10, n)
+	half := pinCreated(n / 2).Format("2006-01-02T15:04:05.000Z")
+	w := newWriter()
+	return []op{
+		{"list_first", always("/pins?status=pinned&limit=10"), page},
+		{"list_middle", always("/pins?status=pinned&limit=10&before=" + half), page},
+		{"list_1000", always("/pins?status=pinned&limit=1000"), min(1000, n)},
+		{"list_status", always("/pins?status=queued,pinning"), 10},
+		{"list_name", over(n, func(i int) string { return "/pins?name=" + pinName(i) }), 1},
+		{"list_name_partial", always("/pins?match=partial&name=777"), 1},
+		{"list_meta", always("/pins?meta=" + url.QueryEscape(`{"album":"`+metaValue(n, 0)+`"}`)), page},
+		{"list_cid", over(n, func(i int) string { return "/pins?cid=" + pinCID(seriesSeeded, i).String() }), 1},
+		{"get_pinned", over(n, func(i int) string { return "/pins/" + pinCID(seriesSeeded, i).String() }), 0},
+		{"get_inflight", over(heldPins, func(i int) string { return "/pins/" + pinCID(seriesHeld, i).String() }), 0},
+		{"post", w.post, 0},
+		{"delete", w.delete, 0},
+	}
+}
+
+// writer makes new pins, a series for each subject, and takes them away again.
+type writer struct {
+	series          map[string]int
+	posted, deleted map[string]*atomic.Int64
+}
+
+func newWriter() *writer {
+	w := &writer{
+		series: map[string]int{ours: seriesOurs, theirs: seriesUpstream, theLimit: seriesLimit},
+		posted: make(map[string]*atomic.Int64), deleted: make(map[string]*atomic.Int64),
+	}
+	for subject := range w.series {
+		w.posted[subject], w.deleted[subject] = new(atomic.Int64), new(atomic.Int64)
+	}
+	return w
+}
+
+func (w *writer) post(subject string) (request, bool) {
+	i := int(w.posted[subject].Add(1)) - 1
+	return postRequest(pinCID(w.series[subject], i), i), true
+}
+
+func (w *writer) delete(subject string) (request, bool) {
+	i := int(w.deleted[subject].Add(1)) - 1
+	c := pinCID(w.series[subject], i)
+	return request{method: http.MethodDelete, path: "/pins/" + c.String()}, i < int(w.posted[subject].Load())
+}
+
+func postRequest(c cid.Cid, i int) request {
+	return request{
+		method: http.MethodPost,
+		path:   "/pins",
+		body:   fmt.Sprintf(`{"cid":%q,"name":%q,"meta":{"album":"new"}}`, c, pinName(i)),
+	}
+}
+
+// holdPins makes the pins that stay in flight, by way of ours.
+func (b *bench) holdPins(ctx context.Context) error {
+	for i := range heldPins {
+		c := pinCID(seriesHeld, i)
+		b.peer.Node.Hold(c)
+		if err := b.client.want(ctx, http.StatusAccepted, postRequest(c, i), b.urls[ours]); err != nil {
+			return err
+		}
+	}
+	return poll(ctx, "the held pins are in flight", func() error {
+		return b.shows(ctx, request{path: "/pins?status=queued,pinning&limit=1000"}, heldPins)
+	})
+}
+
+// shows fails unless a list of ours has that many results.
+func (b *bench) shows(ctx context.Context, r request, want int) error {
+	got, err := b.client.fetch(ctx, b.urls[ours], r)
+	if err != nil {
+		return err
+	}
+	var list pinsvc.PinResults
+	if err := json.Unmarshal(got.body, &list); err != nil {
+		return fmt.Errorf("%s: %w: %.200s", r.path, err, got.body)
+	}
+	if len(list.Results) != want {
+		return fmt.Errorf("%s: %d results of %d, want %d", r.path, len(list.Results), list.Count, want)
+	}
+	return nil
+}
+
+// prepare checks that ours answers an operation in the right way, and lets
+// the bare handler answer with the same bytes. Of what changes the pinset the
+// first is done for that.
+func (b *bench) prepare(ctx context.Context, o op) error {
+	r, ok := o.next(ours)
+	if !ok {
+		return fmt.Errorf("%s: nothing to do", o.name)
+	}
+	if o.results > 0 {
+		// A list may have to wait for what the peer is still finding out.
+		patient, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		err := poll(patient, o.name+" is answered in the right way", func() error { return b.shows(patient, r, o.results) })
+		if err != nil {
+			return err
+		}
+	}
+	got, err := b.client.fetch(ctx, b.urls[ours], r)
+	if err != nil {
+		return err
+	}
+	if got.status/100 != 2 {
+		return fmt.Errorf("%s: %d: %.200s", o.name, got.status, got.body)
+	}
+	b.limit.answer.Store(&got)
+	return nil
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	upstream "github.com/ipfs-cluster/ipfs-cluster/api/pinsvcapi"
+	"github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
+	"github.com/ipfs/go-datastore"
+	pebbleds "github.com/ipfs/go-ds-pebble"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+)
+
+// Who is measured.
+const (
+	ours     = "ours"
+	theirs   = "upstream"
+	theLimit = "limit"
+)
+
+const (
+	user     = "alice"
+	password = "correct horse battery staple"
+)
+
+// heldPins are in flight for as long as a peer runs.
+const heldPins = 20
+
+// bench is one running peer with both APIs on it, and the bare handler.
+type bench struct {
+	peer  *clustertest.Peer
+	limit *limit
+	// urls are where each subject serves, by its name.
+	urls   map[string]string
+	client *client
+
+	seeding, starting time.Duration
+
+	store datastore.Batching
+	dir   string
+	stops []func(context.Context) error
+}
+
+// openBench starts a peer whose state has n pins, all of them on its IPFS
+// node, with those subjects, and waits until they are ready.
+func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err error) {
+	b = &bench{urls: make(map[string]string)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if err := b.seed(ctx, n); err != nil {
+		return nil, err
+	}
+	token, err := auth.IssueToken(user, password, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	b.client = newClient("Bearer " + token)
+	node := clustertest.NewNode()
+	node.Keep(cids(n))
+
+	begin := time.Now()
+	apis, err := b.listen(ctx, subjects)
+	if err != nil {
+		return nil, err
+	}
+	if b.peer, err = clustertest.New(clustertest.Options{Node: node, Datastore: b.store, APIs: apis}); err != nil {
+		return nil, err
+	}
+	if err := b.awaitReady(ctx); err != nil {
+		return nil, err
+	}
+	b.starting = time.Since(begin)
+	// Upstream's answers before it can pin: that takes no part in the time.
+	return b, errors.Join(b.peer.Ready(ctx), b.peer.Members(ctx, 1))
+}
+
+// seed makes a datastore as the cluster's daemon does by default, with n pins
+// in its state.
+func (b *bench) seed(ctx context.Context, n int) (err error) {
+	begin := time.Now()
+	if b.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return err
+	}
+	cfg := &pebble.Config{}
+	if err := cfg.Default(); err != nil {
+		return err
+	}
+	if b.store, err = pebbleds.NewDatastore(b.dir, pebbleds.WithPebbleOpts(&cfg.PebbleOptions)); err != nil {
+		return err
+	}
+	err = clustertest.Seed(ctx, b.store, records(n))
+	b.seeding = time.Since(begin)
+	return err
+}
+
+// listen makes the subjects, all with the same users.
+func (b *bench) listen(ctx context.Context, subjects []string) (apis []ipfscluster.API, err error) {
+	users := map[string]string{user: password}
+	anyPort, err := multiaddr.NewMultiaddr("/ip4/127.0.0.1/tcp/0")
+	if err != nil {
+		return nil, err
+	}
+	for _, subject := range subjects {
+		var api ipfscluster.API
+		switch subject {
+		case ours:
+			api, err = b.listenOurs(ctx, users, anyPort)
+		case theirs:
+			api, err = b.listenTheirs(ctx, users, anyPort)
+		case theLimit:
+			err = b.listenLimit(users)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", subject, err)
+		}
+		if api != nil {
+			apis = append(apis, api)
+		}
+	}
+	return apis, nil
+}
+
+func (b *bench) listenOurs(ctx context.Context, users map[string]string, addr multiaddr.Multiaddr) (ipfscluster.API, error) {
+	cfg := config.NewConfig()
+	if err := cfg.Default(); err != nil {
+		return nil, err
+	}
+	cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr}
+	cfg.BasicAuthCredentials = users
+	// The daemon has metrics, so their cost counts.
+	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, api.Shutdown)
+	b.urls[ours] = "http://" + api.HTTPAddresses()[0]
+	return api, nil
+}
+
+func (b *bench) listenTheirs(ctx context.Context, users map[string]string, addr multiaddr.Multiaddr) (ipfscluster.API, error) {
+	cfg := upstream.NewConfig()
+	if err := cfg.Default(); err != nil {
+		return nil, err
+	}
+	cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr}
+	cfg.BasicAuthCredentials = users
+	api, err := upstream.NewAPI(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, api.Shutdown)
+	addrs, err := api.HTTPAddresses()
+	if err != nil {
+		return nil, err
+	}
+	b.urls[theirs] = "http://" + addrs[0]
+	return api, nil
+}
+
+func (b *bench) listenLimit(users map[string]string) (err error) {
+	if b.limit, err = newLimit(users); err != nil {
+		return err
+	}
+	b.stops = append(b.stops, b.limit.shutdown)
+	b.urls[theLimit] = b.limit.url()
+	return nil
+}
+
+// awaitReady waits until ours, if it is there, serves requests.
+func (b *bench) awaitReady(ctx context.Context) error {
+	if b.urls[ours] == "" {
+		return nil
+	}
+	return poll(ctx, "ours is ready", func() error {
+		return b.client.want(ctx, http.StatusOK, request{path: "/ready"}, b.urls[ours])
+	})
+}
+
+// poll asks until there is no error, or ctx ends.
+func poll(ctx context.Context, what string, ask func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("it never comes that %s: %w", what, err)
+		}
+	}
+}
+
+// close stops everything, also what was only half begun.
+func (b *bench) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if b.client != nil {
+		b.client.close()
+	}
+	if b.peer != nil {
+		b.peer.Close()
+	}
+	var errs []error
+	for _, stop := range b.stops {
+		errs = append(errs, stop(ctx))
+	}
+	if b.store != nil {
+		errs = append(errs, b.store.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+)
+
+// The pins of a run: pin i of a pinset has a CID of 59 characters, a name of
+// 20, one meta pair, and was made i milliseconds after the first.
+
+// The series keep apart the pins that are there at the start and those that
+// are made by one API or the other.
+const (
+	seriesSeeded = iota
+	seriesHeld
+	seriesOurs
+	seriesUpstream
+	seriesLimit
+)
+
+// firstCreated is when pin 0 was made.
+var firstCreated = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// metaShare is how many pins share one value of the meta pair.
+const metaShare = 1000
+
+func pinCID(series, i int) cid.Cid {
+	var seed [16]byte
+	binary.BigEndian.PutUint64(seed[:8], uint64(series))
+	binary.BigEndian.PutUint64(seed[8:], uint64(i))
+	digest := sha256.Sum256(seed[:])
+	hash, err := multihash.Encode(digest[:], multihash.SHA2_256)
+	if err != nil {
+		panic(err) // The length is right by construction.
+	}
+	return cid.NewCidV1(cid.DagProtobuf, hash)
+}
+
+func pinName(i int) string { return fmt.Sprintf("photo-%014d", i) }
+
+func pinCreated(i int) time.Time {
+	return firstCreated.Add(time.Duration(i) * time.Millisecond)
+}
+
+// metaValue is such that about one pin in metaShare has it.
+func metaValue(n, i int) string { return fmt.Sprint(i % max(1, n/metaShare)) }
+
+// record is pin i of n as our API has the cluster write it.
+func record(n, i int) api.Pin {
+	c := pinCID(seriesSeeded, i)
+	created := pinCreated(i)
+	rec := api.PinWithOpts(api.NewCid(c), api.PinOptions{
+		ReplicationFactorMin: -1,
+		ReplicationFactorMax: -1,
+		Name:                 pinName(i),
+		Metadata: map[string]string{
+			"album":          metaValue(n, i),
+			"pinsvc.created": created.Format("2006-01-02T15:04:05.000Z") + " " + c.String(),
+		},
+	})
+	rec.Timestamp = created.Truncate(time.Second)
+	return rec
+}
+
+// records are all of a pinset.
+func records(n int) iter.Seq[api.Pin] {
+	return func(yield func(api.Pin) bool) {
+		for i := range n {
+			if !yield(record(n, i)) {
+				return
+			}
+		}
+	}
+}
+
+// cids are those of all pins of a pinset.
+func cids(n int) iter.Seq[cid.Cid] {
+	return func(yield func(cid.Cid) bool) {
+		for i := range n {
+			if !yield(pinCID(seriesSeeded, i)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// viewRow is the one row of a size that is no operation.
+type viewRow struct {
+	N     int     `json:"n"`
+	Op    string  `json:"op"`
+	Value float64 `json:"value"`
+}
+
+// write puts latest.json and latest.md into a folder.
+func (r *result) write(dir string) error {
+	var all []any
+	for _, row := range r.rows {
+		all = append(all, row)
+	}
+	for _, s := range r.sizes {
+		all = append(all, viewRow{s.n, "view_bytes_per_pin", s.viewBytesPerPin})
+	}
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "latest.json"), append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "latest.md"), []byte(r.markdown()), 0o644)
+}
+
+// markdown is the whole result for people.
+func (r *result) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured on %s, %s, in one run of %s.\n", r.machine, r.began.Format("2006-01-02"), r.took.Round(time.Second))
+	for _, s := range r.sizes {
+		fmt.Fprintf(&b, "\n#### %s pins\n\n", thousands(s.n))
+		r.writeOps(&b, s.n)
+	}
+	fmt.Fprint(&b, notes)
+	r.writeSizes(&b)
+	r.writePosts(&b)
+	r.writeTargets(&b)
+	return b.String()
+}
+
+// notes say what the columns are.
+const notes = `
+Times are of one request after the other on a connection that is kept alive, client included. ` +
+	`Requests per second are those of 64 connections; where one request of upstream takes longer than 20 ms, ` +
+	`those of 4 connections (list_first) or of one. Bytes are what the process allocates for a request, client included. ` +
+	`Upstream at 1,000,000 is not measured: "~" is ten times what it took at 100,000 in this run.
+`
+
+func (r *result) writeOps(b *strings.Builder, n int) {
+	fmt.Fprintln(b, "| | ours p50 / p99 | upstream p50 / p99 | limit p50 / p99 | ours : limit | upstream : ours | requests/s ours, upstream, limit | bytes ours, upstream, limit |")
+	fmt.Fprintln(b, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	for _, own := range r.rows {
+		if own.N != n || own.Subject != ours {
+			continue
+		}
+		other, hasOther := r.find(n, own.Op, theirs)
+		bare, _ := r.find(n, own.Op, theLimit)
+		theirTimes, theirRatio, theirRPS, theirBytes := "", "", "-", "-"
+		switch extrapolated, ok := r.extrapolated(n, own.Op); {
+		case hasOther:
+			theirTimes = times(other)
+			theirRatio = fmt.Sprintf("%.3gx", other.P50/own.P50)
+			theirRPS, theirBytes = short(other.RPS), short(other.Alloc)
+		case ok:
+			theirTimes = "~" + duration(extrapolated)
+			theirRatio = fmt.Sprintf("~%.3gx", extrapolated/own.P50)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %.2fx | %s | %s, %s, %s | %s, %s, %s |\n", own.Op,
+			times(own), theirTimes, times(bare), own.P50/bare.P50, theirRatio,
+			short(own.RPS), theirRPS, short(bare.RPS),
+			short(own.Alloc), theirBytes, short(bare.Alloc))
+	}
+}
+
+// extrapolated is what a list that asks for everything would take upstream at
+// a million pins, in microseconds.
+func (r *result) extrapolated(n int, op string) (float64, bool) {
+	at100k, ok := r.find(upstreamUpTo, op, theirs)
+	const fullScan = 100_000 // Less than 100 ms at 100,000 pins is none.
+	return at100k.P50 * float64(n) / upstreamUpTo, ok && n > upstreamUpTo && at100k.P50 > fullScan
+}
+
+func (r *result) writeSizes(b *strings.Builder) {
+	fmt.Fprintln(b, "\n| pins | from start to ready | resident, peer and both APIs | view, bytes a pin |")
+	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: |")
+	for _, s := range r.sizes {
+		fmt.Fprintf(b, "| %s | %.1f s | %d MiB | %.0f |\n", thousands(s.n), s.starting.Seconds(), s.resident>>20, s.viewBytesPerPin)
+	}
+}
+
+func (r *result) writePosts(b *strings.Builder) {
+	if len(r.posts) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n| %s POSTs by %d clients | first tenth | last tenth | slow-down |\n", thousands(r.posts[0].count), connections)
+	fmt.Fprintln(b, "| --- | ---: | ---: | ---: |")
+	for _, p := range r.posts {
+		fmt.Fprintf(b, "| %s | %.0f/s | %.0f/s | %.2fx |\n", p.subject, p.rate(0), p.rate(tenths-1), p.slowdown())
+	}
+}
+
+func (r *result) writeTargets(b *strings.Builder) {
+	fmt.Fprintln(b, "\n| target | to reach | reached | |")
+	fmt.Fprintln(b, "| --- | ---: | ---: | --- |")
+	for _, t := range r.targets() {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", t.what, t.want, t.got, t.verdict())
+	}
+}
+
+func times(r row) string { return duration(r.P50) + " / " + duration(r.P99) }
+
+// duration writes microseconds with a fitting unit.
+func duration(us float64) string {
+	switch {
+	case us < 1000:
+		return fmt.Sprintf("%.0f µs", us)
+	case us < 1e5:
+		return fmt.Sprintf("%.2f ms", us/1000)
+	case us < 1e6:
+		return fmt.Sprintf("%.0f ms", us/1000)
+	default:
+		return fmt.Sprintf("%.2f s", us/1e6)
+	}
+}
+
+// short writes a figure with three digits.
+func short(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.1f", v)
+	case v < 1e4:
+		return fmt.Sprintf("%.0f", v)
+	case v < 1e6:
+		return fmt.Sprintf("%.0fk", v/1e3)
+	default:
+		return fmt.Sprintf("%.0fM", v/1e6)
+	}
+}
+
+// thousands writes a number with its thousands apart.
+func thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

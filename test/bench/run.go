@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"time"
+)
+
+// size is what was measured beside the operations.
+type size struct {
+	n                 int
+	seeding, starting time.Duration
+	resident          int64
+	viewBytesPerPin   float64
+}
+
+// result is all of a run.
+type result struct {
+	machine string
+	began   time.Time
+	took    time.Duration
+	rows    []row
+	sizes   []size
+	posts   []*posts
+}
+
+// progress tells whoever waits what is going on.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+func (s settings) measure(ctx context.Context) (*result, error) {
+	r := &result{machine: machine(), began: time.Now()}
+	for _, n := range s.sizes {
+		if err := s.measureSize(ctx, n, r); err != nil {
+			return nil, fmt.Errorf("%d pins: %w", n, err)
+		}
+		release()
+	}
+	if s.posts >= tenths {
+		progress("%d POSTs by %d clients", s.posts, connections)
+		var err error
+		if r.posts, err = measurePosts(ctx, s.posts); err != nil {
+			return nil, fmt.Errorf("POSTs: %w", err)
+		}
+	}
+	r.took = time.Since(r.began)
+	return r, nil
+}
+
+// measureSize measures everything over n pins.
+func (s settings) measureSize(ctx context.Context, n int, r *result) (err error) {
+	progress("%d pins", n)
+	this := size{n: n, viewBytesPerPin: viewBytesPerPin(n)}
+	subjects := []string{ours, theirs, theLimit}
+	if n > upstreamUpTo {
+		subjects = []string{ours, theLimit}
+	}
+	b, err := openBench(ctx, n, subjects...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	this.seeding, this.starting = b.seeding, b.starting
+	progress("  written in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.starting.Seconds())
+	if err := b.holdPins(ctx); err != nil {
+		return err
+	}
+	settle(ctx, time.Minute)
+	this.resident = resident()
+	r.sizes = append(r.sizes, this)
+	for _, o := range b.ops(n) {
+		if len(s.ops) > 0 && !s.ops[o.name] {
+			continue
+		}
+		rows, err := b.measure(ctx, n, o, subjects, s.effort)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			progress("  %-18s %-9s p50 %10.1f us  p99 %10.1f us %10.0f/s %12.0f B", row.Op, row.Subject, row.P50, row.P99, row.RPS, row.Alloc)
+		}
+		r.rows = append(r.rows, rows...)
+		if err := s.profileOp(ctx, b, n, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// profiled is how long a profile takes.
+const profiled = 3 * time.Second
+
+// profileOp writes a CPU profile of ours (and of the client) under load.
+func (s settings) profileOp(ctx context.Context, b *bench, n int, o op) (err error) {
+	if s.profile == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.profile, 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(s.profile, fmt.Sprintf("%d-%s.pprof", n, o.name)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	r := &run{bench: b, op: o, subject: ours}
+	_, err = r.parallel(ctx, connections, profiled)
+	return err
+}

@@ -1,0 +1,135 @@
+package main
+
+import "fmt"
+
+// target is something to reach and what was reached.
+type target struct {
+	what, want, got string
+	met             bool
+}
+
+func (t target) verdict() string {
+	switch {
+	case t.got == "":
+		return "not measured"
+	case t.met:
+		return "met"
+	default:
+		return "**not met**"
+	}
+}
+
+// find returns the row of an operation, false when it was not measured.
+func (r *result) find(n int, op, subject string) (row, bool) {
+	for _, row := range r.rows {
+		if row.N == n && row.Op == op && row.Subject == subject {
+			return row, true
+		}
+	}
+	return row{}, false
+}
+
+// side names a row.
+type side struct {
+	n           int
+	op, subject string
+}
+
+func p50(r row) float64 { return r.P50 }
+func rps(r row) float64 { return r.RPS }
+
+// ratio compares a figure of two rows; atMost says whether it must not exceed
+// the bound or must reach it.
+func (r *result) ratio(what string, figure func(row) float64, over, under side, bound float64, atMost bool) target {
+	t := target{what: what}
+	if atMost {
+		t.want = fmt.Sprintf("at most %gx", bound)
+	} else {
+		t.want = fmt.Sprintf("at least %gx", bound)
+	}
+	a, okA := r.find(over.n, over.op, over.subject)
+	b, okB := r.find(under.n, under.op, under.subject)
+	if !okA || !okB {
+		return t
+	}
+	value := figure(a) / figure(b)
+	t.got = fmt.Sprintf("%.3gx", value)
+	if value >= 1000 {
+		t.got = fmt.Sprintf("%.0fx", value)
+	}
+	t.met = value <= bound
+	if !atMost {
+		t.met = value >= bound
+	}
+	return t
+}
+
+// targets are all that this project wants to reach.
+func (r *result) targets() []target {
+	var list []target
+	for _, op := range []string{"list_first", "list_middle"} {
+		list = append(list,
+			r.ratio(op+": 1,000,000 pins against 1,000", p50, side{1_000_000, op, ours}, side{1000, op, ours}, 1.5, true),
+			r.ratio(op+" at 100,000: upstream against ours", p50, side{100_000, op, theirs}, side{100_000, op, ours}, 5000, false))
+	}
+	for _, size := range r.sizes {
+		list = append(list, r.sizeTargets(size)...)
+	}
+	return append(list, r.postsTarget())
+}
+
+// sizeTargets are those that hold at each size.
+func (r *result) sizeTargets(s size) (list []target) {
+	at := func(op, whose string) side { return side{s.n, op, whose} }
+	for _, each := range []struct {
+		op    string
+		bound float64
+	}{{"list_first", 1.6}, {"list_middle", 1.6}, {"list_1000", 5}} {
+		what := fmt.Sprintf("%s at %s: against the bare handler", each.op, thousands(s.n))
+		list = append(list, r.ratio(what, p50, at(each.op, ours), at(each.op, theLimit), each.bound, true))
+	}
+	for _, op := range []string{"list_name", "list_cid", "list_status"} {
+		what := fmt.Sprintf("%s at %s: against list_first", op, thousands(s.n))
+		list = append(list, r.ratio(what, p50, at(op, ours), at("list_first", ours), 1.5, true))
+	}
+	if s.n <= upstreamUpTo {
+		for _, op := range []string{"post", "get_pinned", "delete"} {
+			what := fmt.Sprintf("%s at %s: against upstream", op, thousands(s.n))
+			list = append(list, r.ratio(what, p50, at(op, ours), at(op, theirs), 1.2, true))
+		}
+	}
+	what := fmt.Sprintf("get_inflight at %s: requests/s against the bare handler", thousands(s.n))
+	list = append(list, r.ratio(what, rps, at("get_inflight", ours), at("get_inflight", theLimit), 0.7, false))
+	if s.n >= 1_000_000 {
+		list = append(list, r.millionTargets(s)...)
+	}
+	return list
+}
+
+// millionTargets are absolute.
+func (r *result) millionTargets(s size) (list []target) {
+	for _, op := range []string{"list_name_partial", "list_meta"} {
+		t := target{what: fmt.Sprintf("%s at %s", op, thousands(s.n)), want: "at most 40 ms"}
+		if row, ok := r.find(s.n, op, ours); ok {
+			t.got, t.met = fmt.Sprintf("%.1f ms", row.P50/1000), row.P50 <= 40_000
+		}
+		list = append(list, t)
+	}
+	return append(list, target{
+		what: fmt.Sprintf("from start to ready at %s", thousands(s.n)), want: "at most 60 s",
+		got: fmt.Sprintf("%.1f s", s.starting.Seconds()), met: s.starting.Seconds() <= 60,
+	}, target{
+		what: fmt.Sprintf("memory of the view at %s", thousands(s.n)), want: "at most 300 B a pin",
+		got: fmt.Sprintf("%.0f B", s.viewBytesPerPin), met: s.viewBytesPerPin <= 300,
+	})
+}
+
+func (r *result) postsTarget() target {
+	t := target{what: "POSTs by 64 clients: time of the last tenth against the first", want: "at most upstream's"}
+	if len(r.posts) == 0 {
+		return t
+	}
+	own, other := r.posts[0].slowdown(), r.posts[1].slowdown()
+	t.got, t.met = fmt.Sprintf("%.2fx, upstream %.2fx", own, other), own <= other
+	return t
+}

@@ -49,7 +49,8 @@ func newShell(t *testing.T, env ...string) *shell {
 			s.env = append(s.env, pair)
 		}
 	}
-	s.env = append(s.env, "HOME="+home, asProgram+"=yes")
+	s.env = append(s.env, "HOME="+home, asProgram+"=yes",
+		"GORACE=atexit_sleep_ms=0") // Under the race detector a program else takes a second to end.
 	s.env = append(s.env, env...)
 	return s
 }

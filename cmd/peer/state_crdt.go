@@ -111,7 +111,9 @@ func (c *Configuration) openCRDT(ctx context.Context) (*offlineCRDT, error) {
 	root := datastore.NewKey(c.Helper.Configs().Crdt.DatastoreNamespace)
 	blocks := namespace.Wrap(batching, root.ChildString(crdt.BlocksNs))
 	ctx, cancel := context.WithCancel(ctx)
-	dag, err := ipfslite.New(ctx, blocks, nil, nil, nil, &ipfslite.Config{Offline: true})
+	// A cache would be filled in the background, and still be when the store
+	// is closed.
+	dag, err := ipfslite.New(ctx, blocks, nil, nil, nil, &ipfslite.Config{Offline: true, UncachedBlockstore: true})
 	if err != nil {
 		cancel()
 		return nil, errors.Join(fmt.Errorf("opening the CRDT's blocks: %w", err), store.Close())

@@ -23,6 +23,9 @@ func (b *Backend) status(ctx context.Context, rec api.Pin, members []peer.ID) (v
 		return b.shardedStatus(ctx, rec, members)
 	}
 	should := holders(rec, members)
+	if everywhere(rec) {
+		should = append(slices.Clip(should), b.missed.holding(b.book, rec, members)...)
+	}
 	reports := make([]report, len(should))
 	var wg sync.WaitGroup
 	for i, p := range should {
@@ -127,7 +130,58 @@ func (b *Backend) members(ctx context.Context) ([]peer.ID, error) {
 	}
 	members = slices.Clone(members) // It may be the consensus component's own.
 	slices.Sort(members)
-	return slices.Compact(members), nil
+	members = slices.Compact(members)
+	b.missed.saw(members)
+	return members, nil
+}
+
+// memberFor is how long a peer counts that was a member. Under CRDT a peer
+// that is away is soon no member any more, but it holds what it held; one
+// that was taken out of the cluster looks the same.
+const memberFor = time.Hour
+
+// missed remembers when each peer was last a member.
+type missed struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	last map[peer.ID]time.Time
+}
+
+func newMissed(now func() time.Time) *missed {
+	return &missed{now: now, last: make(map[peer.ID]time.Time)}
+}
+
+// saw tells who the members are.
+func (m *missed) saw(members []peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, p := range members {
+		m.last[p] = now
+	}
+	for p, at := range m.last {
+		if now.Sub(at) > memberFor {
+			delete(m.last, p)
+		}
+	}
+}
+
+// holding are the peers that are members no more and said last that they hold
+// a pin that is pinned everywhere.
+func (m *missed) holding(book *book, rec api.Pin, members []peer.ID) (holding []peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.last) == len(members) {
+		return nil
+	}
+	for p := range m.last {
+		if !slices.Contains(members, p) && book.recalled(rec, p).standing == standingHolds {
+			holding = append(holding, p)
+		}
+	}
+	slices.Sort(holding)
+	return holding
 }
 
 // absences remembers which peers did not answer in time.

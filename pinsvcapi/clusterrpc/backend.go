@@ -115,6 +115,7 @@ type Backend struct {
 	pending   *pending
 	book      *book
 	away      *absences
+	missed    *missed
 	delegates *delegates
 	recovery  *recovery
 	condition *condition
@@ -135,6 +136,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		pending:   newPending(opts.Now),
 		book:      newBook(opts.Now, opts.RememberedAnswers),
 		away:      newAbsences(opts.Now),
+		missed:    newMissed(opts.Now),
 		condition: newCondition(),
 		tasks:     newTasks(),
 	}

@@ -201,3 +201,41 @@ func TestAPeerThatDidNotAnswerIsLeftAloneForAWhile(t *testing.T) {
 		t.Error("still away after an answer")
 	}
 }
+
+// TestAHolderThatIsNoMemberAnyMoreStillHolds: under CRDT a stopped peer drops
+// out of the members, and a pin that is pinned everywhere has no allocations.
+func TestAHolderThatIsNoMemberAnyMoreStillHolds(t *testing.T) {
+	s := newServices()
+	rec := s.held(1)
+	other := peer.ID("other")
+	s.set(func() {
+		rec.Allocations, rec.ReplicationFactorMin, rec.ReplicationFactorMax = nil, -1, -1
+		s.pins[rec.Cid.Cid] = rec
+		s.peers = []peer.ID{me, other}
+	})
+	var clock fakeClock
+	b := s.backend(t, Options{Now: clock.now})
+	status := func() pinsvc.Status {
+		t.Helper()
+		st, err := b.Get(t.Context(), "", requestID(rec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Status
+	}
+	if got := status(); got != pinsvc.StatusPinned {
+		t.Fatalf("%s", got)
+	}
+	s.set(func() {
+		s.peers = []peer.ID{me}
+		s.answers[rec.Cid.Cid] = says(api.TrackerStatusPinError, "merkledag: not found")
+	})
+	b.away.did(other)
+	if got := status(); got != pinsvc.StatusPinned {
+		t.Errorf("%s, but one peer holds it", got)
+	}
+	clock.advance(2 * memberFor)
+	if got := status(); got != pinsvc.StatusFailed {
+		t.Errorf("%s, long after the holder left", got)
+	}
+}

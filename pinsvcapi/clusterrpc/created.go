@@ -11,20 +11,22 @@ import (
 // createdLayout is how a creation time is written under keyCreated.
 const createdLayout = "2006-01-02T15:04:05.000Z"
 
+// lastSecond is the latest that is believed, in the year 9000. What a broken
+// tool may write must leave room for later times of four-digit years, which
+// are all that JSON can carry.
+const lastSecond = 221_845_392_000
+
 // createdOf is when a pin was made, in UTC and whole milliseconds (D2). ours
 // says that the record keeps it. For pins made by other tools the second is
 // that of the record, and the millisecond within it comes from a hash of the
 // CID: the same on every peer, and stable until they are pinned again.
 func createdOf(rec api.Pin) (created time.Time, ours bool) {
 	if text, ok := ownValue(rec, keyCreated); ok {
-		if t, err := time.Parse(createdLayout, text); err == nil {
+		if t, err := time.Parse(createdLayout, text); err == nil && 0 <= t.Unix() && t.Unix() < lastSecond {
 			return t.UTC(), true
 		}
 	}
-	second := int64(0)
-	if !rec.Timestamp.IsZero() {
-		second = rec.Timestamp.Unix()
-	}
+	second := min(max(0, rec.Timestamp.Unix()), lastSecond) // Unset is the year 1.
 	h := fnv.New64a()
 	h.Write(rec.Cid.Bytes())
 	return time.UnixMilli(second*1000 + int64(h.Sum64()%1000)).UTC(), false

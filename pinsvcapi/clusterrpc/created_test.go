@@ -32,6 +32,8 @@ func TestCreatedOfAnotherCIDIsIgnored(t *testing.T) {
 		"2026-01-02T15:04:05.678Z " + pinsvctest.RawCID(2).String(),
 		"2026-01-02T15:04:05.678Z",
 		"yesterday " + rec.Cid.String(),
+		"9999-12-31T23:59:59.999Z " + rec.Cid.String(),
+		"1901-01-02T15:04:05.678Z " + rec.Cid.String(),
 		"",
 	} {
 		rec.Metadata = map[string]string{"pinsvc.created": value}
@@ -63,6 +65,11 @@ func TestCreatedOfPinsMadeByOtherMeansIsStable(t *testing.T) {
 	rec.Timestamp = time.Time{}
 	if created, _ := createdOf(rec); created.Year() != 1970 {
 		t.Errorf("a record without time was created %v", created)
+	}
+	rec.Timestamp = time.Unix(1<<60, 0)
+	created, _ := createdOf(rec)
+	if _, err := created.Add(time.Hour).MarshalJSON(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -79,15 +79,21 @@ func isNotFound(err error) bool {
 	return errors.Is(err, state.ErrNotFound) || err != nil && causeOf(err.Error()) == causeNotFound
 }
 
+// maxReason bounds a reason, of which there may be one for each pin.
+const maxReason = 256
+
 // reasonOf is what a client's human is told of a tracker's failure.
 func reasonOf(text string) string {
 	switch causeOf(text) {
 	case causeRefused:
 		if _, message, ok := strings.Cut(text, refusedMessage); ok {
-			return message
+			text = message
 		}
 	case causeStalled:
 		return "nothing of the content was received for as long as the peer is set to wait"
+	}
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
 	}
 	return text
 }

@@ -34,8 +34,8 @@ type pendingWrite struct {
 	// cyclic says that the state may show what is wanted before the write
 	// has got there, because an earlier write undid the same.
 	cyclic bool
-	seq   uint64
-	since time.Time
+	seq    uint64
+	since  time.Time
 }
 
 // absent is the form of a state key that has no record.

@@ -49,12 +49,12 @@ func reportOf(info api.PinInfo) report {
 		return report{standing: standingLost}
 	case api.TrackerStatusPinError:
 		if causeOf(info.Error) == causeIPFSAway {
-			return report{standingWaits, info.Error}
+			return report{standing: standingWaits}
 		}
 		return report{standingGaveUp, reasonOf(info.Error)}
 	case api.TrackerStatusClusterError, api.TrackerStatusUndefined, api.TrackerStatusSharded:
 		// The tracker could not ask its IPFS node or its state.
-		return report{standingUnknown, info.Error}
+		return report{standing: standingUnknown}
 	default:
 		// Unpinned and remote are the answers of a peer that has not seen
 		// the pin or its allocation; an unpin under way is overtaken.

@@ -3,6 +3,7 @@ package clusterrpc
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -50,7 +51,9 @@ func TestReportOfATracker(t *testing.T) {
 }
 
 func TestReasonsAreForHumans(t *testing.T) {
+	long := strings.Repeat("ä", 1000)
 	for text, want := range map[string]string{
+		long: long[:maxReason] + "…",
 		"IPFS error (pin/add?arg=x). Code: 500. Message: merkledag: not found": "merkledag: not found",
 		"context canceled":         "nothing of the content was received for as long as the peer is set to wait",
 		"the content is malformed": "the content is malformed",

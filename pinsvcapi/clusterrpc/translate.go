@@ -108,10 +108,13 @@ func asked(rec api.Pin, pin pinsvc.Pin) api.Pin {
 	return rec
 }
 
+// maxOrigins is the specification's; other tools may have stored more.
+const maxOrigins = 20
+
 // toPin is the client's view of a record.
 func toPin(rec api.Pin) pinsvc.Pin {
 	pin := pinsvc.Pin{CID: askedCID(rec), Name: rec.Name, Meta: clientMeta(rec)}
-	for _, origin := range rec.Origins {
+	for _, origin := range rec.Origins[:min(len(rec.Origins), maxOrigins)] {
 		pin.Origins = append(pin.Origins, multiaddr.Multiaddr(origin.Value()))
 	}
 	return pin

@@ -151,6 +151,8 @@ func (d *daemonRun) do(opts peer.Options) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	go d.watchSignals(ended, cancel, hurry)
+	// Passwords are shown once, if not when the peer is ready then now.
+	defer func() { d.showCredentials(d.fresh) }()
 
 	p, err := peer.New(ctx, opts)
 	if err != nil {

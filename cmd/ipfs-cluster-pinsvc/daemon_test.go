@@ -248,6 +248,20 @@ func TestDaemonSaysWhatItWaitsFor(t *testing.T) {
 	s.must("state", "export") // The lock is gone.
 }
 
+// A first run that does not get as far as being ready shows the password, too.
+func TestDaemonStoppedBeforeItIsReady(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	r := s.start("daemon", "--init", "--profile", "private", "--randomports", "--user", "alice", "--ipfs", "/ip4/127.0.0.1/tcp/1")
+	r.await(r.errOut, `waiting for IPFS`)
+	r.end(syscall.SIGINT)
+	want := fmt.Sprintf("User alice has the password %s\n",
+		s.readConfig().at("api", "pinsvcapi", "basic_auth_credentials", "alice"))
+	if got := r.out.String(); strings.Count(got, want) != 1 {
+		t.Errorf("want %q once in\n%s", want, got)
+	}
+}
+
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	type happening string

@@ -18,9 +18,9 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 )
 
-// exampleCID carries its content, the word "hello", within itself: pinning it
+// exampleCID carries its content, a line of text, within itself: pinning it
 // works without any network.
-const exampleCID = "bafkqablimvwgy3y"
+const exampleCID = "bafkqaikimvwgy3zamzzg63japfxxk4raobuw43tjnztsa43foj3gsy3feefa"
 
 // readyTemplate is what to type next. Commands have a line of their own, so
 // that they can be copied whole.

@@ -2,11 +2,9 @@ package pinsvcapi
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"time"
 
 	"github.com/rs/cors"
 	"go.opencensus.io/plugin/ochttp"
@@ -77,32 +75,11 @@ func (api *API) boundBodyTime(x *exchange, r *http.Request) {
 	if r.Body == http.NoBody || limit <= 0 || (api.cfg.ReadTimeout > 0 && api.cfg.ReadTimeout <= limit) {
 		return
 	}
+	// The deadline does not hurt the answer: net/http takes it back once it
+	// has read the body to its end.
 	if err := x.conn.SetReadDeadline(x.start.Add(limit)); err != nil {
 		logger.Debugf("request %s: the time to read its body is not bounded: %v", x.id, err)
-		return
 	}
-	// Once the body is there the deadline must go: net/http goes on reading
-	// to see the client leave, and would take the deadline for that.
-	var rest time.Time
-	if api.cfg.ReadTimeout > 0 {
-		rest = x.start.Add(api.cfg.ReadTimeout)
-	}
-	r.Body = &timedBody{ReadCloser: r.Body, done: func() { _ = x.conn.SetReadDeadline(rest) }}
-}
-
-// timedBody calls done at the end of the body.
-type timedBody struct {
-	io.ReadCloser
-	done func()
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && b.done != nil {
-		b.done()
-		b.done = nil
-	}
-	return n, err
 }
 
 // traceSpan makes one span per request when tracing is on.

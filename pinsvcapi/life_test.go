@@ -390,3 +390,14 @@ func TestManyRequestsAtOnce(t *testing.T) {
 		t.Errorf("%d pins are left", len(names))
 	}
 }
+
+// An embedder that says nothing of the backend gets the one over RPC.
+func TestTheDefaultBackendAsksTheCluster(t *testing.T) {
+	s := startUnready(t, func(set *setup) { set.opts.NewBackend = nil })
+	h := newHost(t)
+	server := rpc.NewServer(h, "/test")
+	s.api.SetClient(rpc.NewClientWithServer(h, "/test", server))
+	// No service answers, so the peer is never ready.
+	s.unavailableButHealth("")
+	s.shutdown(context.Background())
+}

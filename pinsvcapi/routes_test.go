@@ -87,7 +87,7 @@ func TestSlashesAreServedWithoutRedirect(t *testing.T) {
 // checkContract sees every answer that has a Location.
 func TestForeignPathsAre404AndNoRedirect(t *testing.T) {
 	s := start(t)
-	for _, path := range []string{"/", "//", "//evil.example/", "//evil.example/..", "/\\evil.example", "/pin", "/pins/a/b", "/./pins", "/pins/../pins/x/y", "/Pins", "/token/x", "/debug/pprof/", "/metrics"} {
+	for _, path := range []string{"/", "//", "//evil.example/", "//evil.example/..", "/\\evil.example", "//evil.example/%2f..", "/pin", "/pins/a/b", "/./pins", "/pins/../pins/x/y", "/Pins", "/token/x", "/debug/pprof/", "/metrics"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
 			s.do(method, path, "").fails(404, "NOT_FOUND", "no such path")
 		}

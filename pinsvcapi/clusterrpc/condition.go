@@ -3,7 +3,6 @@ package clusterrpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -138,9 +137,10 @@ func (b *Backend) look(ctx context.Context) (api.ID, error) {
 	id, err := b.cluster.id(ctx, local)
 	switch {
 	case err != nil:
-		return id, fmt.Errorf("the cluster peer does not answer: %w", err)
+		return id, pinsvc.Wrap(pinsvc.KindUnavailable, err, "the cluster peer does not answer")
 	case id.IPFS.Error != "":
-		return id, fmt.Errorf("the IPFS node is away: %s", id.IPFS.Error)
+		// What the node said names addresses: it is for the log.
+		return id, pinsvc.Wrap(pinsvc.KindUnavailable, errors.New(id.IPFS.Error), "the IPFS node is away")
 	}
 	b.delegates.told(b.self, id.IPFS)
 	return id, nil

@@ -3,6 +3,7 @@ package kubo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -27,20 +28,22 @@ func Command(ctx context.Context, cfg *Config, args ...string) (*exec.Cmd, error
 }
 
 // environment is that of a Kubo process: ours, without what is meant for us
-// alone, and with what cfg says.
+// alone, and with what cfg says. Each name is there once: of two values, a
+// process that is executed directly takes the first.
 func environment(inherited []string, cfg *Config, repo string) []string {
+	own := map[string]string{"IPFS_PATH": repo}
+	if !cfg.Telemetry {
+		own["IPFS_TELEMETRY"] = "off"
+	}
+	maps.Copy(own, cfg.Environment)
 	var env []string
 	for _, pair := range inherited {
 		name, _, _ := strings.Cut(pair, "=")
-		if !oursAlone(name) {
+		if _, replaced := own[name]; !replaced && !oursAlone(name) {
 			env = append(env, pair)
 		}
 	}
-	env = append(env, "IPFS_PATH="+repo)
-	if !cfg.Telemetry {
-		env = append(env, "IPFS_TELEMETRY=off")
-	}
-	for name, value := range cfg.Environment {
+	for name, value := range own {
 		env = append(env, name+"="+value)
 	}
 	return env

@@ -80,9 +80,12 @@ func TestKuboGetsNothingThatIsMeantForUs(t *testing.T) {
 		"PATH=/bin", "IPFS_PATH=/home/me/.ipfs", "CLUSTER_SECRET=s", "IPFS_CLUSTER_PATH=/c", "NOTIFY_SOCKET=/run/x",
 		"LISTEN_FDS=1", "GOLOG_FILE=/log", "IPFS_TELEMETRY=on",
 	}, cfg, "/r")
-	last := map[string]string{} // as a process sees them: the last one holds
+	last := map[string]string{}
 	for _, pair := range got {
 		name, value, _ := strings.Cut(pair, "=")
+		if _, twice := last[name]; twice {
+			t.Errorf("%s is there twice; which one holds depends on who reads", name)
+		}
 		last[name] = value
 	}
 	want := map[string]string{"PATH": "/bin", "IPFS_PATH": "/r", "IPFS_TELEMETRY": "off", "GOLOG_LOG_LEVEL": "info"}

@@ -167,8 +167,12 @@ func (r *run) throughput(ctx context.Context, e effort) error {
 		}
 		n, duration = slowConnections, 0 // One request of each.
 	}
+	before := allocated()
 	rps, err := r.parallel(ctx, n, duration)
 	r.rps = max(r.rps, rps)
+	if allocated()-before > garbage {
+		runtime.GC()
+	}
 	return err
 }
 

@@ -50,7 +50,7 @@ func (b *bench) ops(n int) []op {
 		{"list_1000", always("/pins?status=pinned&limit=1000"), min(1000, n)},
 		{"list_status", always("/pins?status=queued,pinning"), 10},
 		{"list_name", over(n, func(i int) string { return "/pins?name=" + pinName(i) }), 1},
-		{"list_name_partial", always("/pins?match=partial&name=777"), 1},
+		{"list_name_partial", always("/pins?match=partial&name=" + namePart), min(10, namesWithPart(n))},
 		{"list_meta", always("/pins?meta=" + url.QueryEscape(`{"album":"`+metaValue(n, 0)+`"}`)), page},
 		{"list_cid", over(n, func(i int) string { return "/pins?cid=" + pinCID(seriesSeeded, i).String() }), 1},
 		{"get_pinned", over(n, func(i int) string { return "/pins/" + pinCID(seriesSeeded, i).String() }), 0},

@@ -194,15 +194,19 @@ func (b *bench) awaitReady(ctx context.Context) error {
 func poll(ctx context.Context, what string, ask func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := ask()
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("it never comes that %s: %w", what, err)
+			return fmt.Errorf("it never comes that %s: %w", what, last)
 		}
 	}
 }

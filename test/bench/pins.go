@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -44,6 +45,18 @@ func pinCID(series, i int) cid.Cid {
 }
 
 func pinName(i int) string { return fmt.Sprintf("photo-%014d", i) }
+
+// namePart is a part of some names: about 4 in 1,000 of a large pinset.
+const namePart = "777"
+
+func namesWithPart(n int) (count int) {
+	for i := range n {
+		if strings.Contains(pinName(i), namePart) {
+			count++
+		}
+	}
+	return count
+}
 
 func pinCreated(i int) time.Time {
 	return firstCreated.Add(time.Duration(i) * time.Millisecond)

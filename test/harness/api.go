@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	pinclient "github.com/ipfs/boxo/pinning/remote/client"
@@ -176,18 +177,19 @@ func (p *Peer) WaitReady() {
 	})
 }
 
-// WaitNotReady waits until /ready says 503, and returns its answer.
-func (p *Peer) WaitNotReady() Reply {
+// WaitNotReady waits until /ready says 503 with the reason.
+func (p *Peer) WaitNotReady(reason string) {
 	p.t.Helper()
-	var last Reply
-	Eventually(p.t, ReadyTimeout, p.Name+" says that it is not ready", func() (err error) {
-		last, err = p.Ask(http.MethodGet, "/ready", nil)
-		if err == nil && last.Status != http.StatusServiceUnavailable {
-			err = fmt.Errorf("/ready: %d", last.Status)
+	Eventually(p.t, ReadyTimeout, fmt.Sprintf("%s says that it is not ready: %q", p.Name, reason), func() error {
+		if !p.proc.Running() {
+			p.t.Fatalf("%s has ended: %v", p.Name, p.proc.exitErr)
+		}
+		r, err := p.Ask(http.MethodGet, "/ready", nil)
+		if err == nil && (r.Status != http.StatusServiceUnavailable || !strings.Contains(string(r.Body), reason)) {
+			err = fmt.Errorf("/ready: %d %s", r.Status, r.Body)
 		}
 		return err
 	})
-	return last
 }
 
 // Client is boxo's Go client of the service, with a token of the user.

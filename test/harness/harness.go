@@ -59,22 +59,22 @@ func (h *Harness) close() {
 	h.mu.Unlock()
 	for i := len(processes) - 1; i >= 0; i-- {
 		if processes[i].Running() {
-			processes[i].Stop()
+			processes[i].stop()
 		}
 	}
 	for _, left := range processesOf(h.Dir) {
 		h.t.Errorf("an orphan is left after the test: process %d (%s)", left.pid, left.command)
 		left.kill()
 	}
+	if keep := os.Getenv("PINSVC_TEST_KEEP"); keep != "" {
+		to := filepath.Join(keep, filepath.Base(filepath.Dir(h.Dir)))
+		h.t.Logf("the test's folder is kept as %s: %v", to, os.CopyFS(to, os.DirFS(h.Dir)))
+	}
 	if !h.t.Failed() {
 		return
 	}
 	for _, p := range processes {
 		h.t.Logf("--- the end of what %s wrote:\n%s", p.Name, p.Tail(80))
-	}
-	if keep := os.Getenv("PINSVC_TEST_KEEP"); keep != "" {
-		to := filepath.Join(keep, filepath.Base(filepath.Dir(h.Dir)))
-		h.t.Logf("the test's folder is kept as %s: %v", to, os.CopyFS(to, os.DirFS(h.Dir)))
 	}
 }
 

@@ -17,5 +17,7 @@ func (h *Harness) MakeRun(data string, env ...string) *Process {
 		}
 		env = append(env, name+"="+strings.TrimSpace(string(value)))
 	}
-	return h.start("make-run", Root(), h.environment(env...), "make", "run", "PROFILE=private", "DATA="+data)
+	p := h.start("make-run", Root(), h.environment(env...), "make", "run", "PROFILE=private", "DATA="+data)
+	p.stop = p.StopGroup // make alone would wait for what it runs.
+	return p
 }

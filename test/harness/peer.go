@@ -170,10 +170,12 @@ func (h *Harness) Cluster(n int, consensus string) []*Peer {
 	h.t.Helper()
 	args := []string{"--consensus", consensus}
 	first := h.Peer(InitOptions{Args: args})
+	first.quickCRDT()
 	first.Start()
 	peers := []*Peer{first}
 	for len(peers) < n {
 		next := h.Peer(InitOptions{Args: args, Env: []string{"CLUSTER_SECRET=" + first.Secret()}})
+		next.quickCRDT()
 		next.StartOnly("--bootstrap", first.Address())
 		peers = append(peers, next)
 	}
@@ -181,6 +183,18 @@ func (h *Harness) Cluster(n int, consensus string) []*Peer {
 		peer.WaitReady()
 	}
 	return peers
+}
+
+// quickCRDT has peers tell each other the state of their CRDT every few
+// seconds. A peer that missed an update learns of it then; by default that
+// may take a minute.
+func (p *Peer) quickCRDT() {
+	p.t.Helper()
+	p.Edit(func(c Section) {
+		if c.Section("consensus").Has("crdt") {
+			c.Section("consensus", "crdt").Set("rebroadcast_interval", "2s")
+		}
+	})
 }
 
 // Ipfs runs the Kubo command line on the managed node's repo.

@@ -24,6 +24,8 @@ type Process struct {
 	out     *output
 	exited  chan struct{}
 	exitErr error // valid once exited is closed
+	// stop is how it is stopped at the end of the test.
+	stop func()
 }
 
 // start runs a program in a process group of its own and keeps what it
@@ -35,6 +37,7 @@ func (h *Harness) start(name, dir string, env []string, argv ...string) *Process
 		h.t.Fatal(err)
 	}
 	p := &Process{Name: name, t: h.t, out: &output{file: file}, exited: make(chan struct{})}
+	p.stop = p.Stop
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Dir, p.cmd.Env = dir, env
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
@@ -85,22 +88,23 @@ func (p *Process) Signal(s syscall.Signal) {
 	}
 }
 
-// Wait returns how the process ended, nil for exit code 0.
+// Wait returns how the process ended, nil for exit code 0. One that does not
+// end in time is made to: Go programs answer the quit signal with what their
+// goroutines are doing.
 func (p *Process) Wait(within time.Duration) error {
 	p.t.Helper()
 	select {
 	case <-p.exited:
 		return p.exitErr
 	case <-time.After(within):
-		p.Signal(syscall.SIGQUIT) // Go programs answer with their goroutines.
-		select {
-		case <-p.exited:
-		case <-time.After(5 * time.Second):
-			p.Kill()
-		}
-		p.t.Fatalf("%s did not end within %v", p.Name, within)
-		return nil
+		p.Signal(syscall.SIGQUIT)
 	}
+	select {
+	case <-p.exited:
+	case <-time.After(5 * time.Second):
+		p.Kill()
+	}
+	return fmt.Errorf("it did not end within %v", within)
 }
 
 // Stop interrupts the process as ctrl-C does and wants it to end with exit
@@ -110,7 +114,10 @@ func (p *Process) Stop() {
 	p.Signal(syscall.SIGCONT) // It may be a frozen one.
 	p.Signal(syscall.SIGINT)
 	if err := p.Wait(StopTimeout); err != nil {
-		p.t.Errorf("%s, interrupted, ended with %v; its last lines:\n%s", p.Name, err, p.Tail(40))
+		p.t.Errorf("%s, interrupted: %v", p.Name, err)
+	}
+	if _, race, found := strings.Cut(p.Output(), "WARNING: DATA RACE"); found {
+		p.t.Errorf("%s has a data race:%s", p.Name, strings.Join(strings.SplitAfterN(race, "\n", 80), ""))
 	}
 }
 
@@ -119,9 +126,14 @@ func (p *Process) Stop() {
 func (p *Process) StopGroup() {
 	p.t.Helper()
 	if err := syscall.Kill(-p.PID(), syscall.SIGINT); err != nil {
-		p.t.Fatalf("interrupting the group of %s: %v", p.Name, err)
+		p.t.Errorf("interrupting the group of %s: %v", p.Name, err)
 	}
-	_ = p.Wait(StopTimeout) // make says that it was interrupted.
+	select {
+	case <-p.exited:
+	case <-time.After(StopTimeout):
+		_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+		p.t.Errorf("%s, interrupted, did not end within %v", p.Name, StopTimeout)
+	}
 }
 
 // Kill ends the process at once and waits until it is gone.

@@ -52,6 +52,7 @@ type slot struct {
 	mu         sync.Mutex
 	generation uint64
 	id         string // the request ID, empty while there is none
+	changes    int    // how often id was set
 }
 
 // tally is what was done.
@@ -202,15 +203,23 @@ func (l *load) rename(ctx context.Context, i int) error {
 }
 
 func (s *slot) current() string {
+	id, _ := s.state()
+	return id
+}
+
+// state also tells how often the slot has changed: a pin that was given up
+// and made again has the same request ID.
+func (s *slot) state() (id string, changes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.id
+	return s.id, s.changes
 }
 
 func (s *slot) set(generation uint64, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation, s.id = generation, id
+	s.changes++
 }
 
 // queries are what readers ask for.
@@ -265,14 +274,16 @@ func checkPage(query string, page pinsvc.PinResults) error {
 // changed it meanwhile.
 func (l *load) poll(ctx context.Context, i int) error {
 	s := &l.slots[i]
-	id := s.current()
+	id, changes := s.state()
 	if id == "" {
 		return nil
 	}
 	err := l.service.ask(ctx, http.MethodGet, "/pins/"+id, nil, nil)
 	var r *refusal
-	if errors.As(err, &r) && r.status == http.StatusNotFound && s.current() != id {
-		return nil
+	if errors.As(err, &r) && r.status == http.StatusNotFound {
+		if _, now := s.state(); now != changes {
+			return nil
+		}
 	}
 	return err
 }

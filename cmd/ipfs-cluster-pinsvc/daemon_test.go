@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -26,7 +24,6 @@ import (
 	logging "github.com/ipfs/go-log/v2"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 )
 
 // buffer is one that a process writes while a test reads it.
@@ -354,84 +351,5 @@ func TestProgressDoesNotRepeatTheLog(t *testing.T) {
 	}
 	if newProgress(p.program).logged {
 		t.Error("the log of the peer is off and not noticed")
-	}
-}
-
-func TestEndpointURL(t *testing.T) {
-	t.Parallel()
-	plain := &config.Config{}
-	secure := &config.Config{TLS: &tls.Config{Certificates: []tls.Certificate{
-		{Leaf: &x509.Certificate{DNSNames: []string{"*.example.net", "pins.example.net"}}},
-	}}}
-	nameless := &config.Config{TLS: &tls.Config{Certificates: []tls.Certificate{{Leaf: &x509.Certificate{}}}}}
-	for _, c := range []struct {
-		cfg   *config.Config
-		addrs []string
-		want  string
-	}{
-		{plain, nil, ""},
-		{plain, []string{"/run/pinsvc.sock"}, ""},
-		{plain, []string{"127.0.0.1:9097"}, "http://127.0.0.1:9097"},
-		{plain, []string{"/run/pinsvc.sock", "127.0.0.1:9097", "127.0.0.1:9098"}, "http://127.0.0.1:9097"},
-		{plain, []string{"0.0.0.0:9097"}, "http://127.0.0.1:9097"},
-		{plain, []string{"[::]:9097"}, "http://127.0.0.1:9097"},
-		{plain, []string{"[::ffff:10.0.0.1]:9097"}, "http://10.0.0.1:9097"},
-		{plain, []string{"[fd00::1]:9097"}, "http://[fd00::1]:9097"},
-		{secure, []string{"0.0.0.0:443"}, "https://pins.example.net:443"},
-		{nameless, []string{net.JoinHostPort("127.0.0.1", "443")}, "https://127.0.0.1:443"},
-	} {
-		if got := endpointURL(c.cfg, c.addrs); got != c.want {
-			t.Errorf("%v: %q, want %q", c.addrs, got, c.want)
-		}
-	}
-}
-
-func TestReadyText(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name     string
-		users    map[string]string
-		fresh    []peer.Credential
-		endpoint string
-		has, not []string
-	}{
-		{"no users", nil, nil, "http://h:1", []string{"has no users", "service add pinsvc http://h:1 none\n"}, []string{"curl", "token --user"}},
-		{"a user of before", map[string]string{"bob": "p"}, nil, "http://h:1",
-			[]string{"curl -X POST -u bob http://h:1/token", "service.json", "token --user bob", "--service=bob"}, []string{"password p"}},
-		{"the first of two", map[string]string{"bob": "p", "al": "q"}, nil, "http://h:1", []string{"-u al "}, []string{"-u bob"}},
-		{"new ones", map[string]string{"bob": "p", "al": "q"}, []peer.Credential{{User: "bob", Password: "p"}, {User: "al", Password: "q"}}, "http://h:1",
-			[]string{"bob has the password p\n", "al has the password q\n", "-u bob:p "}, nil},
-		{"the environment's", map[string]string{"bob": "p"}, []peer.Credential{{User: "bob"}}, "http://h:1", []string{"-u bob http"}, []string{"has the password"}},
-		{"a name for quoting", map[string]string{"o'neil": "p"}, nil, "http://h:1",
-			[]string{`-u 'o'\''neil' `, `token --user 'o'\''neil')"`, "service add pinsvc "}, nil},
-		{"an odd service name", map[string]string{"bob@example.net": "p"}, nil, "http://h:1", []string{"-u bob@example.net", "service add pinsvc "}, nil},
-		{"no TCP", map[string]string{"bob": "p"}, nil, "", []string{"not served over TCP", "service.json"}, []string{"curl"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			p := newProgram(strings.NewReader(""), newBuffer(), newBuffer())
-			p.files = peer.FilesIn("/nowhere at all")
-			cfg := peer.NewConfiguration(p.files, "", "")
-			go cfg.Close()
-			cfg.Pinsvcapi.BasicAuthCredentials = c.users
-			d := &daemonRun{program: p, cfg: cfg, fresh: c.fresh}
-			text, err := d.readyText(c.endpoint)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, want := range c.has {
-				if !strings.Contains(text, want) {
-					t.Errorf("want %q in\n%s", want, text)
-				}
-			}
-			for _, unwanted := range c.not {
-				if strings.Contains(text, unwanted) {
-					t.Errorf("%q in\n%s", unwanted, text)
-				}
-			}
-			if again, _ := d.readyText(c.endpoint); strings.Contains(again, "has the password") {
-				t.Errorf("shown again:\n%s", again)
-			}
-		})
 	}
 }

@@ -47,15 +47,16 @@ func (p *Peer) startCluster() error {
 	if p.consensus.again != nil {
 		members = p.consensus.Peers
 	}
-	monitor, err := pubsubmon.New(p.ctx, cfgs.Pubsubmon, p.network.pubsub, members)
+	metrics, err := pubsubmon.New(p.ctx, cfgs.Pubsubmon, p.network.pubsub, members)
 	if err != nil {
 		return fmt.Errorf("monitor.pubsubmon: %w", err)
 	}
-	p.teardown.push("monitor", closeLimit, monitor.Shutdown)
+	p.teardown.push("monitor", closeLimit, metrics.Shutdown)
+	p.monitor = &monitor{PeerMonitor: metrics, running: newGate()}
 
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
-		p.consensus, p.apis.components(), p.connector, tracker, monitor, allocator, informers, p.tracer)
+		p.consensus, p.apis.components(), p.connector, tracker, p.monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
@@ -142,7 +143,7 @@ func (p *Peer) newConsensus() error {
 			return fmt.Errorf("consensus.crdt: %w", err)
 		}
 		p.consensus = newConsensus(inner, nil)
-		p.consensus.settle = cfgs.Crdt.Batching.MaxBatchSize > 0 && cfgs.Crdt.Batching.MaxBatchAge > 0
+		p.consensus.batching = cfgs.Crdt.Batching.MaxBatchSize > 0 && cfgs.Crdt.Batching.MaxBatchAge > 0
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil

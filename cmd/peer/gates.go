@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -54,8 +55,8 @@ type consensus struct {
 	// again is nil for CRDT. For Raft it says in words what is missing when
 	// a wait was in vain.
 	again func(context.Context) string
-	// settle is set when the consensus may be shut down only after its setup.
-	settle bool
+	// batching is set for CRDT with batching, see settle.
+	batching bool
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -132,17 +133,9 @@ const settleWait = 10 * time.Second
 // Shutdown stops the waiting and then the consensus.
 func (c *consensus) Shutdown(ctx context.Context) error {
 	c.hasRPC.Do(func() {}) // A SetClient from now on does not begin anything.
-	if c.began.Load() && c.settle {
-		// Upstream's CRDT waits at shutdown for its batching worker, for ever
-		// when its setup did not get as far as starting it.
-		patience := time.NewTimer(settleWait)
-		defer patience.Stop()
-		select {
-		case <-c.settled():
-		case <-patience.C:
-			return errors.New("the CRDT store is still being set up")
-		case <-ctx.Done():
-			return fmt.Errorf("the CRDT store is still being set up: %w", ctx.Err())
+	if c.began.Load() && c.again == nil {
+		if err := c.settle(ctx); err != nil && c.batching {
+			return err
 		}
 	}
 	c.cancel()
@@ -150,14 +143,25 @@ func (c *consensus) Shutdown(ctx context.Context) error {
 	return c.Consensus.Shutdown(ctx)
 }
 
-// settled is closed once the consensus was ready, held or not.
-func (c *consensus) settled() <-chan struct{} {
-	done := make(chan struct{})
+// settle waits until upstream's CRDT is set up. Shutting it down before is a
+// race with the setup, and, with batching, waits for ever for a worker that
+// only the end of the setup starts.
+func (c *consensus) settle(ctx context.Context) error {
+	set := make(chan struct{})
 	go func() {
 		c.wg.Wait()
-		close(done)
+		close(set)
 	}()
-	return done
+	patience := time.NewTimer(settleWait)
+	defer patience.Stop()
+	select {
+	case <-set:
+		return nil
+	case <-patience.C:
+		return errors.New("the CRDT store is still being set up")
+	case <-ctx.Done():
+		return fmt.Errorf("the CRDT store is still being set up: %w", ctx.Err())
+	}
 }
 
 // connector is any IPFS connector behind a gate.
@@ -191,4 +195,18 @@ func (c *connector) Shutdown(ctx context.Context) error {
 	c.cancel()
 	c.wg.Wait()
 	return c.IPFSConnector.Shutdown(ctx)
+}
+
+// monitor is any monitor, with a signal that the cluster is running: alerts
+// are what a cluster asks for once it has become ready, and nobody else does.
+// Its own Ready comes a moment too early; see gate.
+type monitor struct {
+	ipfscluster.PeerMonitor
+	running *gate
+}
+
+// Alerts returns the monitor's alerts.
+func (m *monitor) Alerts() <-chan api.Alert {
+	m.running.pass()
+	return m.PeerMonitor.Alerts()
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	filter "github.com/whyrusleeping/multiaddr-filter"
 )
 
 // network is the libp2p side of a peer.
@@ -81,11 +82,16 @@ func openPrivateNetwork(
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cluster.resource_manager: %w", err), conns.Close())
 	}
+	announced, err := announcedAddrs(cfg)
+	if err != nil {
+		return nil, errors.Join(err, conns.Close(), resources.Close())
+	}
 	n := &network{bandwidth: metrics.NewBandwidthCounter()}
 	opts := []libp2p.Option{
 		libp2p.Identity(ident.PrivateKey),
 		libp2p.PrivateNetwork(cfg.Secret),
 		libp2p.ListenAddrs(cfg.ListenAddr...),
+		libp2p.AddrsFactory(announced),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		// Those that work within a private network; QUIC does not.
@@ -105,9 +111,6 @@ func openPrivateNetwork(
 			return n.dht, err
 		}),
 	}
-	if len(cfg.AnnounceAddr) > 0 {
-		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return cfg.AnnounceAddr }))
-	}
 	n.host, err = libp2p.New(opts...)
 	if err != nil {
 		return nil, errors.Join(err, conns.Close(), resources.Close())
@@ -117,6 +120,31 @@ func openPrivateNetwork(
 		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
+}
+
+// announcedAddrs makes of the addresses that a host has those that it tells
+// others: announce_multiaddress instead, if there is, without what is in
+// no_announce_multiaddress, where an address may end in /ipcidr/<bits>.
+func announcedAddrs(cfg *ipfscluster.Config) (func([]ma.Multiaddr) []ma.Multiaddr, error) {
+	ranges := ma.NewFilters()
+	for _, addr := range cfg.NoAnnounceAddr {
+		if _, err := addr.ValueForProtocol(ma.P_IPCIDR); err != nil {
+			continue
+		}
+		mask, err := filter.NewMask(addr.String())
+		if err != nil {
+			return nil, fmt.Errorf("cluster.no_announce_multiaddress: %s: %w", addr, err)
+		}
+		ranges.AddFilter(*mask, ma.ActionDeny)
+	}
+	return func(addrs []ma.Multiaddr) []ma.Multiaddr {
+		if len(cfg.AnnounceAddr) > 0 {
+			addrs = cfg.AnnounceAddr
+		}
+		return ma.FilterAddrs(addrs, func(addr ma.Multiaddr) bool {
+			return !ma.Contains(cfg.NoAnnounceAddr, addr) && !ranges.AddrBlocked(addr)
+		})
+	}, nil
 }
 
 // newPrivateDHT lets peers that listen on loopback addresses find each other.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/inmem"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
@@ -117,5 +118,30 @@ func TestMessageIDIsThatOfOtherPeers(t *testing.T) {
 	}
 	if got := messageID(&pb.Message{From: []byte("short"), Seqno: []byte{1}}); got != "short\x01" {
 		t.Errorf("id = %q", got)
+	}
+}
+
+func TestAnnouncedAddrs(t *testing.T) {
+	addrs := func(list ...string) (out []ma.Multiaddr) {
+		for _, addr := range list {
+			out = append(out, ma.StringCast(addr))
+		}
+		return out
+	}
+	own := addrs("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.2/tcp/1", "/ip4/127.1.0.1/tcp/1")
+	for _, test := range []struct {
+		name                   string
+		announce, silent, want []ma.Multiaddr
+	}{
+		{"own", nil, nil, own},
+		{"others", addrs("/ip4/127.0.0.9/tcp/9"), nil, addrs("/ip4/127.0.0.9/tcp/9")},
+		{"not one", nil, addrs("/ip4/127.0.0.2/tcp/1"), addrs("/ip4/127.0.0.1/tcp/1", "/ip4/127.1.0.1/tcp/1")},
+		{"not a range", nil, addrs("/ip4/127.0.0.0/ipcidr/16"), addrs("/ip4/127.1.0.1/tcp/1")},
+	} {
+		announced, err := announcedAddrs(&ipfscluster.Config{AnnounceAddr: test.announce, NoAnnounceAddr: test.silent})
+		noError(t, err)
+		if got := announced(slices.Clone(own)); !slices.EqualFunc(got, test.want, func(a, b ma.Multiaddr) bool { return a.Equal(b) }) {
+			t.Errorf("%s: announces %v, want %v", test.name, got, test.want)
+		}
 	}
 }

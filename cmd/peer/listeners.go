@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
@@ -65,25 +66,32 @@ func (c *Configuration) listenSettings() []listenSetting {
 // with one address of several, and upstream's metrics end the process.
 func (c *Configuration) checkListeners() error {
 	var failed []error
+	taken := make(map[string]string) // Address to the setting that has it.
 	for _, setting := range c.listenSettings() {
 		for _, addr := range setting.addrs {
-			if err := tryListen(addr); err != nil {
-				host, _ := dialArgs(addr)
+			hostport, ok := dialArgs(addr)
+			if !ok {
+				continue
+			}
+			err := tryListen(hostport)
+			switch other, twice := taken[hostport]; {
+			case err != nil:
+			case twice && other != setting.key && !strings.HasSuffix(hostport, ":0"):
+				err = fmt.Errorf("%s has the same", other)
+			}
+			if err != nil {
 				failed = append(failed, &ListenError{
-					Setting: setting.key, File: c.Files.Config, Address: host, Err: err,
+					Setting: setting.key, File: c.Files.Config, Address: hostport, Err: err,
 				})
 			}
+			taken[hostport] = setting.key
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// tryListen listens for a moment where addr is a fixed TCP port.
-func tryListen(addr ma.Multiaddr) error {
-	hostport, ok := dialArgs(addr)
-	if !ok {
-		return nil
-	}
+// tryListen listens for a moment.
+func tryListen(hostport string) error {
 	listener, err := net.Listen("tcp", hostport)
 	if err != nil {
 		return err

@@ -64,3 +64,17 @@ func TestAddressesThatAreNotHereAreNamed(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// Two settings with one address are told apart from another program.
+func TestAddressesThatAreGivenTwiceAreNamed(t *testing.T) {
+	same := freeAddr(t)
+	files := upstreamFiles(t, "crdt", "pebble", func(sections map[string]map[string]any) {
+		sections["api"]["restapi"].(map[string]any)["http_listen_multiaddress"] = same.String()
+		sections["api"]["ipfsproxy"].(map[string]any)["listen_multiaddress"] = same.String()
+	})
+	err := loaded(t, files).checkListeners()
+	if err == nil || !strings.Contains(err.Error(), "api.restapi.http_listen_multiaddress has the same") ||
+		!strings.Contains(err.Error(), "correct api.ipfsproxy.listen_multiaddress") {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -60,6 +60,7 @@ func upstreamFiles(t *testing.T, consensus, datastore string, edits ...edit) Fil
 	cfgs.Cluster.ListenAddr = anyPort
 	cfgs.Cluster.MDNSInterval = 0
 	cfgs.Cluster.MonitorPingInterval = time.Second
+	cfgs.Cluster.PeerWatchInterval = 100 * time.Millisecond
 	cfgs.Cluster.PubSub.HeartbeatInterval = 200 * time.Millisecond
 	cfgs.Restapi.HTTPListenAddr = anyPort
 	cfgs.Pinsvcapi.HTTPListenAddr = anyPort

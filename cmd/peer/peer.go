@@ -60,6 +60,7 @@ type Peer struct {
 	// Set by Start.
 	consensus *consensus
 	connector *connector
+	monitor   *monitor
 	cluster   *ipfscluster.Cluster
 
 	ready, done chan struct{}

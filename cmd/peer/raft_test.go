@@ -7,6 +7,8 @@
 package peer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -51,4 +53,32 @@ func TestRaftWaitsForAQuorum(t *testing.T) {
 	noError(t, second.Start(t.Context()))
 	await(t, "readiness of the first", first.Ready())
 	await(t, "readiness of the second", second.Ready())
+}
+
+// A Raft peer joins another by bootstrapping to it, and ends when it is
+// removed from the cluster again.
+func TestRaftPeerJoinsAndIsRemoved(t *testing.T) {
+	node := externalNode(t, rpcOfID(t, firstID))
+	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("01", 32) }
+	first, _ := newPeer(t, upstreamFiles(t, "raft", "", noAPIs, node, secret))
+	noError(t, first.Start(t.Context()))
+	await(t, "readiness of the first", first.Ready())
+
+	opts := Options{Configuration: configuration(t, upstreamFiles(t, "raft", "", noAPIs, node, secret))}
+	bootstrapTo(first)(&opts)
+	second, err := New(t.Context(), opts)
+	noError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- second.Run(context.Background()) }()
+	await(t, "readiness of the second", second.Ready())
+
+	noError(t, first.cluster.PeerRemove(t.Context(), second.ID()))
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrRemoved) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(deadline):
+		t.Fatal("the removed peer goes on")
+	}
 }

@@ -63,6 +63,7 @@ func (p *Peer) awaitReady() {
 		{StageConsensus, p.consensusDetail, p.consensus.ready.opened},
 		{StageIPFS, p.ipfsDetail, p.connector.ready.opened},
 		{StageRequests, nil, p.cluster.Ready()},
+		{StageRequests, nil, p.monitor.running.opened},
 	} {
 		if !p.awaitPhase(ctx, phase.stage, phase.detail, phase.end) {
 			return
@@ -71,8 +72,13 @@ func (p *Peer) awaitReady() {
 	if p.apis.awaitPinsvc(ctx, p.report) != nil {
 		return
 	}
-	close(p.ready)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping || p.ended != nil {
+		return
+	}
 	p.report.enter(StageReady, nil)
+	close(p.ready)
 	if err := notify("READY=1"); err != nil {
 		logger.Warn(err)
 	}
@@ -142,7 +148,10 @@ const joinPauseMax = 30 * time.Second
 
 // stop is Stop's first call.
 func (p *Peer) stop(ctx context.Context) error {
-	p.mu.Lock() // Waits for Start, which p.cancel hurries.
+	if !p.mu.TryLock() { // Start is at work: it is not to go on dialling peers.
+		p.cancel()
+		p.mu.Lock()
+	}
 	p.stopping = true
 	running := p.cluster
 	ended := p.ended
@@ -156,7 +165,7 @@ func (p *Peer) stop(ctx context.Context) error {
 		logger.Warn(err)
 	}
 	if running != nil {
-		p.holdReadiness(running)
+		p.holdReadiness(ctx, running)
 	}
 	err := p.teardown.unwind(ctx)
 	p.background.Wait()
@@ -165,15 +174,17 @@ func (p *Peer) stop(ctx context.Context) error {
 
 // holdReadiness keeps the cluster from becoming ready while it is shut down;
 // see gate. If it is just about to become so, that is waited for.
-func (p *Peer) holdReadiness(running *ipfscluster.Cluster) {
-	if !p.consensus.ready.hold() || !p.connector.ready.hold() {
+func (p *Peer) holdReadiness(ctx context.Context, running *ipfscluster.Cluster) {
+	consensus, ipfs := p.consensus.ready.hold(), p.connector.ready.hold()
+	if !consensus || !ipfs {
 		return
 	}
 	patience := time.NewTimer(readyWait)
 	defer patience.Stop()
 	select {
-	case <-running.Ready():
+	case <-p.monitor.running.opened:
 	case <-running.Done():
+	case <-ctx.Done():
 	case <-patience.C:
 		logger.Warn("the peer was about to be ready when it was stopped")
 	}

@@ -2,6 +2,7 @@ package pinsvcapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -99,7 +100,7 @@ func retryAfter(err error, kind pinsvc.Kind) (seconds int, ok bool) {
 		return 0, false
 	}
 	wait := defaultRetryAfter
-	if e, ok := asError(err); ok && e.RetryAfter > 0 {
+	if e, ok := errors.AsType[*pinsvc.Error](err); ok && e.RetryAfter > 0 {
 		wait = e.RetryAfter
 	}
 	return max(1, int(math.Ceil(wait.Seconds()))), true

@@ -23,7 +23,7 @@
 //  5. metrics: labels come from closed sets.
 //  6. CORS: above authentication, so that a page can read why it was refused.
 //     Preflight requests end here.
-//  7. custom headers: the configuration's, on every answer, failures included.
+//  7. custom headers: the configuration's, on every other answer, failures included.
 //  8. authentication, save for the open routes and OPTIONS.
 //  9. route: 404, or 405 with Allow, for what is none.
 //  10. readiness: 503 with Retry-After.

@@ -1,7 +1,6 @@
 package pinsvcapi
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/multiformats/go-multiaddr"
@@ -90,6 +89,3 @@ func isPrivate(addr multiaddr.Multiaddr) bool {
 	return manet.IsPrivateAddr(addr) || manet.IsIPLoopback(addr) || manet.IsIPUnspecified(addr) ||
 		manet.IsIP6LinkLocal(addr)
 }
-
-// asError is the first *pinsvc.Error in the chain of err.
-func asError(err error) (*pinsvc.Error, bool) { return errors.AsType[*pinsvc.Error](err) }

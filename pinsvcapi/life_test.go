@@ -11,8 +11,6 @@ import (
 	"time"
 
 	rpc "github.com/libp2p/go-libp2p-gorpc"
-	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
@@ -63,85 +61,6 @@ func TestReadySaysWhatIsAway(t *testing.T) {
 	rep.fails(503, "SERVICE_UNAVAILABLE", "away")
 	if strings.Contains(string(rep.body), "secret") {
 		t.Errorf("the cause is told: %s", rep.body)
-	}
-}
-
-// Upstream never serves the third.
-func TestEveryListenerIsServed(t *testing.T) {
-	s := start(t, func(set *setup) {
-		set.cfg.HTTPListenAddr = addrs(t, "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0", "/dns4/localhost/tcp/0", "/unix"+t.TempDir()+"/api.sock")
-	})
-	bound := s.api.HTTPAddresses()
-	if len(bound) != 4 {
-		t.Fatalf("bound to %q", bound)
-	}
-	for _, addr := range bound[:3] {
-		s.url = "http://" + addr
-		s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
-	}
-	s.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", bound[3])
-	}
-	s.url = "http://socket"
-	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
-}
-
-// free is an address on loopback that nobody listens on.
-func free(t *testing.T) multiaddr.Multiaddr {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := manet.FromNetAddr(l.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
-}
-
-// Upstream leaks the listeners that were bound before the one that failed.
-func TestAnAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
-	taken, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	takenAddr, err := manet.FromNetAddr(taken.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := free(t)
-	cfg := testConfig(t)
-	cfg.HTTPListenAddr = []multiaddr.Multiaddr{first, takenAddr}
-	_, err = NewAPI(t.Context(), cfg, Options{})
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{"api.pinsvcapi.http_listen_multiaddress", takenAddr.String(), "in use", "service.json", "CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q does not say %q", err, want)
-		}
-	}
-	_, hostport, err := manet.DialArgs(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp4", hostport)
-	if err != nil {
-		t.Fatalf("the first address stays bound: %v", err)
-	}
-	l.Close()
-}
-
-func TestNothingToListenOnIsAnError(t *testing.T) {
-	cfg := testConfig(t)
-	cfg.HTTPListenAddr = nil
-	if _, err := NewAPI(t.Context(), cfg, Options{}); err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") {
-		t.Errorf("NewAPI says %v", err)
 	}
 }
 

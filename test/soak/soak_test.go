@@ -1,13 +1,21 @@
 package soak
 
 import (
+	"errors"
 	"flag"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"testing"
 	"time"
 )
 
 // duration is short in make test; make soak takes ten minutes.
 var duration = flag.Duration("soak.duration", 15*time.Second, "how long the soak takes")
+
+// profiles is where somebody who looks for a leak wants the heap profiles of
+// the end of the warm-up and of the end: go tool pprof -base shows the growth.
+var profiles = flag.String("soak.profiles", "", "the folder for two heap profiles")
 
 // samples is how often memory and goroutines are looked at.
 const samples = 20
@@ -26,6 +34,12 @@ func TestSoak(t *testing.T) {
 		t.Logf("sample %2d: heap %6.2f MiB, %4d goroutines, %3d MiB resident; %s",
 			i+1, float64(now.heap)/(1<<20), now.goroutines, now.resident>>20, now.done)
 		taken = append(taken, now)
+		switch i {
+		case warmUp:
+			writeProfile(t, "begin.pprof")
+		case samples - 1:
+			writeProfile(t, "end.pprof")
+		}
 	}
 	l.stop(t)
 	l.checkTruth(t)
@@ -40,5 +54,20 @@ func wait(t *testing.T, d time.Duration) {
 	case <-timer.C:
 	case <-t.Context().Done():
 		t.Fatal(t.Context().Err())
+	}
+}
+
+// writeProfile writes a heap profile if they are asked for.
+func writeProfile(t *testing.T, name string) {
+	t.Helper()
+	if *profiles == "" {
+		return
+	}
+	file, err := os.Create(filepath.Join(*profiles, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(pprof.Lookup("heap").WriteTo(file, 0), file.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -137,8 +137,12 @@ func (n *Node) Pin(ctx context.Context, pin api.Pin) error {
 	n.mu.Lock()
 	n.calls++
 	n.working[pin.Cid.Cid]++
+	delay := n.delay
 	n.mu.Unlock()
 	defer n.returned(pin.Cid.Cid)
+	if err := pass(ctx, delay); err != nil {
+		return err
+	}
 	for {
 		done, changed, err := n.tryPin(pin)
 		if done {

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
@@ -85,7 +86,12 @@ func (p *Peer) startIPFS() error {
 		return fmt.Errorf("ipfs_connector.managed: %w", err)
 	}
 	p.node = node
-	p.teardown.push("IPFS node", p.cfg.Managed.StopTimeout+stopMargin, node.Stop)
+	p.teardown.push("IPFS node", p.cfg.Managed.StopTimeout+stopMargin, func(ctx context.Context) error {
+		// Upstream's connector uses the default client. A connection that it
+		// opened and did not need yet would keep Kubo's server for 5 seconds.
+		http.DefaultClient.CloseIdleConnections()
+		return node.Stop(ctx)
+	})
 	return nil
 }
 

@@ -51,8 +51,8 @@ func (p *Peer) startCluster() error {
 	if err != nil {
 		return fmt.Errorf("monitor.pubsubmon: %w", err)
 	}
-	p.teardown.push("monitor", closeLimit, metrics.Shutdown)
 	p.monitor = &monitor{PeerMonitor: metrics, running: newGate()}
+	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
@@ -142,7 +142,7 @@ func (p *Peer) newConsensus() error {
 		if err != nil {
 			return fmt.Errorf("consensus.crdt: %w", err)
 		}
-		p.consensus = newConsensus(inner, nil)
+		p.consensus = newConsensus(durable{Consensus: inner, store: p.store}, nil)
 		p.consensus.batching = cfgs.Crdt.Batching.MaxBatchSize > 0 && cfgs.Crdt.Batching.MaxBatchAge > 0
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)

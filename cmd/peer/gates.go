@@ -203,6 +203,13 @@ func (c *connector) Shutdown(ctx context.Context) error {
 type monitor struct {
 	ipfscluster.PeerMonitor
 	running *gate
+	stop    sync.Once
+}
+
+// Shutdown shuts the monitor down, once: upstream's warns of a second time.
+func (m *monitor) Shutdown(ctx context.Context) (err error) {
+	m.stop.Do(func() { err = m.PeerMonitor.Shutdown(ctx) })
+	return err
 }
 
 // Alerts returns the monitor's alerts.

@@ -160,7 +160,7 @@ func (p *Peer) stop(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 
-	p.report.enter(StageStopping, nil)
+	p.report.enter(StageStopping, p.teardown.current)
 	if err := notify("STOPPING=1"); err != nil {
 		logger.Warn(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,7 @@ import (
 // rolls back through the same list that Stop ends by.
 type teardown struct {
 	steps []step
+	at    atomic.Pointer[step]
 }
 
 type step struct {
@@ -34,6 +36,7 @@ func (t *teardown) unwind(ctx context.Context) error {
 	for len(t.steps) > 0 {
 		last := t.steps[len(t.steps)-1]
 		t.steps = t.steps[:len(t.steps)-1]
+		t.at.Store(&last)
 		began := time.Now()
 		if err := last.wait(ctx); err != nil {
 			logger.Warnf("stopping the %s: %s", last.name, err)
@@ -43,6 +46,15 @@ func (t *teardown) unwind(ctx context.Context) error {
 		logger.Debugf("stopped the %s in %s", last.name, time.Since(began).Round(time.Millisecond))
 	}
 	return errors.Join(failed...)
+}
+
+// current names the step at work, "" when there is none yet. It may be called
+// while unwinding.
+func (t *teardown) current() string {
+	if at := t.at.Load(); at != nil {
+		return "the " + at.name
+	}
+	return ""
 }
 
 // forcedWait is what a step gets when the time for the whole is used up.

@@ -16,6 +16,9 @@ func TestTeardownRunsEveryStepLastInFirstOut(t *testing.T) {
 	for _, name := range []string{"lock", "store", "host"} {
 		down.push(name, time.Minute, func(context.Context) error {
 			ran = append(ran, name)
+			if got := down.current(); got != "the "+name {
+				t.Errorf("at %q while stopping the %s", got, name)
+			}
 			if name == "store" {
 				return broken
 			}

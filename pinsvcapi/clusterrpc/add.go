@@ -22,11 +22,11 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 		return pinsvc.PinStatus{}, err
 	}
 	defer unlock()
-	rec, held, err := b.lookUp(ctx, pin.CID)
+	rec, there, err := b.lookUp(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	if held {
+	if there {
 		return b.repin(ctx, rec, pin)
 	}
 	return b.pinNew(ctx, pin)
@@ -35,7 +35,7 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 // pinNew makes a pin that the cluster does not hold. The caller has the lock.
 func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
 	rec := asked(newRecord(pin), pin)
-	peers, err := b.allocate(ctx, rec)
+	peers, err := b.placesFor(ctx, rec)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -43,13 +43,30 @@ func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus,
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	rec.Allocations = peers // The cluster drops them if it pins everywhere.
+	if !b.plainEverywhere.Load() {
+		rec.Allocations = peers // The cluster drops them if it pins everywhere.
+	}
+	b.creation.saw(time.UnixMilli(b.view.Latest()))
 	stamp(rec, b.creation.next())
-	rec, err = b.submit(ctx, rec)
+	rec, err = b.submit(ctx, held{}, rec)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	return toStatus(rec, verdict{status: pinsvc.StatusQueued, should: len(peers)}, delegates), nil
+	// What this peer's configuration says does not change while it runs.
+	b.plainEverywhere.Store(rec.IsPinEverywhere())
+	return b.accepted(ctx, rec, delegates)
+}
+
+// accepted is the answer about a record that was just written.
+func (b *Backend) accepted(ctx context.Context, rec api.Pin, delegates []string) (pinsvc.PinStatus, error) {
+	p, ok := b.view.Get(rec.Cid.Cid)
+	if !ok {
+		// Another peer was so fast that it is gone again.
+		p = b.ledger.entry(rec)
+	}
+	st := b.presentRecord(ctx, p, rec)
+	st.Delegates = delegates
+	return st, nil
 }
 
 // repin changes the record of a pin that the cluster holds to what is asked
@@ -59,19 +76,17 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 		return pinsvc.PinStatus{}, pinsvc.Errorf(pinsvc.KindBadRequest,
 			"the CID is a part of sharded content that the cluster holds, and cannot be pinned by itself")
 	}
-	members, err := b.members(ctx)
-	if err != nil {
-		return pinsvc.PinStatus{}, err
-	}
-	v, err := b.status(ctx, old, members)
-	if err != nil {
-		return pinsvc.PinStatus{}, err
+	if p, ok := b.view.Get(old.Cid.Cid); ok && p.Status != pinsvc.StatusPinned {
+		// A pin that was never asked about may well be pinned.
+		if err := b.ask(ctx, old); err != nil {
+			return pinsvc.PinStatus{}, err
+		}
 	}
 	rec := asked(old, pin)
 	if rec.ExpiredAt(b.opts.Now()) {
 		rec.ExpireAt = time.Time{} // It was about to go, and is wanted again.
 	}
-	rec, peers, err := b.reallocated(ctx, rec, members)
+	rec, peers, err := b.reallocated(ctx, rec, b.places.memberIDs())
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -79,17 +94,32 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	created, _ := createdOf(old)
-	stamp(rec, created)
-	rec, err = b.submit(ctx, rec)
+	stamp(rec, b.createdOf(old))
+	rec, err = b.submit(ctx, held{old, true}, rec)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	b.book.changed(rec, peers)
-	if v.status == pinsvc.StatusFailed {
-		v = verdict{status: pinsvc.StatusQueued, should: len(peers)}
+	return b.accepted(ctx, rec, delegates)
+}
+
+// createdOf is when the pin of a record was made: the view knows it when
+// another tool has wiped it from the record.
+func (b *Backend) createdOf(rec api.Pin) time.Time {
+	if p, ok := b.view.Get(rec.Cid.Cid); ok && p.Stamped && p.CID.Equals(rec.Cid.Cid) {
+		return p.Created
 	}
-	return toStatus(rec, v, delegates), nil
+	created, _ := createdOf(rec)
+	return created
+}
+
+// placesFor are the peers that a new record is to be on, as the cluster
+// chooses them; nothing is to be chosen when it pins everywhere.
+func (b *Backend) placesFor(ctx context.Context, rec api.Pin) ([]peer.ID, error) {
+	if !b.plainEverywhere.Load() {
+		return b.allocate(ctx, rec)
+	}
+	members := b.places.memberIDs()
+	return slices.DeleteFunc(members, b.away.now), nil
 }
 
 // allocate asks which peers should hold a record, and whether the cluster

@@ -9,6 +9,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/adder/sharding"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // silence is how long a peer that did not answer in time is taken to be away
@@ -16,77 +18,141 @@ import (
 // each of its pins.
 const silence = 5 * time.Second
 
-// status asks the peers that should hold the pin and makes one status of what
-// they say. members are those of this request.
-func (b *Backend) status(ctx context.Context, rec api.Pin, members []peer.ID) (verdict, error) {
+// ask has the peers that should hold a pin say what they know of it, and enters
+// that. It returns when all have answered, or enough have confirmed that the
+// pin is pinned; what the others say is entered when it comes.
+func (b *Backend) ask(ctx context.Context, rec api.Pin) error {
 	if rec.Type == api.MetaType {
-		return b.shardedStatus(ctx, rec, members)
+		return b.askParts(ctx, rec)
 	}
-	should := holders(rec, members)
-	if everywhere(rec) {
-		should = append(slices.Clip(should), b.missed.holding(b.book, rec, members)...)
+	key, need := rec.Cid, enough(rec)
+	should := b.worthAsking(rec, need)
+	if len(should) == 1 {
+		b.askOne(ctx, should[0], key)
+		return given(ctx)
 	}
-	reports := make([]report, len(should))
-	var wg sync.WaitGroup
-	for i, p := range should {
-		wg.Go(func() { reports[i] = b.ask(ctx, rec, p) })
+	answers := make(chan bool, len(should))
+	for _, p := range should {
+		// Who is too late for the client may still answer in time.
+		if !b.tasks.start(func(ctx context.Context) { answers <- b.askOne(ctx, p, key) }) {
+			answers <- false
+		}
 	}
-	wg.Wait()
-	if err := ctx.Err(); err != nil {
-		return verdict{}, failure(err, "ask for the status of the pin")
+	for held, i := 0, 0; i < len(should) && held < need; i++ {
+		select {
+		case holds := <-answers:
+			if holds {
+				held++
+			}
+		case <-ctx.Done():
+			return given(ctx)
+		}
 	}
-	byPeer := make(map[peer.ID]report, len(should))
-	for i, p := range should {
-		byPeer[p] = reports[i]
-	}
-	return judge(enough(rec), should, byPeer), nil
+	return given(ctx)
 }
 
-// ask returns what one peer says of a pin, or what it said last.
-func (b *Backend) ask(ctx context.Context, rec api.Pin, p peer.ID) report {
+// maxSpare is how many more peers are asked about a pin than have to hold it.
+const maxSpare = 7
+
+// worthAsking are the peers to ask about a pin: this one, which is quick, and
+// others that should hold it; of a large cluster not all. Sweeps ask all.
+func (b *Backend) worthAsking(rec api.Pin, need int) []peer.ID {
+	should := slices.Clone(holders(rec, b.places.memberIDs()))
+	slices.SortStableFunc(should, func(p, q peer.ID) int {
+		switch {
+		case p == q:
+			return 0
+		case p == b.self:
+			return -1
+		case q == b.self:
+			return 1
+		}
+		return 0
+	})
+	return should[:min(len(should), need+maxSpare)]
+}
+
+// given is the failure of a request that was given up, or nil.
+func given(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return failure(err, "ask for the status of the pin")
+	}
+	return nil
+}
+
+// askOne asks one peer about a pin, enters what it says and reports whether it
+// holds the pin.
+func (b *Backend) askOne(ctx context.Context, p peer.ID, key api.Cid) bool {
+	a, ok := b.hear(ctx, p, key)
+	if ok {
+		b.ledger.heard(p, key.Cid, a)
+	}
+	return ok && a.status == api.TrackerStatusPinned
+}
+
+// hear asks one peer about a pin, unless it did not answer just now.
+func (b *Backend) hear(ctx context.Context, p peer.ID, key api.Cid) (answer, bool) {
 	if b.away.is(p) {
-		return b.book.recalled(rec, p)
+		return answer{}, false
 	}
 	call, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
 	defer cancel()
-	info, err := b.cluster.trackerStatus(call, p, rec.Cid)
+	info, err := b.cluster.trackerStatus(call, b.dest(p), key)
 	if err != nil {
 		if ctx.Err() == nil && p != b.self {
-			log.Debugf("peer %s says nothing of pin %s: %s", p, rec.Cid, err)
+			log.Debugf("peer %s says nothing of pin %s: %s", p, key, err)
 			b.away.did(p)
 		}
-		return b.book.recalled(rec, p)
+		return answer{}, false
 	}
 	b.away.back(p)
-	report, retry := b.book.heard(rec, p, info)
-	if retry {
-		b.recovery.ask(p, rec.Cid)
-	}
-	return report
+	return answerOf(info), true
 }
 
-// shardedStatus makes the status of a sharded root from those of its parts:
-// the index of the shards and each shard.
-func (b *Backend) shardedStatus(ctx context.Context, root api.Pin, members []peer.ID) (verdict, error) {
+// askParts asks about the parts of a sharded root and enters what they make
+// together. While one cannot be asked about, what is known of the root stays,
+// unless the others decide.
+func (b *Backend) askParts(ctx context.Context, root api.Pin) error {
 	parts, err := b.parts(ctx, root)
 	if err != nil {
-		if ctx.Err() != nil {
-			return verdict{}, failure(ctx.Err(), "read the parts of the pin")
-		}
 		log.Debugf("parts of sharded pin %s: %s", root.Cid, err)
-		v := whole(nil)
-		v.reason = "the list of the shards cannot be read now"
-		return v, nil
+		return given(ctx)
 	}
-	verdicts := make([]verdict, 0, len(parts))
+	statuses := make([]pinsvc.Status, 0, len(parts))
+	silent, reason := false, ""
 	for _, part := range parts {
-		v, err := b.status(ctx, part, members)
-		if err != nil {
-			return verdict{}, err
+		status, why, all := b.partStatus(ctx, part)
+		if err := given(ctx); err != nil {
+			return err
 		}
-		verdicts = append(verdicts, v)
+		silent = silent || !all && status != pinsvc.StatusPinned
+		if status == pinsvc.StatusFailed && reason == "" {
+			reason = "a part of the sharded content failed: " + why
+		}
+		statuses = append(statuses, status)
 	}
-	return whole(verdicts), nil
+	if status := whole(statuses); !silent || status == pinsvc.StatusFailed {
+		b.ledger.heardOfRoot(root.Cid.Cid, status, reason)
+	}
+	return nil
+}
+
+// partStatus asks about one part of a sharded root. Nothing is remembered of
+// parts, so a failure counts when the tracker has tried often enough by its own
+// count. all says that every peer answered that should hold it.
+func (b *Backend) partStatus(ctx context.Context, part api.Pin) (status pinsvc.Status, reason string, all bool) {
+	var count tally
+	all = true
+	for _, p := range holders(part, b.places.memberIDs()) {
+		a, ok := b.hear(ctx, p, part.Cid)
+		all = all && ok
+		s := a.standing()
+		if s == standingTrying && a.attempts >= b.opts.MaxPinAttempts {
+			s, reason = standingGaveUp, reasonOf(a.text)
+		}
+		count.add(s)
+	}
+	return count.judge(enough(part)).status, reason, all
 }
 
 // parts are the records that a sharded root consists of. The list of the
@@ -120,80 +186,34 @@ func (b *Backend) parts(ctx context.Context, root api.Pin) ([]api.Pin, error) {
 	return parts, nil
 }
 
-// members are the peers of the cluster in a stable order, this one included.
-func (b *Backend) members(ctx context.Context) ([]peer.ID, error) {
+// learnMembers reads who the members of the cluster are, and makes the statuses
+// of pins that are everywhere again when that has changed.
+func (b *Backend) learnMembers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.StateTimeout)
 	defer cancel()
 	members, err := b.cluster.members(ctx)
 	if err != nil {
-		return nil, failure(err, "read the list of the cluster's peers")
+		return failure(err, "read the list of the cluster's peers")
 	}
 	members = slices.Clone(members) // It may be the consensus component's own.
 	slices.Sort(members)
-	members = slices.Compact(members)
-	b.missed.saw(members)
-	return members, nil
-}
-
-// memberFor is how long a peer counts that was a member. Under CRDT a peer
-// that is away is soon no member any more, but it holds what it held; one
-// that was taken out of the cluster looks the same.
-const memberFor = time.Hour
-
-// missed remembers when each peer was last a member.
-type missed struct {
-	now func() time.Time
-
-	mu   sync.Mutex
-	last map[peer.ID]time.Time
-}
-
-func newMissed(now func() time.Time) *missed {
-	return &missed{now: now, last: make(map[peer.ID]time.Time)}
-}
-
-// saw tells who the members are.
-func (m *missed) saw(members []peer.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	for _, p := range members {
-		m.last[p] = now
+	if b.places.setMembers(slices.Compact(members), b.opts.Now()) {
+		b.delegates.places.forget()
+		b.ledger.rejudge()
 	}
-	for p, at := range m.last {
-		if now.Sub(at) > memberFor {
-			delete(m.last, p)
-		}
-	}
-}
-
-// holding are the peers that are members no more and said last that they hold
-// a pin that is pinned everywhere.
-func (m *missed) holding(book *book, rec api.Pin, members []peer.ID) (holding []peer.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.last) == len(members) {
-		return nil
-	}
-	for p := range m.last {
-		if !slices.Contains(members, p) && book.recalled(rec, p).standing == standingHolds {
-			holding = append(holding, p)
-		}
-	}
-	slices.Sort(holding)
-	return holding
+	return nil
 }
 
 // absences remembers which peers did not answer in time.
 type absences struct {
-	now func() time.Time
+	clock func() time.Time
 
 	mu    sync.Mutex
 	until map[peer.ID]time.Time
 }
 
 func newAbsences(now func() time.Time) *absences {
-	return &absences{now: now, until: make(map[peer.ID]time.Time)}
+	return &absences{clock: now, until: make(map[peer.ID]time.Time)}
 }
 
 // is reports whether a peer is not worth asking. Once its time is over one
@@ -205,7 +225,7 @@ func (a *absences) is(p peer.ID) bool {
 	if !ok {
 		return false
 	}
-	now := a.now()
+	now := a.clock()
 	if now.Before(until) {
 		return true
 	}
@@ -213,11 +233,19 @@ func (a *absences) is(p peer.ID) bool {
 	return false
 }
 
+// now reports whether a peer did not answer just now. It is no leave to try.
+func (a *absences) now(p peer.ID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.until[p]
+	return ok
+}
+
 // did tells that a peer did not answer.
 func (a *absences) did(p peer.ID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.until[p] = a.now().Add(silence)
+	a.until[p] = a.clock().Add(silence)
 }
 
 // back tells that a peer answered.

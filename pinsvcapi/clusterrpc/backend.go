@@ -24,11 +24,14 @@ package clusterrpc
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	logging "github.com/ipfs/go-log/v2"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 )
 
 var log = logging.Logger("clusterrpc")
@@ -38,11 +41,19 @@ const (
 	DefaultStatusTimeout     = 2 * time.Second
 	DefaultStateTimeout      = 10 * time.Second
 	DefaultListTimeout       = time.Minute
+	DefaultFillWait          = 10 * time.Second
 	DefaultWriteTimeout      = 30 * time.Second
-	DefaultPendingTimeout    = 10 * time.Minute
+	DefaultBatchAge          = 30 * time.Second
 	DefaultReconcileInterval = 10 * time.Minute
-	DefaultStatusWorkers     = 32
-	DefaultRememberedAnswers = 100_000
+	DefaultSweepInterval     = 30 * time.Minute
+	DefaultRoundInterval     = time.Second
+	DefaultRoundTimeout      = 10 * time.Second
+	DefaultMaxPinAttempts    = 3
+	DefaultRetryDelay        = 10 * time.Second
+
+	// blindReconcileInterval is the most between two reads of the state by
+	// a backend without hints.
+	blindReconcileInterval = 30 * time.Second
 )
 
 // Options are the settings of a Backend. The zero value of each field stands
@@ -51,6 +62,10 @@ type Options struct {
 	// Self is the ID of the peer that serves the client's local calls;
 	// empty: client.ID(), which is right unless the client has no host.
 	Self peer.ID
+	// Hints tell of changes of the shared state: a watch.Tracker in the
+	// place of the peer's pin tracker. Nil: changes that others make are
+	// seen when the whole state is read, every 30 s at most.
+	Hints Hints
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// StatusTimeout (2 s) is how long a peer may take to report on a pin or
@@ -61,22 +76,33 @@ type Options struct {
 	StateTimeout time.Duration
 	// ListTimeout (1 min) is how long a list may take.
 	ListTimeout time.Duration
+	// FillWait (10 s) is how long a list waits for the view to be filled.
+	FillWait time.Duration
 	// WriteTimeout (30 s) is how long the cluster may take to accept a
 	// change. A change that was begun is not given up with its request.
 	WriteTimeout time.Duration
-	// PendingTimeout (10 min) is how long an accepted change is believed in
-	// that the state does not show. It must exceed the age that the cluster
-	// lets a batch of changes reach.
-	PendingTimeout time.Duration
-	// ReconcileInterval (10 min) is how often the whole state is read for
-	// creation times that other peers have given out.
+	// BatchAge (30 s) is the age that the cluster lets a batch of changes
+	// reach before it commits it. What the state does not show after twice
+	// that time is submitted again.
+	BatchAge time.Duration
+	// ReconcileInterval (10 min) is how often the whole state is read, to
+	// find changes that no hint told of.
 	ReconcileInterval time.Duration
-	// StatusWorkers (32) is how many pins of one list are asked about at the
-	// same time.
-	StatusWorkers int
-	// RememberedAnswers (100,000) bounds the peers' last answers that are
-	// kept in memory, one for each pin and peer, about 200 bytes each.
-	RememberedAnswers int
+	// SweepInterval (30 min) is how often each peer is asked about all its
+	// pins, to find what its IPFS node lost.
+	SweepInterval time.Duration
+	// RoundInterval (1 s) is the shortest time between two questions to a
+	// peer about what it is at work on. It is at least 20 times what the
+	// last one took.
+	RoundInterval time.Duration
+	// RoundTimeout (10 s) is how long a peer may take to answer it.
+	RoundTimeout time.Duration
+	// MaxPinAttempts (3) is how often a peer tries to pin before it has
+	// given up.
+	MaxPinAttempts int
+	// RetryDelay (10 s) is the time from a failed try to the second; it
+	// doubles with each further one, up to 5 min.
+	RetryDelay time.Duration
 }
 
 func (o Options) withDefaults(client *rpc.Client) Options {
@@ -89,11 +115,18 @@ func (o Options) withDefaults(client *rpc.Client) Options {
 	orDefault(&o.StatusTimeout, DefaultStatusTimeout)
 	orDefault(&o.StateTimeout, DefaultStateTimeout)
 	orDefault(&o.ListTimeout, DefaultListTimeout)
+	orDefault(&o.FillWait, DefaultFillWait)
 	orDefault(&o.WriteTimeout, DefaultWriteTimeout)
-	orDefault(&o.PendingTimeout, DefaultPendingTimeout)
+	orDefault(&o.BatchAge, DefaultBatchAge)
 	orDefault(&o.ReconcileInterval, DefaultReconcileInterval)
-	orDefault(&o.StatusWorkers, DefaultStatusWorkers)
-	orDefault(&o.RememberedAnswers, DefaultRememberedAnswers)
+	orDefault(&o.SweepInterval, DefaultSweepInterval)
+	orDefault(&o.RoundInterval, DefaultRoundInterval)
+	orDefault(&o.RoundTimeout, DefaultRoundTimeout)
+	orDefault(&o.MaxPinAttempts, DefaultMaxPinAttempts)
+	orDefault(&o.RetryDelay, DefaultRetryDelay)
+	if o.Hints == nil {
+		o.ReconcileInterval = min(o.ReconcileInterval, blindReconcileInterval)
+	}
 	return o
 }
 
@@ -105,21 +138,37 @@ func orDefault[T int | time.Duration](field *T, value T) {
 
 // Backend serves requests from a cluster. It has the methods of
 // pinsvcapi.Backend, whose documentation holds. Use New and Close.
+//
+// Lists are answered from a view of the pinset in memory. The feed keeps it
+// what the state is, rounds and sweeps keep the statuses in it what the peers
+// say, and the mender has them try again.
 type Backend struct {
 	cluster cluster
 	self    peer.ID
 	opts    Options
 
+	view      *pinset.View
+	places    *places
+	troubles  *troubles
+	ledger    *ledger
+	feed      *feed
 	locks     *pinLocks
 	creation  *creation
 	pending   *pending
-	book      *book
 	away      *absences
-	missed    *missed
 	delegates *delegates
-	recovery  *recovery
+	rounds    *rounds
+	sweeps    *sweeps
+	mender    *mender
+	restorer  *restorer
 	condition *condition
 	tasks     *tasks
+
+	// stateAway says that the last look into the state failed.
+	stateAway atomic.Bool
+	// plainEverywhere says that the cluster pins everywhere what asks for
+	// nothing else, so that there is nothing to allocate.
+	plainEverywhere atomic.Bool
 }
 
 // New starts a backend over the client that the cluster gives to its
@@ -131,22 +180,27 @@ func New(client *rpc.Client, opts Options) *Backend {
 		cluster:   c,
 		self:      opts.Self,
 		opts:      opts,
+		view:      pinset.New(),
+		places:    newPlaces(),
+		troubles:  newTroubles(opts.Now, opts.RetryDelay),
 		locks:     newPinLocks(),
 		creation:  &creation{now: opts.Now},
-		pending:   newPending(opts.Now),
-		book:      newBook(opts.Now, opts.RememberedAnswers),
+		pending:   newPending(opts.Now, 2*opts.BatchAge),
 		away:      newAbsences(opts.Now),
-		missed:    newMissed(opts.Now),
+		restorer:  newRestorer(opts.Now),
 		condition: newCondition(),
 		tasks:     newTasks(),
 	}
+	b.ledger = &ledger{
+		view: b.view, places: b.places, troubles: b.troubles, now: opts.Now,
+		maxAttempts: opts.MaxPinAttempts, wiped: b.restorer.add,
+	}
+	b.feed = newFeed(b.ledger, b.pending, c, b.record)
+	b.rounds, b.sweeps = newRounds(), newSweeps()
+	b.mender = &mender{}
 	b.delegates = &delegates{
 		cluster: c, now: opts.Now, timeout: opts.StatusTimeout, tasks: b.tasks,
 		known: make(map[peer.ID]*nodeAddresses),
-	}
-	b.recovery = &recovery{
-		cluster: c, now: opts.Now, timeout: opts.StatusTimeout, tasks: b.tasks,
-		slots: make(chan struct{}, maxRecoveries), asked: make(map[bookKey]time.Time),
 	}
 	b.tasks.start(b.watch)
 	return b

@@ -14,80 +14,115 @@ import (
 const (
 	// pollStarting and pollRunning are how often the peer is looked at.
 	pollStarting, pollRunning = 200 * time.Millisecond, 5 * time.Second
-	// pollPending is how often accepted changes are looked for in the state.
-	pollPending = time.Second
+	// beat is how often accepted changes are looked for in the state, and
+	// peers are asked to try again; backgroundRound is how many beats lie
+	// between two rounds that nobody asked for.
+	beat            = time.Second
+	backgroundRound = 10
+	// tellProgress is how often the log says how far the filling has come.
+	tellProgress = 5 * time.Second
 )
 
 // condition is what Ready and Health answer from.
 type condition struct {
+	reached chan struct{} // closed once ready
+
 	mu     sync.Mutex
-	ready  bool
-	waits  string // what readiness waits for
+	waits  string        // what readiness waits for
+	detail func() string // how far that has come; nil: nothing to tell
 	unwell error
 }
 
-func newCondition() *condition { return &condition{waits: "waiting for the cluster peer"} }
+func newCondition() *condition {
+	return &condition{reached: make(chan struct{}), waits: "waiting for the cluster peer"}
+}
+
+// ready reports whether requests can be served.
+func (c *condition) ready() bool {
+	select {
+	case <-c.reached:
+		return true
+	default:
+		return false
+	}
+}
 
 // Ready returns nil once requests can be served, else a KindUnavailable error
 // that says what is missing. Once ready it stays so.
 func (b *Backend) Ready() error {
-	b.condition.mu.Lock()
-	defer b.condition.mu.Unlock()
-	if b.condition.ready {
+	if b.condition.ready() {
 		return nil
 	}
 	return &pinsvc.Error{
-		Kind: pinsvc.KindUnavailable, Details: "the service is starting: " + b.condition.waits, RetryAfter: time.Second,
+		Kind: pinsvc.KindUnavailable, Details: "the service is starting: " + b.condition.text(), RetryAfter: time.Second,
 	}
+}
+
+// text is what readiness waits for, and how far that has come.
+func (c *condition) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.detail == nil {
+		return c.waits
+	}
+	return c.waits + ": " + c.detail()
 }
 
 // Health returns nil while this peer and its IPFS node answer.
 func (b *Backend) Health() error {
+	if !b.condition.ready() {
+		return errors.New(b.condition.text())
+	}
 	b.condition.mu.Lock()
 	defer b.condition.mu.Unlock()
-	if !b.condition.ready {
-		return errors.New(b.condition.waits)
-	}
 	return b.condition.unwell
 }
 
 // watch runs in the background until the context ends.
 func (b *Backend) watch(ctx context.Context) {
+	hints := newHintQueue()
+	if b.opts.Hints != nil {
+		// Before the first look at the state, so that no change is missed.
+		defer b.opts.Hints.Subscribe(hints.add)()
+	}
 	for !b.begin(ctx) {
 		if !sleep(ctx, pollStarting) {
 			return
 		}
 	}
-	b.tasks.start(b.watchPending)
-	b.tasks.start(b.watchState)
+	b.tasks.start(func(ctx context.Context) { b.feed.follow(ctx, hints) })
+	b.tasks.start(func(ctx context.Context) { b.feed.reconcile(ctx, b.opts.ReconcileInterval) })
+	b.tasks.start(b.sweepAll)
+	b.tasks.start(b.keep)
 	for sleep(ctx, pollRunning) {
 		_, err := b.look(ctx)
 		b.condition.mu.Lock()
 		b.condition.unwell = err
 		b.condition.mu.Unlock()
+		if err := b.learnMembers(ctx); err != nil && ctx.Err() == nil {
+			log.Debugf("%s", err)
+		}
 	}
 }
 
-// watchPending looks whether the state shows what was accepted.
-func (b *Backend) watchPending(ctx context.Context) {
-	for sleep(ctx, pollPending) {
+// keep sees to it that what was promised happens: that changes get into the
+// state, that failed pins are tried again, that lost keys come back and that
+// statuses move while nobody asks.
+func (b *Backend) keep(ctx context.Context) {
+	for n := 1; sleep(ctx, beat); n++ {
 		b.settle(ctx)
-	}
-}
-
-// watchState learns creation times that other peers gave out.
-func (b *Backend) watchState(ctx context.Context) {
-	for sleep(ctx, b.opts.ReconcileInterval) {
-		if err := b.learn(ctx); err != nil && ctx.Err() == nil {
-			log.Warnf("read the pinset: %s", err)
+		b.mend(ctx)
+		b.restore(ctx)
+		if n%backgroundRound == 0 {
+			b.freshen(ctx)
 		}
 	}
 }
 
 // begin takes the steps to readiness and reports whether it is reached: the
 // peer has sent its first sign of life, which it does when consensus and IPFS
-// are there, its IPFS node has an address to tell, and the creation times in
-// the state are known.
+// are there, its IPFS node has an address to tell, the view has all of the
+// state, and its own pins are confirmed as far as that can be done.
 //
 // Before that sign nothing may be asked that leads to the consensus component:
 // the cluster hands out clients one component after the other, and a consensus
@@ -109,14 +144,56 @@ func (b *Backend) begin(ctx context.Context) bool {
 	case len(b.delegates.peek(b.self)) == 0:
 		return b.wait("waiting for the IPFS node to have an address")
 	}
-	b.wait("reading the pinset")
-	if err := b.learn(ctx); err != nil {
+	if err := b.learnMembers(ctx); err != nil {
 		return b.wait("waiting for the shared state")
 	}
+	if err := b.fill(ctx); err != nil {
+		log.Debugf("%s", err)
+		return b.wait("waiting for the shared state")
+	}
+	close(b.condition.reached)
+	return true
+}
+
+// fill reads the whole pinset into the view, and asks this peer about its
+// pins. What it cannot be asked about stays unconfirmed.
+func (b *Backend) fill(ctx context.Context) error {
+	began := time.Now()
+	defer b.tell(ctx)()
+	b.progressing("reading the pinset", b.feed.progress.String)
+	if err := b.feed.walk(ctx); err != nil {
+		return err
+	}
+	log.Infof("the pinset was read in %s: %s", time.Since(began).Round(time.Millisecond), b.feed.progress.String())
+	b.progressing("asking the IPFS node for its pins", b.sweeps.progress.String)
+	if err := b.sweep(ctx, b.self); err != nil && ctx.Err() == nil {
+		log.Warnf("the pins of this peer cannot be confirmed yet: %s", err)
+	}
+	log.Infof("%d pins are known, %d of them confirmed to be pinned", b.view.Len(), b.view.Count(pinsvc.SetOf(pinsvc.StatusPinned)))
+	return ctx.Err()
+}
+
+// progressing says what readiness waits for and how far that has come.
+func (b *Backend) progressing(what string, detail func() string) {
 	b.condition.mu.Lock()
 	defer b.condition.mu.Unlock()
-	b.condition.ready = true
-	return true
+	b.condition.waits, b.condition.detail = what, detail
+}
+
+// tell has the log say now and then how far the start has come, until the
+// returned function is called.
+func (b *Backend) tell(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for sleep(ctx, tellProgress) {
+			log.Infof("not ready: %s", b.condition.text())
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // wait says what readiness waits for.
@@ -126,7 +203,7 @@ func (b *Backend) wait(what string) bool {
 	if b.condition.waits != what {
 		log.Infof("not ready: %s", what)
 	}
-	b.condition.waits = what
+	b.condition.waits, b.condition.detail = what, nil
 	return false
 }
 
@@ -164,15 +241,6 @@ func (b *Backend) alive(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, err
-}
-
-// learn reads the whole state for its creation times.
-func (b *Backend) learn(ctx context.Context) error {
-	return b.cluster.pins(ctx, func(rec api.Pin) error {
-		created, _ := createdOf(rec)
-		b.creation.saw(created)
-		return nil
-	})
 }
 
 // sleep waits and reports whether the context is still good.

@@ -3,6 +3,7 @@ package clusterrpc_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -31,10 +32,13 @@ func TestBackendKeepsTheContract(t *testing.T) {
 func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
 	p := clustertest.Start(t, 1, opts)[0]
 	p.Node.HoldPins(true)
-	b := newBackend(t, p, clusterrpc.Options{})
+	b := newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge})
 	return pinsvctest.Harness{
-		Backend:      b,
-		SetStatus:    func(t testing.TB, id string, status pinsvc.Status) { setStatus(t, p, id, status) },
+		Backend: b,
+		SetStatus: func(t testing.TB, id string, status pinsvc.Status) {
+			setStatus(t, p, id, status)
+			shows(t, b, id, status)
+		},
 		PinElsewhere: func(t testing.TB, created time.Time, pins ...pinsvc.Pin) { pinElsewhere(t, p, b, created, pins...) },
 		Cut: func(testing.TB) func() {
 			p.State.Cut(true)
@@ -46,10 +50,33 @@ func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
 // newBackend is ready, and closed with the test.
 func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clusterrpc.Backend {
 	t.Helper()
+	if opts.Hints == nil {
+		opts.Hints = p.Hints
+	}
+	// Tests do not wait for what production puts off, and a failure is one at
+	// once unless the test is about tries.
+	if opts.RoundInterval == 0 {
+		opts.RoundInterval = time.Microsecond
+	}
+	if opts.MaxPinAttempts == 0 {
+		opts.MaxPinAttempts = 1
+	}
 	b := clusterrpc.New(p.Client, opts)
 	t.Cleanup(b.Close)
 	eventually(t, "the backend is ready", b.Ready)
 	return b
+}
+
+// shows waits until the backend says that status: it asks trackers now and then.
+func shows(t testing.TB, b *clusterrpc.Backend, requestID string, want pinsvc.Status) {
+	t.Helper()
+	eventually(t, "the pin is "+want.String(), func() error {
+		st, err := b.Get(t.Context(), "", requestID)
+		if err == nil && st.Status != want {
+			err = fmt.Errorf("it is %s: %v", st.Status, st.Info)
+		}
+		return err
+	})
 }
 
 // eventually waits until check returns nil.
@@ -129,10 +156,14 @@ func pinElsewhere(t testing.TB, p *clustertest.Peer, b *clusterrpc.Backend, crea
 		}
 		pinBy(t, p, api.PinWithOpts(api.NewCid(pin.CID), api.PinOptions{Name: pin.Name, Metadata: meta, Origins: origins}))
 	}
-	// Reading the state is how a backend learns of other peers' times.
-	q := pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses}
-	if _, err := b.List(t.Context(), "", q); err != nil {
-		t.Fatal(err)
+	for _, pin := range pins {
+		eventually(t, "the pin is in the list", func() error {
+			page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses, CIDs: []cid.Cid{pin.CID}})
+			if err == nil && (page.Count != 1 || !page.Results[0].Created.Equal(created)) {
+				err = errors.New("it is not")
+			}
+			return err
+		})
 	}
 }
 

@@ -53,6 +53,8 @@ type delegates struct {
 
 	mu    sync.Mutex
 	known map[peer.ID]*nodeAddresses
+
+	places placeDelegates
 }
 
 type nodeAddresses struct {
@@ -155,8 +157,9 @@ func (d *delegates) told(p peer.ID, node api.IPFSID) {
 
 // tell needs the lock.
 func (d *delegates) tell(known *nodeAddresses, node api.IPFSID) {
-	if addresses := usable(node); len(addresses) > 0 {
+	if addresses := usable(node); len(addresses) > 0 && !slices.Equal(addresses, known.addresses) {
 		known.addresses = addresses
+		d.places.forget()
 	}
 }
 

@@ -3,6 +3,8 @@ package clusterrpc
 import (
 	"context"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -17,11 +19,17 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		return err
 	}
 	defer unlock()
+	if p, ok := b.view.Get(c); ok {
+		// The cluster itself says whether the view is right.
+		if found, err := b.remove(ctx, api.NewCid(p.CID)); found || err != nil {
+			return err
+		}
+	}
 	rec, err := b.find(ctx, requestID)
 	if err != nil {
 		return err
 	}
-	found, err := b.remove(ctx, rec)
+	found, err := b.remove(ctx, rec.Cid)
 	if err == nil && !found {
 		return notFound(requestID)
 	}

@@ -87,6 +87,12 @@ func (s *services) client(t testing.TB) *rpc.Client {
 func (s *services) backend(t testing.TB, opts Options) *Backend {
 	t.Helper()
 	opts.Self = me
+	if opts.RoundInterval == 0 {
+		opts.RoundInterval = time.Microsecond
+	}
+	if opts.MaxPinAttempts == 0 {
+		opts.MaxPinAttempts = 1
+	}
 	b := New(s.client(t), opts)
 	t.Cleanup(b.Close)
 	ready(t, b)
@@ -178,13 +184,20 @@ func (f *fakeCluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
 	return nil
 }
 
-func (f *fakeCluster) Unpin(_ context.Context, in api.Pin, _ *api.Pin) error {
+func (f *fakeCluster) Unpin(_ context.Context, in api.Pin, out *api.Pin) error {
 	if err := f.begin("Cluster.Unpin"); err != nil {
 		return err
 	}
 	if err := f.begin("Cluster.Unpin of " + in.Cid.String()); err != nil {
 		return err
 	}
+	f.mu.Lock()
+	pin, ok := f.pins[in.Cid.Cid]
+	f.mu.Unlock()
+	if !ok {
+		return state.ErrNotFound
+	}
+	*out = pin
 	f.write(func() { delete(f.pins, in.Cid.Cid) })
 	return nil
 }
@@ -252,8 +265,33 @@ func (f *fakeTracker) Status(_ context.Context, in api.Cid, out *api.PinInfo) er
 	return nil
 }
 
-func (f *fakeTracker) Recover(_ context.Context, _ api.Cid, _ *api.PinInfo) error {
-	return f.begin("PinTracker.Recover")
+// StatusAll has an answer for each pin that Status has one for.
+func (f *fakeTracker) StatusAll(ctx context.Context, in <-chan api.TrackerStatus, out chan<- api.PinInfo) error {
+	defer close(out)
+	filter := <-in
+	if err := f.begin("PinTracker.StatusAll"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	answers := maps.Clone(f.answers)
+	f.mu.Unlock()
+	for c, info := range answers {
+		if !info.Status.Match(filter) {
+			continue
+		}
+		info.Cid = api.NewCid(c)
+		out <- info
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fails["PinTracker.StatusAll in the middle"]
+}
+
+func (f *fakeTracker) Recover(_ context.Context, in api.Cid, out *api.PinInfo) error {
+	if err := f.begin("PinTracker.Recover"); err != nil {
+		return err
+	}
+	return f.begin("PinTracker.Recover of " + in.String())
 }
 
 type fakeConsensus struct{ *services }

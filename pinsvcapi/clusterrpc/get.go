@@ -5,43 +5,51 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Get returns the pin with that request ID, with the status of this moment.
+// Get returns the pin with that request ID. Of a pin that is known to be in
+// flight it answers from memory, which is what clients poll for; of any other
+// it reads the record and asks the peers that should hold it.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
+	c, ok := pinsvc.ParseRequestID(requestID)
+	if !ok {
+		return pinsvc.PinStatus{}, notFound(requestID)
+	}
+	if p, ok := b.inFlight(ctx, c); ok {
+		return b.present(ctx, p)
+	}
 	rec, err := b.find(ctx, requestID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	members, err := b.members(ctx)
-	if err != nil {
+	if err := b.ask(ctx, rec); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	return b.present(ctx, rec, members)
+	p, ok := b.view.Get(rec.Cid.Cid)
+	if !ok {
+		return pinsvc.PinStatus{}, notFound(requestID) // It went this moment.
+	}
+	return b.presentRecord(ctx, p, rec), nil
 }
 
-// present puts the answer about a record together.
-func (b *Backend) present(ctx context.Context, rec api.Pin, members []peer.ID) (pinsvc.PinStatus, error) {
-	v, err := b.status(ctx, rec, members)
-	if err != nil {
-		return pinsvc.PinStatus{}, err
+// inFlight returns a pin that the view holds and that something is still to
+// become of, when the view can be believed.
+func (b *Backend) inFlight(ctx context.Context, c cid.Cid) (pinset.Pin, bool) {
+	waiting := func() (pinset.Pin, bool) {
+		p, ok := b.view.Get(c)
+		return p, ok && inFlight.Has(p.Status) && b.places.asked(p.Placement, p.Reports)
 	}
-	return b.presentAs(ctx, rec, members, v), nil
-}
-
-// presentAs is present with a status that is known.
-func (b *Backend) presentAs(ctx context.Context, rec api.Pin, members []peer.ID, v verdict) pinsvc.PinStatus {
-	delegates := b.delegates.of(ctx, holders(rec, members))
-	if len(delegates) == 0 {
-		// Only the answer to a POST is used to connect; it insists on the
-		// holders. Everywhere else the field must just not be empty, and
-		// every node of the cluster can pass blocks on.
-		delegates = b.delegates.of(ctx, []peer.ID{b.self})
+	p, ok := waiting()
+	if !ok || b.stateAway.Load() || b.Ready() != nil {
+		return p, false
 	}
-	return toStatus(rec, v, delegates)
+	if b.freshen(ctx) {
+		return waiting()
+	}
+	return p, true
 }
 
 // find returns the record that a request ID names, or KindNotFound.
@@ -63,7 +71,7 @@ func (b *Backend) find(ctx context.Context, requestID string) (api.Pin, error) {
 // lookUp returns the record of a CID in this or its other form. The record
 // may be one that clients do not see.
 func (b *Backend) lookUp(ctx context.Context, c cid.Cid) (api.Pin, bool, error) {
-	rec, found, err := b.record(ctx, api.NewCid(c))
+	rec, found, err := b.feed.refresh(ctx, api.NewCid(c))
 	if found || err != nil {
 		return rec, found, err
 	}
@@ -71,7 +79,7 @@ func (b *Backend) lookUp(ctx context.Context, c cid.Cid) (api.Pin, bool, error) 
 	if !ok {
 		return api.Pin{}, false, nil
 	}
-	return b.record(ctx, api.NewCid(other))
+	return b.feed.refresh(ctx, api.NewCid(other))
 }
 
 // record returns what is under a state key, with what this peer has changed
@@ -83,10 +91,6 @@ func (b *Backend) record(ctx context.Context, key api.Cid) (api.Pin, bool, error
 		return api.Pin{}, false, err
 	}
 	rec, found = b.pending.resolve(key.Cid, mark, rec, found)
-	if found {
-		created, _ := createdOf(rec)
-		b.creation.saw(created)
-	}
 	return rec, found, nil
 }
 
@@ -97,10 +101,15 @@ func (b *Backend) committed(ctx context.Context, key api.Cid) (api.Pin, bool, er
 	rec, err := b.cluster.pinGet(ctx, key)
 	switch {
 	case err == nil:
+		b.stateAway.Store(false)
 		return rec, true, nil
 	case isNotFound(err):
+		b.stateAway.Store(false)
 		return api.Pin{}, false, nil
 	default:
+		if ctx.Err() != context.Canceled {
+			b.stateAway.Store(true)
+		}
 		return api.Pin{}, false, failure(err, "read the pin from the shared state")
 	}
 }

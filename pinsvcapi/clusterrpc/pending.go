@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -15,14 +16,18 @@ import (
 // committed, on a Raft follower until the log has come back. Who wrote
 // through this peer reads what was written.
 //
-// An entry goes when the state shows it, when the state shows something that
-// is newer (a write of another peer), or when it is too old.
+// An entry goes when the state shows it, or something that is newer (a write
+// of another peer). What the state does not show in time is submitted again:
+// what was accepted never vanishes.
 type pending struct {
 	now func() time.Time
+	// patience is how long the state may take to show a write.
+	patience time.Duration
 
 	mu     sync.Mutex
 	writes map[cid.Cid]*pendingWrite
 	seq    uint64
+	size   atomic.Int64 // of writes, for those who only want to know whether
 }
 
 // pendingWrite is the last write to a state key.
@@ -35,14 +40,23 @@ type pendingWrite struct {
 	// has got there, because an earlier write undid the same.
 	cyclic bool
 	seq    uint64
-	since  time.Time
+	// submitted is when it was last, and again how often after the first.
+	submitted time.Time
+	again     int
+	looked    time.Time // when the state was last read for it
+}
+
+// held is what the state had under a key.
+type held struct {
+	rec   api.Pin
+	found bool
 }
 
 // absent is the form of a state key that has no record.
 const absent = ""
 
-func newPending(now func() time.Time) *pending {
-	return &pending{now: now, writes: make(map[cid.Cid]*pendingWrite)}
+func newPending(now func() time.Time, patience time.Duration) *pending {
+	return &pending{now: now, patience: patience, writes: make(map[cid.Cid]*pendingWrite)}
 }
 
 // form is a record as the state keeps it, so that two can be compared.
@@ -83,6 +97,7 @@ func (p *pending) resolve(key cid.Cid, mark uint64, rec api.Pin, found bool) (ap
 			return w.rec, !w.gone
 		}
 		delete(p.writes, key)
+		p.size.Add(-1)
 		return rec, found
 	}
 	return w.rec, !w.gone
@@ -90,31 +105,94 @@ func (p *pending) resolve(key cid.Cid, mark uint64, rec api.Pin, found bool) (ap
 
 // wrote tells of an accepted write: after is the record as submitted, or
 // gone; before is what the state had when it was submitted.
-func (p *pending) wrote(key cid.Cid, before string, after api.Pin, gone bool) {
+func (p *pending) wrote(key cid.Cid, before held, after api.Pin, gone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seq++
+	now := p.now()
 	w := &pendingWrite{
-		rec: after, gone: gone, want: form(after, !gone), seq: p.seq, since: p.now(),
-		stale: map[string]struct{}{before: {}},
+		rec: after, gone: gone, want: form(after, !gone), seq: p.seq, submitted: now, looked: now,
+		stale: map[string]struct{}{form(before.rec, before.found): {}},
 	}
 	if last, ok := p.writes[key]; ok {
 		maps.Copy(w.stale, last.stale)
 		w.stale[last.want] = struct{}{}
 		_, w.cyclic = w.stale[w.want]
+	} else {
+		p.size.Add(1)
 	}
 	p.writes[key] = w
 }
 
-// snapshot are the writes of this moment, by state key, for a walk over the
-// whole state. The entries must not be changed.
-func (p *pending) snapshot() map[cid.Cid]*pendingWrite {
+// resubmitted tells that a write was submitted once more, as that record.
+func (p *pending) resubmitted(key cid.Cid, seq uint64, rec api.Pin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.writes) == 0 {
-		return nil
+	w, ok := p.writes[key]
+	if !ok || w.seq != seq {
+		return
 	}
-	return maps.Clone(p.writes)
+	p.seq++
+	again := *w
+	again.rec, again.want, again.seq = rec, form(rec, !w.gone), p.seq
+	again.stale = maps.Clone(w.stale)
+	again.stale[w.want] = struct{}{}
+	again.cyclic = false
+	again.submitted, again.again = p.now(), w.again+1
+	p.writes[key] = &again
+}
+
+// waits says how often a write that the state does not show was submitted
+// again; ok is false when the state shows all of this peer's writes to the pin.
+func (p *pending) waits(key cid.Cid) (again int, ok bool) {
+	if p.size.Load() == 0 {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, ok := p.writes[key]
+	if !ok {
+		return 0, false
+	}
+	return w.again, true
+}
+
+// look returns the keys of writes that the state is to be read for, each
+// rarely when it is old.
+func (p *pending) look() []cid.Cid {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	var keys []cid.Cid
+	for key, w := range p.writes {
+		if now.Sub(w.looked) >= max(now.Sub(w.submitted)/8, lookAgain) {
+			w.looked = now
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// lookAgain is the shortest time between two looks for one write.
+const lookAgain = 500 * time.Millisecond
+
+// late returns the writes that it is time to submit again: after the patience
+// at first, then after longer and longer. The entries must not be changed.
+func (p *pending) late() map[cid.Cid]*pendingWrite {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var late map[cid.Cid]*pendingWrite
+	now := p.now()
+	for key, w := range p.writes {
+		if now.Sub(w.submitted) >= p.patience<<min(w.again, 6) {
+			if late == nil {
+				late = make(map[cid.Cid]*pendingWrite)
+			}
+			w.cyclic = false // By now all that was accepted before is made.
+			late[key] = w
+		}
+	}
+	return late
 }
 
 // has reports whether a write to the key is pending.
@@ -125,33 +203,50 @@ func (p *pending) has(key cid.Cid) bool {
 	return ok
 }
 
-// expire forgets entries older than age and returns those that the state
-// never showed.
-func (p *pending) expire(age time.Duration) []cid.Cid {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var lost []cid.Cid
-	for key, w := range p.writes {
-		if p.now().Sub(w.since) <= age {
-			continue
-		}
-		delete(p.writes, key)
-		if !w.cyclic {
-			lost = append(lost, key)
-		}
-	}
-	return lost
-}
-
-// settle reads the state of every pending key, which ends those that it
-// shows, and forgets those that are too old.
+// settle reads the state for pending writes, which ends those that it shows,
+// and submits again those that it should have shown by now.
 func (b *Backend) settle(ctx context.Context) {
-	for key := range b.pending.snapshot() {
-		if _, _, err := b.record(ctx, api.NewCid(key)); err != nil {
+	for _, key := range b.pending.look() {
+		if _, _, err := b.feed.refresh(ctx, api.NewCid(key)); err != nil {
 			return // The state is away; so it shows nothing.
 		}
 	}
-	for _, key := range b.pending.expire(b.opts.PendingTimeout) {
-		log.Warnf("the cluster accepted a change of pin %s and did not make it within %s", key, b.opts.PendingTimeout)
+	for key, w := range b.pending.late() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := b.submitAgain(ctx, key, w); err != nil {
+			log.Warnf("submit the change of pin %s again: %s", key, err)
+		}
 	}
+}
+
+// submitAgain submits a write that the state does not show, unless it does by
+// now.
+func (b *Backend) submitAgain(ctx context.Context, key cid.Cid, w *pendingWrite) error {
+	unlock, err := b.locks.lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, _, err := b.feed.refresh(ctx, api.NewCid(key)); err != nil {
+		return err
+	}
+	if _, ok := b.pending.waits(key); !ok {
+		return nil
+	}
+	log.Warnf("the cluster accepted a change of pin %s and has not made it within %s: it is submitted again", key, b.pending.patience)
+	ctx, cancel := b.writing(ctx)
+	defer cancel()
+	rec := w.rec
+	if w.gone {
+		if err = b.cluster.logUnpin(ctx, rec.Cid); isNotFound(err) {
+			err = nil
+		}
+	} else {
+		rec, err = b.cluster.pin(ctx, rec)
+	}
+	// A failure is tried again no sooner than a loss.
+	b.pending.resubmitted(key, w.seq, rec)
+	return err
 }

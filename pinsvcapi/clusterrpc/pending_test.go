@@ -25,7 +25,7 @@ func named(name string) api.Pin {
 func TestWhoWroteReadsWhatWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var clock fakeClock
-		p := newPending(clock.now)
+		p := newPending(clock.now, time.Minute)
 		key := pinsvctest.RawCID(1)
 		type value struct {
 			rec   api.Pin
@@ -40,7 +40,7 @@ func TestWhoWroteReadsWhatWasWritten(t *testing.T) {
 				if v.found {
 					v.rec = named(rapid.StringMatching("[ab]").Draw(t, "name"))
 				}
-				p.wrote(key, form(state.rec, state.found), v.rec, !v.found)
+				p.wrote(key, held{state.rec, state.found}, v.rec, !v.found)
 				log, last = append(log, v), v
 			case 1:
 				if n := rapid.IntRange(0, len(log)).Draw(t, "commit"); n > 0 {
@@ -56,9 +56,9 @@ func TestWhoWroteReadsWhatWasWritten(t *testing.T) {
 }
 
 func TestANewerWriteOfAnotherPeerWins(t *testing.T) {
-	p := newPending(time.Now)
+	p := newPending(time.Now, time.Minute)
 	key := pinsvctest.RawCID(1)
-	p.wrote(key, absent, named("ours"), false)
+	p.wrote(key, held{}, named("ours"), false)
 	got, found := p.resolve(key, p.mark(), named("theirs"), true)
 	if !found || got.Name != "theirs" || p.has(key) {
 		t.Errorf("%t %q, pending %t", found, got.Name, p.has(key))
@@ -66,33 +66,94 @@ func TestANewerWriteOfAnotherPeerWins(t *testing.T) {
 }
 
 func TestAStateReadBeforeTheWriteTellsNothingOfIt(t *testing.T) {
-	p := newPending(time.Now)
+	p := newPending(time.Now, time.Minute)
 	key := pinsvctest.RawCID(1)
 	mark := p.mark()
-	p.wrote(key, form(named("before"), true), named("ours"), false)
+	p.wrote(key, held{named("before"), true}, named("ours"), false)
 	if got, _ := p.resolve(key, mark, named("long before"), true); got.Name != "ours" || !p.has(key) {
 		t.Errorf("%q, pending %t", got.Name, p.has(key))
 	}
 }
 
-func TestPendingWritesEnd(t *testing.T) {
+// What the state does not show in time is submitted again and again, and the
+// client is told.
+func TestPendingWritesAreSubmittedAgain(t *testing.T) {
 	s := newServices()
 	var clock fakeClock
-	b := s.backend(t, Options{Now: clock.now, PendingTimeout: time.Hour})
+	b := s.backend(t, Options{Now: clock.now, BatchAge: time.Hour})
 	s.set(func() { s.batch = true })
 	for i := range 2 {
-		if _, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(i)}); err != nil {
+		if _, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(i), Name: "mine"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
-	if err != nil || page.Count != 2 {
-		t.Errorf("%d pins: %v", page.Count, err)
+	list := func() []pinsvc.PinStatus {
+		t.Helper()
+		page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Results
 	}
-	s.set(func() { s.pins[pinsvctest.RawCID(0)] = b.pending.snapshot()[pinsvctest.RawCID(0)].rec })
-	until(t, "seen", func() bool { return !b.pending.has(pinsvctest.RawCID(0)) })
-	clock.advance(2 * time.Hour)
-	until(t, "given up", func() bool { return !b.pending.has(pinsvctest.RawCID(1)) })
+	if got := list(); len(got) != 2 || got[0].Info[infoDetails] != "" {
+		t.Errorf("%+v", got)
+	}
+	shown := pinsvctest.RawCID(0)
+	s.set(func() { s.pins[shown] = b.pending.writes[shown].rec })
+	clock.advance(time.Minute)
+	until(t, "seen", func() bool { return !b.pending.has(shown) })
+	if n := s.called("Cluster.Pin"); n != 2 {
+		t.Errorf("pinned %d times before the time", n)
+	}
+
+	lost := pinsvctest.RawCID(1)
+	for again := 1; again <= 2; again++ {
+		clock.advance(5 * time.Hour)
+		until(t, "submitted again", func() bool { return s.called("Cluster.Pin") == 2+again })
+		want := "the cluster accepted the pin and has not committed it; it was submitted again " + times(again)
+		until(t, "told", func() bool { return list()[0].Info[infoDetails] == want })
+		st, err := b.Get(t.Context(), "", lost.String())
+		if err != nil || st.Info[infoDetails] != want || st.Pin.Name != "mine" {
+			t.Errorf("%+v, %v", st, err)
+		}
+	}
+	s.set(func() { s.batch = false })
+	clock.advance(10 * time.Hour)
+	until(t, "made", func() bool {
+		clock.advance(time.Second)
+		return !b.pending.has(lost)
+	})
+	s.set(func() {
+		if rec, ok := s.pins[lost]; !ok || rec.Name != "mine" {
+			t.Errorf("the state has %t %+v", ok, rec)
+		}
+	})
+	if got := list()[0]; got.Info[infoDetails] != "" || got.RequestID != lost.String() {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A removal that was lost is made again, too.
+func TestPendingRemovalsAreSubmittedAgain(t *testing.T) {
+	s := newServices()
+	rec := s.held(1)
+	var clock fakeClock
+	b := s.backend(t, Options{Now: clock.now, BatchAge: time.Hour})
+	s.set(func() { s.batch = true })
+	if err := b.Delete(t.Context(), "", requestID(rec)); err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() { s.batch = false })
+	clock.advance(3 * time.Hour)
+	until(t, "gone", func() bool {
+		clock.advance(time.Second)
+		return !b.pending.has(rec.Cid.Cid)
+	})
+	s.set(func() {
+		if len(s.pins) != 0 {
+			t.Error("the state still has it")
+		}
+	})
 }
 
 func TestDeleteOfAPinThatIsNotCommittedYet(t *testing.T) {

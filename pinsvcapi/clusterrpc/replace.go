@@ -38,12 +38,12 @@ func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID strin
 // exchange pins something else and gives old up. The caller has the locks of
 // both.
 func (b *Backend) exchange(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	prior, held, err := b.lookUp(ctx, pin.CID)
+	prior, there, err := b.lookUp(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	var st pinsvc.PinStatus
-	if held {
+	if there {
 		st, err = b.repin(ctx, prior, pin)
 	} else {
 		st, err = b.pinNew(ctx, pin)
@@ -53,25 +53,30 @@ func (b *Backend) exchange(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pi
 	}
 	// From here on the client's patience does not count: half would be done.
 	ctx = context.WithoutCancel(ctx)
-	found, err := b.remove(ctx, old)
+	found, err := b.remove(ctx, old.Cid)
 	if err == nil && found {
 		return st, nil
 	}
 	if err == nil {
 		err = notFound(requestID(old)) // Another peer was faster.
 	}
-	b.takeBack(ctx, prior, held, pin)
+	b.takeBack(ctx, prior, there, pin)
 	return pinsvc.PinStatus{}, err
 }
 
 // takeBack undoes the first half of an exchange whose second half failed.
-func (b *Backend) takeBack(ctx context.Context, prior api.Pin, held bool, pin pinsvc.Pin) {
-	var err error
-	if held {
-		_, err = b.submit(ctx, prior)
-	} else {
-		_, err = b.remove(ctx, newRecord(pin))
-	}
+func (b *Backend) takeBack(ctx context.Context, prior api.Pin, there bool, pin pinsvc.Pin) {
+	err := func() error {
+		if !there {
+			_, err := b.remove(ctx, api.NewCid(pin.CID))
+			return err
+		}
+		now, found, err := b.record(ctx, prior.Cid)
+		if err == nil {
+			_, err = b.submit(ctx, held{now, found}, prior)
+		}
+		return err
+	}()
 	if err != nil {
 		log.Errorf("a replacement failed and pin %s could not be taken back: %s", pin.CID, err)
 	}

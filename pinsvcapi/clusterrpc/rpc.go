@@ -31,10 +31,10 @@ func (c cluster) allocate(ctx context.Context, pin api.Pin) ([]peer.ID, error) {
 	return call[[]peer.ID](ctx, c.client, local, "Cluster", "BlockAllocate", pin)
 }
 
-// unpin takes a data pin or a sharded root that the state has out of it.
-func (c cluster) unpin(ctx context.Context, key api.Cid) error {
-	_, err := call[api.Pin](ctx, c.client, local, "Cluster", "Unpin", api.PinCid(key))
-	return err
+// unpin takes a data pin or a sharded root that the state has out of it, and
+// returns what there was.
+func (c cluster) unpin(ctx context.Context, key api.Cid) (api.Pin, error) {
+	return call[api.Pin](ctx, c.client, local, "Cluster", "Unpin", api.PinCid(key))
 }
 
 // logUnpin submits a removal without the checks of unpin: for pins that were
@@ -61,11 +61,25 @@ func (c cluster) trackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api
 	return call[api.PinInfo](ctx, c.client, p, "PinTracker", "Status", key)
 }
 
+// underWay are the statuses of what a tracker is at work on or failed at. It
+// answers them from memory. fates are all that it gives to pins that its peer
+// should hold.
+const (
+	underWay = api.TrackerStatusPinError | api.TrackerStatusPinQueued | api.TrackerStatusPinning
+	fates    = underWay | api.TrackerStatusPinned | api.TrackerStatusUnexpectedlyUnpinned |
+		api.TrackerStatusUnpinError | api.TrackerStatusUnpinQueued | api.TrackerStatusUnpinning
+)
+
+// trackerStatuses hands over what the tracker of one peer says of all pins
+// that have one of the statuses.
+func (c cluster) trackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error {
+	return stream(ctx, c.client, p, "PinTracker", "StatusAll", []api.TrackerStatus{filter}, each)
+}
+
 // recover asks the tracker of one peer to try a pin again that is in error or
 // that IPFS lost; it does nothing to others.
-func (c cluster) recover(ctx context.Context, p peer.ID, key api.Cid) error {
-	_, err := call[api.PinInfo](ctx, c.client, p, "PinTracker", "Recover", key)
-	return err
+func (c cluster) recover(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error) {
+	return call[api.PinInfo](ctx, c.client, p, "PinTracker", "Recover", key)
 }
 
 // id describes a peer and its IPFS node.
@@ -98,26 +112,21 @@ func (c cluster) block(ctx context.Context, key api.Cid) ([]byte, error) {
 // call is one request and its answer. A local callee may not look at the
 // context, so the call is left to itself when the context ends.
 func call[R, A any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, arg A) (R, error) {
-	type answer struct {
-		reply R
-		err   error
-	}
 	var none R
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	done := make(chan answer, 1)
-	go func() {
-		var a answer
-		a.err = client.CallContext(ctx, dest, service, method, arg, &a.reply)
-		done <- a
-	}()
+	reply := new(R)
+	done := make(chan *rpc.Call, 1)
+	if err := client.GoContext(ctx, dest, service, method, arg, reply, done); err != nil {
+		return none, err
+	}
 	select {
-	case a := <-done:
-		if a.err != nil {
-			return none, a.err
+	case ended := <-done:
+		if ended.Error != nil {
+			return none, ended.Error
 		}
-		return a.reply, nil
+		return *reply, nil
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}

@@ -2,6 +2,7 @@ package clusterrpc
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -13,8 +14,8 @@ import (
 type standing uint8
 
 const (
-	// standingUnknown is a peer that nothing is known of: it did not answer,
-	// and nothing that it said before is remembered.
+	// standingUnknown is a peer that nothing is known of: the pin is
+	// unconfirmed there.
 	standingUnknown standing = iota
 	// standingQueued is a peer that has not begun, or has not heard yet.
 	standingQueued
@@ -25,40 +26,65 @@ const (
 	standingLost
 	// standingHolds is a peer whose IPFS node has the content pinned.
 	standingHolds
-	// standingWaits is a peer that failed because its IPFS node is away: it
-	// will try again.
+	// standingRewritten is a peer that held the content when the record was
+	// written again. Its tracker may queue the pin, which is no news of the
+	// content.
+	standingRewritten
+	// standingWaits is a peer that failed because its IPFS node is away, or
+	// its queue full: it will try again.
 	standingWaits
-	// standingGaveUp is a peer that tried and failed.
+	// standingTrying is a peer that failed and has tries left.
+	standingTrying
+	// standingGaveUp is a peer that failed as often as it may. Only a
+	// success or a record that is written again changes that.
 	standingGaveUp
 )
 
-// report is the standing of one peer and, where it failed, why.
-type report struct {
-	standing standing
-	reason   string
+// answer is what a tracker said of a pin.
+type answer struct {
+	status   api.TrackerStatus
+	text     string // of the failure
+	attempts int    // that its operation has made
+	written  int64  // second of the record that it speaks of; zero: not told
+	since    time.Time
 }
 
-// reportOf reads what a tracker says of a pin that its peer should hold.
-func reportOf(info api.PinInfo) report {
-	switch info.Status {
+func answerOf(info api.PinInfo) answer {
+	a := answer{status: info.Status, text: info.Error, attempts: info.AttemptCount, since: info.TS}
+	if !info.Created.IsZero() {
+		a.written = info.Created.Unix()
+	}
+	return a
+}
+
+// atWork reports whether the tracker means to pin, or does.
+func (a answer) atWork() bool {
+	return a.status == api.TrackerStatusPinQueued || a.status == api.TrackerStatusPinning
+}
+
+// standing reads the answer of a peer that should hold the pin, without regard
+// to what is known of it: a failure is its first.
+func (a answer) standing() standing {
+	switch a.status {
 	case api.TrackerStatusPinned:
-		return report{standing: standingHolds}
+		return standingHolds
 	case api.TrackerStatusPinning:
-		return report{standing: standingWorking}
+		return standingWorking
 	case api.TrackerStatusUnexpectedlyUnpinned:
-		return report{standing: standingLost}
+		return standingLost
 	case api.TrackerStatusPinError:
-		if causeOf(info.Error) == causeIPFSAway {
-			return report{standing: standingWaits}
+		switch causeOf(a.text) {
+		case causeIPFSAway, causeTooManyPins:
+			return standingWaits
 		}
-		return report{standingGaveUp, reasonOf(info.Error)}
+		return standingTrying
 	case api.TrackerStatusClusterError, api.TrackerStatusUndefined, api.TrackerStatusSharded:
 		// The tracker could not ask its IPFS node or its state.
-		return report{standing: standingUnknown}
+		return standingUnknown
 	default:
 		// Unpinned and remote are the answers of a peer that has not seen
 		// the pin or its allocation; an unpin under way is overtaken.
-		return report{standing: standingQueued}
+		return standingQueued
 	}
 }
 
@@ -67,24 +93,19 @@ type verdict struct {
 	status pinsvc.Status
 	// held of the should peers that should hold the pin do so.
 	held, should int
-	// reason is why it failed or what it waits for; empty when nothing is
-	// known.
-	reason string
+	// troubled says that there may be more to tell of single peers.
+	troubled bool
+	// plain is what info returns, made once. Read-only.
+	plain map[string]string
 }
 
-// info is what the client's human is told; nil when there is nothing to say.
+// info is what the client's human is told when there is nothing special; nil
+// when there is nothing at all.
 func (v verdict) info() map[string]string {
-	info := make(map[string]string, 2)
-	if v.should > 0 {
-		info["replicas"] = fmt.Sprintf("%d/%d", v.held, v.should)
-	}
-	if v.reason != "" {
-		info["status_details"] = v.reason
-	}
-	if len(info) == 0 {
+	if v.should == 0 {
 		return nil
 	}
-	return info
+	return map[string]string{"replicas": fmt.Sprintf("%d/%d", v.held, v.should)}
 }
 
 // holders are the peers that should hold a pin: its allocations, or every
@@ -110,39 +131,40 @@ func enough(rec api.Pin) int {
 	return max(1, min(rec.ReplicationFactorMin, len(rec.Allocations)))
 }
 
-// judge makes one status of what the peers that should hold the pin report
-// (D5). Peers that are not in should do not count, whatever they report; a
-// peer without a report is unknown.
-func judge(need int, should []peer.ID, reports map[peer.ID]report) verdict {
-	v := verdict{should: len(should)}
-	var working, gaveUp int
-	var failure, waiting string
-	for _, p := range should {
-		r := reports[p]
-		switch r.standing {
-		case standingHolds:
-			v.held++
-		case standingWorking:
-			working++
-		case standingLost:
-			working++
-			waiting = firstOf(waiting, "the IPFS node of a peer lost the content, which is fetched again")
-		case standingGaveUp:
-			gaveUp++
-			failure = firstOf(failure, r.reason, "the peer that should hold the pin failed for an unknown reason")
-		case standingWaits:
-			waiting = firstOf(waiting, "waiting for the IPFS node of a peer that should hold the pin")
-		}
+// tally counts the peers that should hold a pin by their standing.
+type tally struct{ should, held, working, gaveUp, troubled int }
+
+func (t *tally) add(s standing) {
+	t.should++
+	switch s {
+	case standingHolds, standingRewritten:
+		t.held++
+	case standingWorking:
+		t.working++
+	case standingLost, standingTrying:
+		t.working++
+		t.troubled++
+	case standingGaveUp:
+		t.gaveUp++
+		t.troubled++
+	case standingWaits:
+		t.troubled++
 	}
+}
+
+// judge makes one status of what the peers that should hold the pin report
+// (D5). Nobody else may be among them.
+func (t tally) judge(need int) verdict {
+	v := verdict{held: t.held, should: t.should, troubled: t.troubled > 0}
 	switch {
-	case v.held >= need:
+	case t.held >= need:
 		v.status = pinsvc.StatusPinned
-	case gaveUp > 0 && len(should)-gaveUp < need:
-		v.status, v.reason = pinsvc.StatusFailed, failure
-	case working > 0 || v.held > 0:
-		v.status, v.reason = pinsvc.StatusPinning, waiting
+	case t.gaveUp > 0 && t.should-t.gaveUp < need:
+		v.status = pinsvc.StatusFailed
+	case t.working > 0 || t.held > 0:
+		v.status = pinsvc.StatusPinning
 	default:
-		v.status, v.reason = pinsvc.StatusQueued, waiting
+		v.status = pinsvc.StatusQueued
 	}
 	return v
 }
@@ -150,36 +172,52 @@ func judge(need int, should []peer.ID, reports map[peer.ID]report) verdict {
 // whole is the status of sharded content: that of its parts. It is failed
 // when a part is, pinned when all are, and pinning once any is more than
 // queued.
-func whole(parts []verdict) verdict {
-	total := verdict{status: pinsvc.StatusQueued}
+func whole(parts []pinsvc.Status) pinsvc.Status {
 	pinned, begun := 0, false
 	for _, part := range parts {
-		switch part.status {
+		switch part {
 		case pinsvc.StatusFailed:
-			return verdict{status: pinsvc.StatusFailed, reason: "a part of the sharded content failed: " + part.reason}
+			return pinsvc.StatusFailed
 		case pinsvc.StatusPinned:
 			pinned++
 			begun = true
 		case pinsvc.StatusPinning:
 			begun = true
 		}
-		total.reason = firstOf(total.reason, part.reason)
 	}
 	switch {
 	case len(parts) > 0 && pinned == len(parts):
-		return verdict{status: pinsvc.StatusPinned}
+		return pinsvc.StatusPinned
 	case begun:
-		total.status = pinsvc.StatusPinning
+		return pinsvc.StatusPinning
 	}
-	return total
+	return pinsvc.StatusQueued
 }
 
-// firstOf returns the first text that says something.
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
+// rootStanding keeps the status of sharded content as the one standing of its
+// root, and rootVerdict reads it.
+func rootStanding(s pinsvc.Status) standing {
+	switch s {
+	case pinsvc.StatusPinned:
+		return standingHolds
+	case pinsvc.StatusFailed:
+		return standingGaveUp
+	case pinsvc.StatusPinning:
+		return standingWorking
+	default:
+		return standingQueued
 	}
-	return ""
+}
+
+func rootVerdict(s standing) verdict {
+	switch s {
+	case standingHolds, standingRewritten:
+		return verdict{status: pinsvc.StatusPinned}
+	case standingGaveUp:
+		return verdict{status: pinsvc.StatusFailed, troubled: true}
+	case standingWorking:
+		return verdict{status: pinsvc.StatusPinning}
+	default:
+		return verdict{status: pinsvc.StatusQueued}
+	}
 }

@@ -2,12 +2,10 @@ package clusterrpc
 
 import (
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
-	"github.com/multiformats/go-multiaddr"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
@@ -106,29 +104,4 @@ func asked(rec api.Pin, pin pinsvc.Pin) api.Pin {
 		rec.Origins[i] = api.NewMultiaddrWithValue(origin)
 	}
 	return rec
-}
-
-// maxOrigins is the specification's; other tools may have stored more.
-const maxOrigins = 20
-
-// toPin is the client's view of a record.
-func toPin(rec api.Pin) pinsvc.Pin {
-	pin := pinsvc.Pin{CID: askedCID(rec), Name: rec.Name, Meta: clientMeta(rec)}
-	for _, origin := range rec.Origins[:min(len(rec.Origins), maxOrigins)] {
-		pin.Origins = append(pin.Origins, multiaddr.Multiaddr(origin.Value()))
-	}
-	return pin
-}
-
-// toStatus puts an answer together.
-func toStatus(rec api.Pin, v verdict, delegates []string) pinsvc.PinStatus {
-	created, _ := createdOf(rec)
-	return pinsvc.PinStatus{
-		RequestID: requestID(rec),
-		Status:    v.status,
-		Created:   created,
-		Pin:       toPin(rec),
-		Delegates: slices.Clone(delegates),
-		Info:      v.info(),
-	}
 }

@@ -196,6 +196,12 @@ func TestPinsOfOneSecondMadeByOtherMeansAreListedOnce(t *testing.T) {
 	for i := range n {
 		pinBy(t, s.peer, api.PinWithOpts(api.NewCid(pinsvctest.RawCID(i)), api.PinOptions{}))
 	}
+	eventually(t, "the view has seen them all", func() error {
+		if page := s.list(pinsvc.Query{}); page.Count != n {
+			return fmt.Errorf("it has %d", page.Count)
+		}
+		return nil
+	})
 	seen := make(map[string]bool)
 	var before, last time.Time
 	for range n {

@@ -15,23 +15,27 @@ type Marks struct {
 	Created int64
 	Status  pinsvc.Status
 	// The others are as in Pin.
-	Stamped                     bool
+	Stamped, AskedOtherForm     bool
 	Written, Placement, Reports uint32
 }
 
 func (r *record) marks() Marks {
 	return Marks{
 		Created: r.created, Status: r.status, Stamped: r.flags&flagStamped != 0,
-		Written: r.written, Placement: r.placement, Reports: r.reports,
+		AskedOtherForm: r.flags&flagOtherForm != 0,
+		Written:        r.written, Placement: r.placement, Reports: r.reports,
 	}
 }
 
 func (r *record) mark(m Marks) {
 	r.created, r.status = m.Created, m.Status
 	r.written, r.placement, r.reports = m.Written, m.Placement, m.Reports
-	r.flags &^= flagStamped
+	r.flags &^= flagStamped | flagOtherForm
 	if m.Stamped {
 		r.flags |= flagStamped
+	}
+	if m.AskedOtherForm {
+		r.flags |= flagOtherForm
 	}
 }
 

@@ -123,13 +123,14 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 
 func marksOf(p Pin) Marks {
 	return Marks{
-		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped,
+		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped, AskedOtherForm: p.AskedOtherForm,
 		Written: p.Written, Placement: p.Placement, Reports: p.Reports,
 	}
 }
 
 func (p Pin) marked(m Marks) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
+	p.AskedOtherForm = m.AskedOtherForm
 	p.Written, p.Placement, p.Reports = m.Written, m.Placement, m.Reports
 	return p
 }

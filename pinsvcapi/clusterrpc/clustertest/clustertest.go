@@ -35,6 +35,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
 // startTimeout is how long a peer or a cluster may take to be ready.
@@ -74,6 +76,8 @@ type Peer struct {
 	// Tracker and State let a test break what is behind the RPC services.
 	Tracker *Tracker
 	State   *State
+	// Hints tell what the tracker is told.
+	Hints *watch.Tracker
 
 	dir    string
 	cancel context.CancelFunc
@@ -160,7 +164,7 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 	if err != nil {
 		return c, err
 	}
-	p.State = &State{Consensus: consensus}
+	p.State = &State{Consensus: consensus, batchAge: opts.BatchAge}
 
 	trackerCfg := &stateless.Config{}
 	if err := trackerCfg.Default(); err != nil {
@@ -172,7 +176,8 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 	if opts.QueueSize > 0 {
 		trackerCfg.MaxPinQueueSize = opts.QueueSize
 	}
-	p.Tracker = newTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State), p.Node)
+	p.Hints = watch.NewTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State), p.Host.ID(), consensus.State)
+	p.Tracker = newTracker(p.Hints, p.Node)
 
 	monitorCfg := &pubsubmon.Config{}
 	allocatorCfg := &balanced.Config{}

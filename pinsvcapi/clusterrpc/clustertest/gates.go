@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,9 +20,13 @@ var errCut = errors.New("the state is out of reach of this test")
 type State struct {
 	ipfscluster.Consensus
 
-	mu     sync.Mutex
-	cut    bool
-	reject error
+	// batchAge is how old a batch of changes gets; zero without batches.
+	batchAge time.Duration
+
+	mu      sync.Mutex
+	cut     bool
+	reject  error
+	written time.Time // when the last change was accepted
 }
 
 // Cut takes the state out of reach until it is called with false.
@@ -66,7 +71,26 @@ func (s *State) LogPin(ctx context.Context, pin api.Pin) error {
 	if err := s.failure(); err != nil {
 		return err
 	}
+	s.wrote()
 	return s.Consensus.LogPin(ctx, pin)
+}
+
+func (s *State) wrote() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = time.Now()
+}
+
+// Shutdown implements ipfscluster.Component. The cluster's batching panics
+// when it is shut down while it commits, so that comes first.
+func (s *State) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	wait := time.Until(s.written.Add(2 * s.batchAge))
+	s.mu.Unlock()
+	if s.batchAge > 0 {
+		_ = pass(ctx, wait)
+	}
+	return s.Consensus.Shutdown(ctx)
 }
 
 // LogUnpin implements ipfscluster.Consensus.
@@ -74,6 +98,7 @@ func (s *State) LogUnpin(ctx context.Context, pin api.Pin) error {
 	if err := errors.Join(s.failure(), s.rejection()); err != nil {
 		return err
 	}
+	s.wrote()
 	return s.Consensus.LogUnpin(ctx, pin)
 }
 
@@ -86,6 +111,7 @@ type Tracker struct {
 	mu      sync.Mutex
 	thawed  chan struct{} // closed unless frozen
 	answers map[cid.Cid]api.TrackerStatus
+	broken  error
 }
 
 func newTracker(real ipfscluster.PinTracker, node *Node) *Tracker {
@@ -168,10 +194,41 @@ func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 	return info
 }
 
-// StatusAll implements ipfscluster.PinTracker.
+// StatusAll implements ipfscluster.PinTracker. As the cluster's tracker does
+// when it is away, a frozen one says nothing and does not end.
 func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
 	t.wait(ctx)
-	return t.PinTracker.StatusAll(ctx, filter, out)
+	t.mu.Lock()
+	answers, broken := maps.Clone(t.answers), t.broken
+	t.mu.Unlock()
+	if len(answers) == 0 && broken == nil {
+		return t.PinTracker.StatusAll(ctx, filter, out)
+	}
+	defer close(out)
+	all := make(chan api.PinInfo)
+	ended := make(chan error, 1)
+	go func() { ended <- t.PinTracker.StatusAll(ctx, api.TrackerStatusUndefined, all) }()
+	for info := range all {
+		if status, ok := answers[info.Cid.Cid]; ok {
+			info.Status, info.Error = status, ""
+		}
+		if filter != api.TrackerStatusUndefined && !info.Status.Match(filter) {
+			continue
+		}
+		select {
+		case out <- info:
+		case <-ctx.Done():
+		}
+	}
+	return errors.Join(<-ended, broken)
+}
+
+// BreakStreams makes StatusAll end with err after its last answer; nil ends
+// that.
+func (t *Tracker) BreakStreams(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.broken = err
 }
 
 // Recover implements ipfscluster.PinTracker.

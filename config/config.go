@@ -42,6 +42,9 @@ const (
 	DefaultMaxBodyBytes      = 1 << 20
 	DefaultBodyReadTimeout   = 30 * time.Second
 	DefaultShutdownTimeout   = 10 * time.Second
+	DefaultMaxPinAttempts    = 3
+	DefaultStatusSweep       = 30 * time.Minute
+	DefaultReconcile         = 10 * time.Minute
 
 	// MinMaxHeaderBytes is the least max_header_bytes: a token and what
 	// proxies add must fit.
@@ -49,6 +52,10 @@ const (
 	// MinMaxBodyBytes is the least max_body_bytes: a pin with a name and a
 	// few origins must fit.
 	MinMaxBodyBytes = 4096
+	// MinStatusSweep and MinReconcile are the least intervals: more often
+	// would keep the peers and the disk busy with nothing else.
+	MinStatusSweep = time.Minute
+	MinReconcile   = 10 * time.Second
 )
 
 var _ config.ComponentConfig = (*Config)(nil)
@@ -150,6 +157,23 @@ type Config struct {
 	// them. Clients, Kubo first, send all their addresses, so set it only
 	// for clients that you know.
 	RefusePrivateOrigins bool
+
+	// How statuses and lists follow the cluster. Zero in a file means the
+	// default.
+
+	// MaxPinAttempts (max_pin_attempts, default 3) is how often each peer
+	// tries to pin before a pin is failed. Raise it where providers come and
+	// go. Tries while the peer's IPFS node is away do not count.
+	MaxPinAttempts int
+	// StatusSweepInterval (status_sweep_interval, default 30m0s, least 1m)
+	// is how often each peer is asked about all its pins, to find what its
+	// IPFS node lost. It costs each peer a list of all its pins.
+	StatusSweepInterval time.Duration
+	// ReconcileInterval (reconcile_interval, default 10m0s, least 10s) is how
+	// often the whole shared state is read, to find changes that this peer
+	// was not told of. Raise it when reading millions of pins is too much for
+	// the disk.
+	ReconcileInterval time.Duration
 
 	// Answers and log.
 

@@ -14,12 +14,16 @@ func TestVariablesOfTheAddedKeys(t *testing.T) {
 	t.Setenv("CLUSTER_PINSVCAPI_BODYREADTIMEOUT", "1m")
 	t.Setenv("CLUSTER_PINSVCAPI_SHUTDOWNTIMEOUT", "0s")
 	t.Setenv("CLUSTER_PINSVCAPI_REFUSEPRIVATEORIGINS", "1")
+	t.Setenv("CLUSTER_PINSVCAPI_MAXPINATTEMPTS", "7")
+	t.Setenv("CLUSTER_PINSVCAPI_STATUSSWEEPINTERVAL", "1h")
+	t.Setenv("CLUSTER_PINSVCAPI_RECONCILEINTERVAL", "30s")
 	c := defaults(t)
 	if err := c.ApplyEnvVars(); err != nil {
 		t.Fatal(err)
 	}
 	if !c.AllowUnauthenticated || len(c.HTTPListenAddr) != 2 || c.MaxBodyBytes != 65536 ||
-		c.BodyReadTimeout != time.Minute || c.ShutdownTimeout != 0 || !c.RefusePrivateOrigins {
+		c.BodyReadTimeout != time.Minute || c.ShutdownTimeout != 0 || !c.RefusePrivateOrigins ||
+		c.MaxPinAttempts != 7 || c.StatusSweepInterval != time.Hour || c.ReconcileInterval != 30*time.Second {
 		t.Errorf("not applied: %v", c)
 	}
 }

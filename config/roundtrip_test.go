@@ -46,6 +46,9 @@ func drawSection(t *rapid.T) section {
 		BodyReadTimeout:      limit("body"),
 		ShutdownTimeout:      limit("shutdown"),
 		RefusePrivateOrigins: rapid.Bool().Draw(t, "refuse"),
+		MaxPinAttempts:       rapid.IntMin(1).Draw(t, "attempts"),
+		StatusSweepInterval:  duration(MinStatusSweep) + limit("sweep")/2,
+		ReconcileInterval:    duration(MinReconcile) + limit("reconcile")/2,
 	}
 	if rapid.Bool().Draw(t, "libp2p") {
 		drawLibp2p(t, &s)

@@ -45,6 +45,9 @@ type section struct {
 	BodyReadTimeout      duration `json:"body_read_timeout" added:"true" doc:"Limit for reading a request body, from the end of its headers. 0s: none."`
 	ShutdownTimeout      duration `json:"shutdown_timeout" added:"true" doc:"How long running requests may take to finish at shutdown. 0s: they are closed at once."`
 	RefusePrivateOrigins bool     `json:"refuse_private_origins" added:"true" doc:"Answer 400 to origins with private or loopback addresses instead of keeping them."`
+	MaxPinAttempts       int      `json:"max_pin_attempts" added:"true" doc:"How often each peer tries to pin before a pin is failed. Tries while its IPFS node is away do not count. 0: the default."`
+	StatusSweepInterval  duration `json:"status_sweep_interval" added:"true" doc:"How often each peer is asked about all its pins, to find what its IPFS node lost; at least 1m. 0s: the default."`
+	ReconcileInterval    duration `json:"reconcile_interval" added:"true" doc:"How often the whole shared state is read, to find changes that this peer was not told of; at least 10s. 0s: the default."`
 }
 
 // duration is a time.Duration that is written as its text.
@@ -66,6 +69,9 @@ func defaultSection() section {
 		MaxBodyBytes:           DefaultMaxBodyBytes,
 		BodyReadTimeout:        duration(DefaultBodyReadTimeout),
 		ShutdownTimeout:        duration(DefaultShutdownTimeout),
+		MaxPinAttempts:         DefaultMaxPinAttempts,
+		StatusSweepInterval:    duration(DefaultStatusSweep),
+		ReconcileInterval:      duration(DefaultReconcile),
 	}
 	s.setDefaultCORS()
 	return s
@@ -98,6 +104,10 @@ func (s *section) build(baseDir string, f *faults) Config {
 
 		RefusePrivateOrigins: s.RefusePrivateOrigins,
 
+		MaxPinAttempts:      s.MaxPinAttempts,
+		StatusSweepInterval: time.Duration(s.StatusSweepInterval),
+		ReconcileInterval:   time.Duration(s.ReconcileInterval),
+
 		Headers:     cloneHeaders(s.Headers),
 		HTTPLogFile: s.HTTPLogFile,
 
@@ -113,6 +123,15 @@ func (s *section) build(baseDir string, f *faults) Config {
 	}
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = DefaultMaxBodyBytes
+	}
+	if c.MaxPinAttempts == 0 {
+		c.MaxPinAttempts = DefaultMaxPinAttempts
+	}
+	if c.StatusSweepInterval == 0 {
+		c.StatusSweepInterval = DefaultStatusSweep
+	}
+	if c.ReconcileInterval == 0 {
+		c.ReconcileInterval = DefaultReconcile
 	}
 	c.validate(f)
 	return c
@@ -150,6 +169,9 @@ func (c *Config) section() (section, error) {
 		BodyReadTimeout:          duration(c.BodyReadTimeout),
 		ShutdownTimeout:          duration(c.ShutdownTimeout),
 		RefusePrivateOrigins:     c.RefusePrivateOrigins,
+		MaxPinAttempts:           c.MaxPinAttempts,
+		StatusSweepInterval:      duration(c.StatusSweepInterval),
+		ReconcileInterval:        duration(c.ReconcileInterval),
 	}, nil
 }
 

@@ -188,6 +188,15 @@ func (c *Config) validateLimits(f *faults) {
 	if !f.has("max_body_bytes") && c.MaxBodyBytes < MinMaxBodyBytes {
 		f.add("max_body_bytes", "%d is less than %d", c.MaxBodyBytes, MinMaxBodyBytes)
 	}
+	if !f.has("max_pin_attempts") && c.MaxPinAttempts < 1 {
+		f.add("max_pin_attempts", "%d is less than 1", c.MaxPinAttempts)
+	}
+	if !f.has("status_sweep_interval") && c.StatusSweepInterval < MinStatusSweep {
+		f.add("status_sweep_interval", "%s is less than %s", c.StatusSweepInterval, MinStatusSweep)
+	}
+	if !f.has("reconcile_interval") && c.ReconcileInterval < MinReconcile {
+		f.add("reconcile_interval", "%s is less than %s", c.ReconcileInterval, MinReconcile)
+	}
 }
 
 func (c *Config) validateHeaders(f *faults) {

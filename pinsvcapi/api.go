@@ -31,8 +31,13 @@ var (
 type Options struct {
 	// NewBackend makes the backend of the client that SetClient gets; Close
 	// of the backend is called by Shutdown. Nil means clusterrpc.New with
-	// its default options.
+	// BackendOptions and Hints.
 	NewBackend func(*rpc.Client) Backend
+	// Hints tell of changes of the shared state: a watch.Tracker, which the
+	// embedder has put in the place of the peer's pin tracker. Without them
+	// lists show changes that other peers and tools make up to half a minute
+	// later. Not used when NewBackend is set.
+	Hints clusterrpc.Hints
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
@@ -83,7 +88,11 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 		return nil, err
 	}
 	if opts.NewBackend == nil {
-		opts.NewBackend = func(client *rpc.Client) Backend { return clusterrpc.New(client, clusterrpc.Options{}) }
+		opts.NewBackend = func(client *rpc.Client) Backend {
+			backend := BackendOptions(cfg)
+			backend.Hints = opts.Hints
+			return clusterrpc.New(client, backend)
+		}
 	}
 	if opts.Version == "" {
 		opts.Version = "unknown"
@@ -113,6 +122,15 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	api.server.RegisterOnShutdown(quiet.close)
 	api.run()
 	return api, nil
+}
+
+// BackendOptions are what the configuration says of the backend.
+func BackendOptions(cfg *config.Config) clusterrpc.Options {
+	return clusterrpc.Options{
+		MaxPinAttempts:    cfg.MaxPinAttempts,
+		SweepInterval:     cfg.StatusSweepInterval,
+		ReconcileInterval: cfg.ReconcileInterval,
+	}
 }
 
 // prepare makes all that needs no address.

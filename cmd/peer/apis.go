@@ -163,7 +163,10 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 		Registerer: observations.PromRegistry,
 		Version:    p.opts.Version,
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			backend := clusterrpc.New(client, clusterrpc.Options{})
+			// The cluster hands out clients once it has the tracker.
+			opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
+			opts.Hints, opts.BatchAge = p.tracker, p.batchAge()
+			backend := clusterrpc.New(client, opts)
 			p.apis.backend <- backend
 			return backend
 		},

@@ -16,7 +16,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/informer/tags"
 	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
-	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
 	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 )
@@ -40,8 +39,7 @@ func (p *Peer) startCluster() error {
 	if err := p.newConsensus(); err != nil {
 		return err
 	}
-	tracker := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
-	p.teardown.push("pin tracker", closeLimit, tracker.Shutdown)
+	p.newTracker()
 
 	var members pubsubmon.PeersFunc // CRDT takes whoever sends metrics.
 	if p.consensus.again != nil {
@@ -56,7 +54,7 @@ func (p *Peer) startCluster() error {
 
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
-		p.consensus, p.apis.components(), p.connector, tracker, p.monitor, allocator, informers, p.tracer)
+		p.consensus, p.apis.components(), p.connector, p.tracker, p.monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}

@@ -28,6 +28,7 @@ import (
 	"go.opencensus.io/tag"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
 var logger = logging.Logger("peer")
@@ -60,6 +61,7 @@ type Peer struct {
 	// Set by Start.
 	consensus *consensus
 	connector *connector
+	tracker   *watch.Tracker
 	monitor   *monitor
 	cluster   *ipfscluster.Cluster
 

@@ -27,8 +27,9 @@ type tree struct {
 
 // node is a leaf when it has no children.
 type node struct {
-	// keys are the keys of a leaf, or the smallest key below each child at
-	// the time it was split off: a lower bound that deletions leave valid.
+	// keys are the keys of a leaf, or the smallest key below each child. It
+	// must be one that is there: to compare keys is to look into their slots,
+	// and the slot of one that was removed is free or another pin's.
 	keys  []key
 	kids  []*node
 	sizes []int
@@ -150,7 +151,11 @@ func (t *tree) removeFrom(n *node, k key) bool {
 		return false
 	}
 	n.sizes[i]--
-	if len(n.kids[i].keys) < fanout/4 && len(n.kids) > 1 {
+	kid := n.kids[i]
+	if len(kid.keys) > 0 { // An empty leaf goes away with the merge.
+		n.keys[i] = kid.keys[0]
+	}
+	if len(kid.keys) < fanout/4 && len(n.kids) > 1 {
 		n.merge(max(i-1, 0))
 	}
 	return true
@@ -163,6 +168,7 @@ func (n *node) merge(i int) {
 	left.keys = append(left.keys, right.keys...)
 	left.kids = append(left.kids, right.kids...)
 	left.sizes = append(left.sizes, right.sizes...)
+	n.keys[i] = left.keys[0]
 	if len(left.keys) <= fanout*3/4 {
 		n.sizes[i] += n.sizes[i+1]
 		n.keys = append(n.keys[:i+1], n.keys[i+2:]...)

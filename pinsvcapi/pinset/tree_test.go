@@ -74,6 +74,9 @@ func checkNode(t *rapid.T, n *node) {
 		t.Fatal("children, sizes and keys differ in number")
 	}
 	for i, kid := range n.kids {
+		if kid.keys[0] != n.keys[i] {
+			t.Fatal("the key of a child is not its smallest")
+		}
 		if kid.size() != n.sizes[i] {
 			t.Fatalf("a child has %d keys, not %d", kid.size(), n.sizes[i])
 		}

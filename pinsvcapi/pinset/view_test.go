@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"slices"
@@ -312,6 +313,38 @@ func TestGetFindsEitherForm(t *testing.T) {
 
 // A group of equal times that is larger than the largest page is cut there:
 // an answer is never unbounded.
+// Pins that were made at one moment are told apart by their CIDs, which are in
+// slots that later pins get.
+func TestSlotsAreReusedAmongPinsOfOneMoment(t *testing.T) {
+	v := New()
+	order := rand.New(rand.NewPCG(1, 2))
+	there := make(map[int]bool)
+	for range 30_000 {
+		i := order.IntN(3000)
+		if there[i] {
+			if !v.Remove(cidOf(i)) {
+				t.Fatalf("pin %d is not there", i)
+			}
+			delete(there, i)
+			continue
+		}
+		v.Put(Pin{CID: cidOf(i), Name: "same", Created: time.UnixMilli(1000), Status: pinsvc.StatusPinned})
+		there[i] = true
+	}
+	for _, name := range []string{"", "same"} {
+		page, err := v.Page(t.Context(), &pinsvc.Query{Limit: 1000, Name: name, Statuses: pinsvc.AllStatuses})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Count != len(there) {
+			t.Errorf("name %q: %d pins, want %d", name, page.Count, len(there))
+		}
+		if !slices.IsSortedFunc(page.Pins, func(a, b Pin) int { return strings.Compare(a.CID.KeyString(), b.CID.KeyString()) }) {
+			t.Errorf("name %q: the page is out of order", name)
+		}
+	}
+}
+
 func TestLargestGroupIsCut(t *testing.T) {
 	v := New()
 	for i := range pinsvc.MaxLimit + 10 {

@@ -7,9 +7,18 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
-
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
+
+// Hint says that the shared state has or is about to have another record of a
+// pin, or none. It may be wrong and it may be missing: who gets it reads the
+// state.
+type Hint struct {
+	CID cid.Cid
+	// Written is when the new record was written; zero if the pin was
+	// removed.
+	Written time.Time
+	Removed bool
+}
 
 // Hints tell of changes of the shared state, whoever made them. A watch.Tracker
 // has them. Without hints changes by others are seen when the whole state is
@@ -17,7 +26,7 @@ import (
 type Hints interface {
 	// Subscribe has f called with every hint from now on until cancel is. f
 	// returns at once.
-	Subscribe(f func(watch.Hint)) (cancel func())
+	Subscribe(f func(Hint)) (cancel func())
 }
 
 // maxHints bounds the hints that wait. When there are more, the whole state is
@@ -35,7 +44,7 @@ type hintQueue struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting map[cid.Cid]watch.Hint
+	waiting map[cid.Cid]Hint
 	order   []cid.Cid
 	// later are the pins that are to be read again, one list for each step
 	// of patience, each in the order of time.
@@ -44,19 +53,19 @@ type hintQueue struct {
 }
 
 type laterHint struct {
-	watch.Hint
+	Hint
 	due time.Time
 }
 
 func newHintQueue() *hintQueue {
 	return &hintQueue{
 		now: time.Now, wake: make(chan struct{}, 1),
-		waiting: make(map[cid.Cid]watch.Hint), later: make([][]laterHint, len(patience)),
+		waiting: make(map[cid.Cid]Hint), later: make([][]laterHint, len(patience)),
 	}
 }
 
 // add never waits.
-func (q *hintQueue) add(h watch.Hint) {
+func (q *hintQueue) add(h Hint) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	_, ok := q.waiting[h.CID]
@@ -77,7 +86,7 @@ func (q *hintQueue) add(h watch.Hint) {
 
 // take returns a hint that is due with its step of patience, or how long there
 // is none.
-func (q *hintQueue) take() (h watch.Hint, step int, wait time.Duration) {
+func (q *hintQueue) take() (h Hint, step int, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.order) > 0 {
@@ -103,11 +112,11 @@ func (q *hintQueue) take() (h watch.Hint, step int, wait time.Duration) {
 		}
 		return list[0].Hint, i + 1, 0
 	}
-	return watch.Hint{}, 0, wait
+	return Hint{}, 0, wait
 }
 
 // retry has a hint looked at again later, unless patience is at its end.
-func (q *hintQueue) retry(h watch.Hint, step int) {
+func (q *hintQueue) retry(h Hint, step int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -155,7 +164,7 @@ func (f *feed) follow(ctx context.Context, q *hintQueue) {
 
 // shows reports whether the state has what a hint announced, or something
 // newer.
-func shows(h watch.Hint, rec api.Pin, found bool) bool {
+func shows(h Hint, rec api.Pin, found bool) bool {
 	if h.Removed {
 		return !found
 	}

@@ -40,7 +40,7 @@ func TestWhoWroteReadsWhatWasWritten(t *testing.T) {
 				if v.found {
 					v.rec = named(rapid.StringMatching("[ab]").Draw(t, "name"))
 				}
-				p.wrote(key, held{state.rec, state.found}, v.rec, !v.found)
+				p.wrote(key, held(state), v.rec, !v.found)
 				log, last = append(log, v), v
 			case 1:
 				if n := rapid.IntRange(0, len(log)).Draw(t, "commit"); n > 0 {

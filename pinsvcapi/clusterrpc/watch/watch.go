@@ -19,20 +19,13 @@ import (
 	"github.com/ipfs/go-cid"
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
-var log = logging.Logger("pinsvcwatch")
+var _ clusterrpc.Hints = (*Tracker)(nil)
 
-// Hint says that the shared state has or is about to have another record of a
-// pin, or none. It may be wrong and it may be missing: who gets it reads the
-// state.
-type Hint struct {
-	CID cid.Cid
-	// Written is when the new record was written; zero if the pin was
-	// removed.
-	Written time.Time
-	Removed bool
-}
+var log = logging.Logger("pinsvcwatch")
 
 // Tracker is a pin tracker that passes all on to another one.
 type Tracker struct {
@@ -42,7 +35,7 @@ type Tracker struct {
 	looks []time.Duration
 
 	mu          sync.Mutex
-	subscribers map[int]func(Hint)
+	subscribers map[int]func(clusterrpc.Hint)
 	next        int
 	removed     map[cid.Cid]*removal
 
@@ -72,7 +65,7 @@ func NewTracker(inner ipfscluster.PinTracker, self peer.ID, state func(context.C
 func newTracker(inner ipfscluster.PinTracker, self peer.ID, state func(context.Context) (state.ReadOnly, error), looks []time.Duration) *Tracker {
 	t := &Tracker{
 		PinTracker: inner, self: self, state: state, looks: looks,
-		subscribers: make(map[int]func(Hint)), removed: make(map[cid.Cid]*removal),
+		subscribers: make(map[int]func(clusterrpc.Hint)), removed: make(map[cid.Cid]*removal),
 		wake: make(chan struct{}, 1),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -82,7 +75,7 @@ func newTracker(inner ipfscluster.PinTracker, self peer.ID, state func(context.C
 
 // Subscribe has f called with every hint from now on until cancel is. f must
 // not wait for anything: the cluster's consensus waits while it runs.
-func (t *Tracker) Subscribe(f func(Hint)) (cancel func()) {
+func (t *Tracker) Subscribe(f func(clusterrpc.Hint)) (cancel func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.next
@@ -101,7 +94,7 @@ func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.removed, pin.Cid.Cid)
-	t.tell(Hint{CID: pin.Cid.Cid, Written: pin.Timestamp})
+	t.tell(clusterrpc.Hint{CID: pin.Cid.Cid, Written: pin.Timestamp})
 	return err
 }
 
@@ -115,12 +108,12 @@ func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
 	case t.wake <- struct{}{}:
 	default:
 	}
-	t.tell(Hint{CID: c.Cid, Removed: true})
+	t.tell(clusterrpc.Hint{CID: c.Cid, Removed: true})
 	return err
 }
 
 // tell needs the lock.
-func (t *Tracker) tell(h Hint) {
+func (t *Tracker) tell(h clusterrpc.Hint) {
 	for _, f := range t.subscribers {
 		f(h)
 	}
@@ -201,13 +194,13 @@ func (t *Tracker) look(c cid.Cid) {
 		if err := t.PinTracker.Track(t.ctx, pin); err != nil {
 			log.Warnf("track pin %s again: %s", c, err)
 		}
-		t.tell(Hint{CID: c, Written: pin.Timestamp})
+		t.tell(clusterrpc.Hint{CID: c, Written: pin.Timestamp})
 	case !wanted && r.tracked:
 		r.tracked = false
 		if err := t.PinTracker.Untrack(t.ctx, api.NewCid(c)); err != nil {
 			log.Warnf("give up pin %s: %s", c, err)
 		}
-		t.tell(Hint{CID: c, Removed: true})
+		t.tell(clusterrpc.Hint{CID: c, Removed: true})
 	}
 }
 

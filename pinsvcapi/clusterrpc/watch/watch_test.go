@@ -14,6 +14,8 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
 // TestMain fails when a tracker leaves goroutines behind. Two libraries of the
@@ -158,13 +160,13 @@ func TestATrackAfterwardsIsTheLastWord(t *testing.T) {
 
 func TestHintsReachSubscribersUntilTheyCancel(t *testing.T) {
 	watched(t, func(t *testing.T, _ *peerState, tracker *Tracker, pin api.Pin) {
-		var got []Hint
-		cancel := tracker.Subscribe(func(h Hint) { got = append(got, h) })
+		var got []clusterrpc.Hint
+		cancel := tracker.Subscribe(func(h clusterrpc.Hint) { got = append(got, h) })
 		_ = tracker.Track(t.Context(), pin)
 		_ = tracker.Untrack(t.Context(), pin.Cid)
 		cancel()
 		_ = tracker.Track(t.Context(), pin)
-		want := []Hint{{CID: pin.Cid.Cid, Written: pin.Timestamp}, {CID: pin.Cid.Cid, Removed: true}}
+		want := []clusterrpc.Hint{{CID: pin.Cid.Cid, Written: pin.Timestamp}, {CID: pin.Cid.Cid, Removed: true}}
 		if !slices.Equal(got, want) {
 			t.Errorf("hints %v, want %v", got, want)
 		}

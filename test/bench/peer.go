@@ -13,13 +13,16 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
 	"github.com/ipfs/go-datastore"
 	pebbleds "github.com/ipfs/go-ds-pebble"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
 // Who is measured.
@@ -44,6 +47,7 @@ type bench struct {
 	// urls are where each subject serves, by its name.
 	urls   map[string]string
 	client *client
+	hints  *watch.Tracker
 
 	seeding, starting time.Duration
 
@@ -77,7 +81,9 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	if err != nil {
 		return nil, err
 	}
-	if b.peer, err = clustertest.New(clustertest.Options{Node: node, Datastore: b.store, APIs: apis}); err != nil {
+	if b.peer, err = clustertest.New(clustertest.Options{
+		Node: node, Datastore: b.store, APIs: apis, OnHints: func(hints *watch.Tracker) { b.hints = hints },
+	}); err != nil {
 		return nil, err
 	}
 	if err := b.awaitReady(ctx); err != nil {
@@ -142,7 +148,12 @@ func (b *bench) listenOurs(ctx context.Context, users map[string]string, addr mu
 	cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr}
 	cfg.BasicAuthCredentials = users
 	// The daemon has metrics, so their cost counts.
-	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{Registerer: prometheus.NewRegistry()})
+	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{
+		Registerer: prometheus.NewRegistry(),
+		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
+			return clusterrpc.New(client, clusterrpc.Options{Hints: b.hints})
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

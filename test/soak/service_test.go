@@ -12,11 +12,14 @@ import (
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	pebbleds "github.com/ipfs/go-ds-pebble"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -27,8 +30,14 @@ type service struct {
 	http *http.Client
 }
 
-// fetching is how long the stand-in takes for new content.
-const fetching = 50 * time.Millisecond
+const (
+	// fetching is how long the stand-in takes for new content.
+	fetching = 50 * time.Millisecond
+	// batchAge lets changes wait for each other. Each commit leaves an entry
+	// in caches of the cluster (64 Ki blocks, messages of two minutes): with
+	// fewer commits it takes less than these to fill for a leak to be seen.
+	batchAge = 200 * time.Millisecond
+)
 
 const (
 	user     = "alice"
@@ -47,7 +56,12 @@ func newService(t *testing.T) *service {
 	}
 	cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr}
 	cfg.BasicAuthCredentials = map[string]string{user: password}
-	api, err := pinsvcapi.NewAPI(t.Context(), cfg, pinsvcapi.Options{})
+	var hints *watch.Tracker
+	api, err := pinsvcapi.NewAPI(t.Context(), cfg, pinsvcapi.Options{
+		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
+			return clusterrpc.New(client, clusterrpc.Options{Hints: hints, BatchAge: batchAge})
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +84,8 @@ func newService(t *testing.T) *service {
 	node := clustertest.NewNode()
 	node.SetDelay(fetching)
 	s.peer = clustertest.Start(t, 1, clustertest.Options{
-		Node: node, Datastore: store, APIs: []ipfscluster.API{api},
+		Node: node, Datastore: store, BatchAge: batchAge,
+		APIs: []ipfscluster.API{api}, OnHints: func(h *watch.Tracker) { hints = h },
 	})[0]
 	s.eventually(t, "the service is ready", func() error {
 		return s.ask(t.Context(), http.MethodGet, "/ready", nil, nil)

@@ -64,6 +64,8 @@ type Options struct {
 	Datastore datastore.Batching
 	// APIs are further API components that get the peer's RPC client.
 	APIs []ipfscluster.API
+	// OnHints is called with the peer's hints before they get it.
+	OnHints func(*watch.Tracker)
 }
 
 // Peer is a running cluster peer.
@@ -114,6 +116,9 @@ func New(opts Options) (p *Peer, err error) {
 	cfg, err := clusterConfig(p, opts)
 	if err != nil {
 		return nil, err
+	}
+	if opts.OnHints != nil {
+		opts.OnHints(p.Hints)
 	}
 	receiver := &clientReceiver{}
 	apis := append([]ipfscluster.API{receiver}, opts.APIs...)

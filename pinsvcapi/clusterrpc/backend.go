@@ -180,7 +180,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		cluster:   c,
 		self:      opts.Self,
 		opts:      opts,
-		view:      pinset.New(),
+		view:      pinset.NewLoading(),
 		places:    newPlaces(),
 		troubles:  newTroubles(opts.Now, opts.RetryDelay),
 		locks:     newPinLocks(),

@@ -169,6 +169,7 @@ func (b *Backend) fill(ctx context.Context) error {
 	if err := b.sweep(ctx, b.self); err != nil && ctx.Err() == nil {
 		log.Warnf("the pins of this peer cannot be confirmed yet: %s", err)
 	}
+	b.view.Loaded()
 	log.Infof("%d pins are known, %d of them confirmed to be pinned", b.view.Len(), b.view.Count(pinsvc.SetOf(pinsvc.StatusPinned)))
 	return ctx.Err()
 }

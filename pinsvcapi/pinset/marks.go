@@ -68,7 +68,9 @@ func (v *View) Merge(p Pin, settle func(old, fresh *Marks)) {
 	r := v.at(slot)
 	*r = fresh
 	v.link(slot, r, p.CID)
-	v.index.add(slot, r)
+	if !v.loading {
+		v.index.add(slot, r)
+	}
 	v.counts[r.status]++
 	v.n++
 }

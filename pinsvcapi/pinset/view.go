@@ -22,6 +22,8 @@ type View struct {
 	used  uint32 // slots handed out so far
 	free  uint32 // head of the list of free slots
 	n     int
+	// loading says that index is empty: see NewLoading.
+	loading bool
 	// counts are by status.
 	counts [pinsvc.StatusFailed + 1]int
 	// heads maps the hash of a pin's identity to the first of the records
@@ -80,7 +82,7 @@ func (v *View) store(slot uint32, r *record, fresh record) {
 	if fresh.data == r.data {
 		fresh.data = r.data // One copy is enough.
 	}
-	moved := r.created != fresh.created || r.status != fresh.status || r.name() != fresh.name()
+	moved := !v.loading && (r.created != fresh.created || r.status != fresh.status || r.name() != fresh.name())
 	if moved {
 		v.index.drop(slot, r)
 	}
@@ -102,7 +104,9 @@ func (v *View) Remove(c cid.Cid) bool {
 		return false
 	}
 	r := v.at(slot)
-	v.index.drop(slot, r)
+	if !v.loading {
+		v.index.drop(slot, r)
+	}
 	v.unlink(slot, r, c)
 	v.counts[r.status]--
 	*r = record{next: v.free}

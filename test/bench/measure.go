@@ -16,11 +16,12 @@ type effort struct {
 	rounds   int           // how often each subject has its turn
 	turn     time.Duration // about how long a turn is
 	parallel time.Duration // of throughput, for each of two turns
+	settle   time.Duration // how long a peer may take to come to rest
 }
 
 var (
-	fullEffort  = effort{rounds: 12, turn: 40 * time.Millisecond, parallel: 750 * time.Millisecond}
-	quickEffort = effort{rounds: 2, turn: 10 * time.Millisecond, parallel: 50 * time.Millisecond}
+	fullEffort  = effort{rounds: 12, turn: 40 * time.Millisecond, parallel: 750 * time.Millisecond, settle: time.Minute}
+	quickEffort = effort{rounds: 2, turn: 10 * time.Millisecond, parallel: 50 * time.Millisecond, settle: time.Second}
 )
 
 const (

@@ -68,7 +68,7 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 	if err := b.holdPins(ctx); err != nil {
 		return err
 	}
-	settle(ctx, time.Minute)
+	settle(ctx, s.effort.settle)
 	this.resident = resident()
 	r.sizes = append(r.sizes, this)
 	for _, o := range b.ops(n) {

@@ -123,7 +123,7 @@ const hexDigits = "0123456789abcdef"
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainPrefix(s); i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
 			if c >= ' ' && c != '"' && c != '\\' {
 				i++
@@ -147,6 +147,30 @@ func appendString(dst []byte, s string) []byte {
 		i += size
 	}
 	return append(append(dst, s[start:]...), '"')
+}
+
+// plainPrefix is the length of a prefix of s, a multiple of eight bytes long,
+// that needs no escape: printable ASCII without quotes and backslashes. Almost
+// all strings are such to their last few bytes, and eight bytes are looked at
+// in the time of one.
+func plainPrefix(s string) int {
+	const (
+		each = 0x0101010101010101
+		high = 0x8080808080808080
+	)
+	// zero is true of a word with a byte that is zero; with bytes above
+	// 0x7f, which are excluded as well, it may be true too often.
+	zero := func(w uint64) uint64 { return (w - each) & ^w }
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		control := w - ' '*each
+		if (w|control|zero(w^'"'*each)|zero(w^'\\'*each))&high != 0 {
+			break
+		}
+	}
+	return i
 }
 
 // appendEscape appends the escape of a quote, a backslash or a control

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -25,9 +26,14 @@ func (r PinResults) AppendJSON(dst []byte) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
+		before := len(dst)
 		var err error
 		if dst, err = r.Results[i].AppendJSON(dst); err != nil {
 			return dst, fmt.Errorf("result %d: %w", i, err)
+		}
+		if i == 0 {
+			// The others will be of about the same size.
+			dst = slices.Grow(dst, (len(dst)-before+32)*len(r.Results))
 		}
 	}
 	return append(dst, "]}"...), nil

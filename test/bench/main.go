@@ -70,7 +70,7 @@ func parse(args []string) (settings, error) {
 		return s, err
 	}
 	if *quick {
-		*sizes, s.posts, s.effort = "1000", 1000, quickEffort
+		*sizes, s.posts, s.effort = "1000", 200, quickEffort
 	}
 	for text := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(text)

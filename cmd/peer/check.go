@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -40,11 +41,38 @@ func Check(files Files) Findings {
 	if _, remote := raw["source"]; remote {
 		return found // The sections are those of the source, not of this file.
 	}
-	if _, _, err := c.Engines(); err != nil {
-		found.Faults = append(found.Faults, flatten(err)...)
+	if fault := c.enginesIn(raw); fault != nil {
+		found.Faults = append(found.Faults, fault.Error())
 	}
 	found.Unknown = c.unknownKeys(raw)
 	return found
+}
+
+// enginesIn is the fault that Engines would find, told from the file itself: a
+// load that failed has read only a part of it.
+func (c *Configuration) enginesIn(raw map[string]json.RawMessage) error {
+	count := func(section string, keys ...string) (n int, last string) {
+		given := members(raw[section])
+		for _, key := range keys {
+			if body, ok := given[key]; ok && !bytes.Equal(body, []byte("null")) {
+				n, last = n+1, key
+			}
+		}
+		return n, last
+	}
+	cfgs := c.Helper.Configs()
+	n, consensus := count("consensus", cfgs.Crdt.ConfigKey(), cfgs.Raft.ConfigKey())
+	if n != 1 {
+		return c.noConsensus()
+	}
+	if consensus == cfgs.Raft.ConfigKey() {
+		return nil
+	}
+	n, _ = count("datastore", cfgs.Pebble.ConfigKey(), cfgs.Badger3.ConfigKey(), cfgs.Badger.ConfigKey(), cfgs.LevelDB.ConfigKey())
+	if n != 1 {
+		return c.noDatastore()
+	}
+	return nil
 }
 
 // flatten lists the errors that errors.Join put together, however deep.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
@@ -135,17 +136,25 @@ func (c *Configuration) Engines() (consensus, datastore string, err error) {
 	cfgs := c.Helper.Configs()
 	consensus = c.Helper.GetConsensus()
 	if consensus == "" {
-		return "", "", fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be there", c.Files.Config)
+		return "", "", c.noConsensus()
 	}
 	if consensus == cfgs.Raft.ConfigKey() {
 		return consensus, "", nil // Its state is in memory, its log in the Raft folder.
 	}
 	datastore = c.Helper.GetDatastore()
 	if datastore == "" {
-		return "", "", fmt.Errorf("%s: exactly one of datastore.pebble, datastore.badger3, datastore.badger "+
-			"and datastore.leveldb must be there", c.Files.Config)
+		return "", "", c.noDatastore()
 	}
 	return consensus, datastore, nil
+}
+
+func (c *Configuration) noConsensus() error {
+	return fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be there", c.Files.Config)
+}
+
+func (c *Configuration) noDatastore() error {
+	return fmt.Errorf("%s: exactly one of datastore.pebble, datastore.badger3, datastore.badger "+
+		"and datastore.leveldb must be there", c.Files.Config)
 }
 
 // Unknown lists what the file holds under keys that no component reads, as
@@ -206,11 +215,28 @@ func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 			continue
 		}
 		comp.config.SetBaseDir(c.Files.Folder())
-		if err := comp.config.LoadJSON(body); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %s: %w", c.Files.Config, comp.name(), err))
-		}
+		faults = append(faults, c.named(comp.name(), comp.config.LoadJSON(body))...)
 	}
 	return faults
+}
+
+// named puts the file and the section before each fault. Sections that report
+// all of their faults together have named the section in each.
+func (c *Configuration) named(section string, err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var faults []error
+		for _, e := range joined.Unwrap() {
+			faults = append(faults, c.named(section, e)...)
+		}
+		return faults
+	}
+	if strings.HasPrefix(err.Error(), section+".") || strings.HasPrefix(err.Error(), section+":") {
+		return []error{fmt.Errorf("%s: %w", c.Files.Config, err)}
+	}
+	return []error{fmt.Errorf("%s: %s: %w", c.Files.Config, section, err)}
 }
 
 // readJSON returns the members of the object in a file.

@@ -1,0 +1,36 @@
+package peer
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every fault of a section is told, each once and under its key, and nothing
+// is called missing that is there.
+func TestCheckTellsEachFaultOnce(t *testing.T) {
+	files := upstreamFiles(t, "crdt", "pebble",
+		with("api", "pinsvcapi", map[string]any{"read_timeout": "soon", "max_header_bytes": 1}),
+	)
+	found := Check(files)
+	for _, key := range []string{"read_timeout", "max_header_bytes"} {
+		named := func(fault string) bool {
+			return strings.Contains(fault, files.Config+": api.pinsvcapi."+key+": ")
+		}
+		if n := len(slices.DeleteFunc(slices.Clone(found.Faults), func(f string) bool { return !named(f) })); n != 1 {
+			t.Errorf("%s is told %d times in %q", key, n, found.Faults)
+		}
+	}
+	if len(found.Faults) != 2 {
+		t.Errorf("faults: %q", found.Faults)
+	}
+}
+
+func TestCheckMissesTheEnginesBesideOtherFaults(t *testing.T) {
+	files := upstreamFiles(t, "crdt", "pebble",
+		with("api", "pinsvcapi", map[string]any{"max_header_bytes": 1}), without([2]string{"datastore", "pebble"}))
+	found := Check(files)
+	if len(found.Faults) != 2 || !strings.Contains(found.Faults[1], "exactly one of datastore.pebble") {
+		t.Errorf("faults: %q", found.Faults)
+	}
+}

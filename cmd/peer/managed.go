@@ -132,12 +132,18 @@ func (c *managedConnector) awaitReady(inner *ipfshttp.Connector) {
 	}
 }
 
+// awayText begins the errors of requests while the node is away. They are the
+// words of upstream's connector for a node that does not answer: trackers pass
+// failures on as text, by which other peers too tell that a node is away from
+// a pin that cannot be had.
+const awayText = "IPFS request failed (is it running?)"
+
 // running returns the connector to use now.
 func (c *managedConnector) running() (*ipfshttp.Connector, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away != nil {
-		return nil, c.away
+		return nil, fmt.Errorf("%s: %w", awayText, c.away)
 	}
 	return c.inner, nil
 }

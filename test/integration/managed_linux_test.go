@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +95,43 @@ func TestKilledDaemonLeavesNoKuboAndStartsAgain(t *testing.T) {
 	if got, err := peer.Get(pin.RequestID); err != nil || got.Pin.Name != "kept" {
 		t.Errorf("want the pin that was made before the kill, got %v, %v", got, err)
 	}
+}
+
+// While the managed node is away nobody has given up: no try of a pin counts,
+// what was pinned stays so, and all goes on when it is back.
+func TestPinsOutliveAManagedKuboThatStaysAway(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Edit(func(c harness.Section) {
+		c.Section("ipfs_connector", "managed").Set("restart_delay_min", "15s")
+	})
+	peer.Start()
+	client := h.Kubo()
+	client.Start()
+	client.AddService("svc", peer.Endpoint(), peer.Token())
+	held := client.Add("held before")
+	client.Ipfs("pin", "remote", "add", "--service=svc", held.String())
+
+	kill(t, managedKubo(t, peer))
+	peer.WaitNotReady("IPFS")
+	asked := client.Add("asked for meanwhile").String()
+	client.Ipfs("pin", "remote", "add", "--service=svc", "--background", asked)
+	harness.Always(t, harness.Settle, "nothing fails", func() error {
+		now, err := peer.Get(asked)
+		if err != nil {
+			return err
+		}
+		if now.Status == "failed" || now.Info["attempts"] != "" {
+			return fmt.Errorf("the new pin is %+v", now)
+		}
+		if now, err = peer.Get(held.String()); err == nil && now.Status != "pinned" {
+			err = fmt.Errorf("the old pin is %+v", now)
+		}
+		return err
+	})
+	peer.WaitReady()
+	peer.WaitPinned(asked)
 }
 
 // managedKubo is the ID of the one Kubo daemon that the peer runs.

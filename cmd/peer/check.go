@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 )
 
 // Findings are what is wrong with the files of a peer.
@@ -73,6 +75,23 @@ func (c *Configuration) enginesIn(raw map[string]json.RawMessage) error {
 		return c.noDatastore()
 	}
 	return nil
+}
+
+// unknownAtStart lists those unknown keys that a start warns of: whole sections
+// and components, and the keys of the managed node. The section of the Pinning
+// Service API has warned of its own by then, and what upstream's components
+// know can only be told by a check.
+func (c *Configuration) unknownAtStart() []string {
+	unknown, err := c.Unknown()
+	if err != nil {
+		return nil // A load that worked a moment ago is not undone by this.
+	}
+	if c.HasManaged() {
+		for _, key := range c.Managed.UnknownKeys() {
+			unknown = append(unknown, component{clusterconfig.IPFSConn, c.Managed}.name()+"."+key)
+		}
+	}
+	return unknown
 }
 
 // flatten lists the errors that errors.Join put together, however deep.

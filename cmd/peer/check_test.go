@@ -34,3 +34,14 @@ func TestCheckMissesTheEnginesBesideOtherFaults(t *testing.T) {
 		t.Errorf("faults: %q", found.Faults)
 	}
 }
+
+// Misspelt keys do not pass in silence at a start.
+func TestStartTellsOfUnknownKeys(t *testing.T) {
+	files := upstreamFiles(t, "crdt", "pebble",
+		with("ipfs_connector", "managed", map[string]any{"profile": "private", "storage_maximum": "1GB"}),
+		with("api", "pinsvc", map[string]any{}), with("pinning", "x", map[string]any{}))
+	got := loaded(t, files).unknownAtStart()
+	if want := []string{"api.pinsvc", "pinning", "ipfs_connector.managed.storage_maximum"}; !slices.Equal(got, want) {
+		t.Errorf("unknown = %q, want %q", got, want)
+	}
+}

@@ -130,6 +130,9 @@ func (p *Peer) load() error {
 			return err
 		}
 	}
+	for _, key := range p.cfg.unknownAtStart() {
+		logger.Warnf("%s: unknown key, ignored", key)
+	}
 	cfgs := p.cfg.Helper.Configs()
 	consensus, _, err := p.cfg.Engines()
 	if err != nil {

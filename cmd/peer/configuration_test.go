@@ -88,7 +88,7 @@ func TestLoadTellsEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("loaded")
 	}
-	for _, want := range []string{"ipfs_connector.ipfshttp", "monitor.pubsubmon", "api.pinsvcapi"} {
+	for _, want := range []string{"ipfs_connector.ipfshttp", "monitor.pubsubmon", "api.pinsvcapi.http_listen_multiaddress"} {
 		if !strings.Contains(err.Error(), files.Config+": "+want+": ") {
 			t.Errorf("no line for %s in:\n%s", want, err)
 		}
@@ -165,6 +165,23 @@ func TestEnvironmentOverrides(t *testing.T) {
 	err := configuration(t, files).Load()
 	if err == nil || !strings.Contains(err.Error(), "CLUSTER_LEAVEONSHUTDOWN") {
 		t.Errorf("error = %v, want one that names the variable", err)
+	}
+}
+
+// Who may not write there is not told of another peer.
+func TestLockAdvice(t *testing.T) {
+	files := FilesIn("/data")
+	for _, test := range []struct {
+		err             error
+		says, saysNotOf string
+	}{
+		{&os.PathError{Op: "lock", Path: "/data/cluster.lock", Err: os.ErrPermission}, "write to /data", "peer"},
+		{errors.New("someone else has the lock"), "Another peer runs on /data", "write"},
+	} {
+		got := lockAdvice(files, test.err)
+		if !strings.Contains(got, test.says) || strings.Contains(got, test.saysNotOf) {
+			t.Errorf("%v: %s", test.err, got)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,9 +48,15 @@ func Lock(f Files) (io.Closer, error) {
 	}
 	lock, err := fslock.Lock(f.Folder(), lockFile)
 	if err != nil {
-		return nil, fmt.Errorf("obtaining the execution lock: %w. Another peer runs on %s: stop it first, "+
-			"or, if there is none, check that the folder is writable and remove %s",
-			err, f.Folder(), filepath.Join(f.Folder(), lockFile))
+		return nil, fmt.Errorf("obtaining the execution lock: %w. %s", err, lockAdvice(f, err))
 	}
 	return lock, nil
+}
+
+func lockAdvice(f Files, err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Sprintf("Let this user write to %s and to all that is in it", f.Folder())
+	}
+	return fmt.Sprintf("Another peer runs on %s: stop it first, or, if there is none, remove %s",
+		f.Folder(), filepath.Join(f.Folder(), lockFile))
 }

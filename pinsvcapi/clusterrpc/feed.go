@@ -72,14 +72,21 @@ func (f *feed) refresh(ctx context.Context, key api.Cid) (api.Pin, bool, error) 
 }
 
 // wrote enters a change that the cluster accepted from this peer: before is
-// what the state had when it was submitted.
-func (f *feed) wrote(before held, rec api.Pin, gone bool) {
-	strip := f.strip(rec.Cid.Cid)
+// what the state had when it was submitted. Where the state shows it already,
+// nothing is pending, and what others do next is seen as such.
+func (f *feed) wrote(ctx context.Context, before held, rec api.Pin, gone bool) {
+	key := rec.Cid.Cid
+	strip := f.strip(key)
 	strip.Lock()
 	defer strip.Unlock()
-	f.pending.wrote(rec.Cid.Cid, before, rec, gone)
-	f.touch(rec.Cid.Cid)
-	f.enter(rec.Cid.Cid, rec, !gone, true)
+	f.pending.wrote(key, before, rec, gone)
+	f.touch(key)
+	now, found, err := f.read(ctx, rec.Cid)
+	if err != nil {
+		log.Warnf("the change of pin %s was accepted but cannot be read back: %s", key, err)
+		now, found = rec, !gone
+	}
+	f.enter(key, now, found, true)
 }
 
 func (f *feed) enter(key cid.Cid, rec api.Pin, found, again bool) {

@@ -168,12 +168,27 @@ func (l *ledger) next(was standing, m pinset.Marks, key cid.Cid, peer int, a ans
 		}
 		return standingWaits
 	case standingTrying:
+		if l.beforeRewrite(was, m, key, peer, a) {
+			l.troubles.discount(key, peer, a)
+			return max(was, standingQueued)
+		}
 		if l.troubles.failed(key, peer, a, l.maxAttempts) || was == standingGaveUp {
 			return standingGaveUp
 		}
 		return standingTrying
 	default:
 		return was
+	}
+}
+
+// beforeRewrite reports whether a failure is one from before the record was
+// last written, which the peer has not heard of yet.
+func (l *ledger) beforeRewrite(was standing, m pinset.Marks, key cid.Cid, peer int, a answer) bool {
+	switch was {
+	case standingUnknown, standingQueued, standingRewritten:
+		return a.written > 0 && a.written < int64(m.Written) || l.troubles.old(key, peer, a)
+	default:
+		return false
 	}
 }
 

@@ -262,6 +262,24 @@ func TestFailedComesAfterAsManyTriesAsThereAre(t *testing.T) {
 	lt.stands("and it counts anew", me, standingTrying, pinning)
 }
 
+// Under batching, and at other peers, a re-add reaches the tracker late.
+func TestAFailureOfBeforeAReAddIsNoNewOne(t *testing.T) {
+	lt := newLedgerTest(t)
+	lt.maxAttempts = 1
+	lt.rec.Allocations = []peer.ID{me}
+	lt.rewrite(0)
+	lt.hears(me, api.TrackerStatusPinError, "merkledag: not found", 2)
+	lt.stands("failed", me, standingGaveUp, failed)
+	old := answer{status: api.TrackerStatusPinError, text: "merkledag: not found", attempts: 2, written: lt.rec.Timestamp.Unix()}
+	for _, later := range []time.Duration{0, time.Minute} { // Also within one second.
+		lt.rewrite(later)
+		lt.heard(me, lt.rec.Cid.Cid, old)
+		lt.stands("the old failure", me, standingQueued, queued)
+	}
+	lt.hears(me, api.TrackerStatusPinError, "merkledag: not found", 3)
+	lt.stands("a new one", me, standingGaveUp, failed)
+}
+
 func TestTriesWithoutAnIPFSNodeDoNotCount(t *testing.T) {
 	lt := newLedgerTest(t)
 	lt.rec.Allocations = []peer.ID{me}

@@ -136,6 +136,26 @@ func (t *troubles) over(key cid.Cid, peer int) {
 	}
 }
 
+// old reports whether a failure is one of before the record was written again.
+func (t *troubles) old(key cid.Cid, peer int, a answer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.pins[key] {
+		if e.peer == peer {
+			return e.base > 0 && e.base == a.attempts && e.standing == standingUnknown
+		}
+	}
+	return false
+}
+
+// discount tells of a failure that does not count.
+func (t *troubles) discount(key cid.Cid, peer int, a answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.at(key, peer)
+	*e = trouble{peer: peer, attempts: a.attempts, base: a.attempts}
+}
+
 // anew tells that the record was written again: what was tried before does not
 // count any more.
 func (t *troubles) anew(key cid.Cid) {

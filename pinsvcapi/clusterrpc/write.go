@@ -18,7 +18,7 @@ func (b *Backend) submit(ctx context.Context, before held, rec api.Pin) (api.Pin
 	if err != nil {
 		return api.Pin{}, failure(err, "pin")
 	}
-	b.feed.wrote(before, written, false)
+	b.feed.wrote(ctx, before, written, false)
 	return written, nil
 }
 
@@ -41,6 +41,6 @@ func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err erro
 	case err != nil:
 		return false, failure(err, "unpin")
 	}
-	b.feed.wrote(before, api.PinCid(key), true)
+	b.feed.wrote(ctx, before, api.PinCid(key), true)
 	return true, nil
 }

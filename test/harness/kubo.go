@@ -125,16 +125,6 @@ func (k *Kubo) RemotePins(service string, args ...string) []RemotePin {
 	return pins
 }
 
-// HasOffline reports whether the repo of a node holds all of the content,
-// without asking the network. It is nil when it does.
-func (k *Kubo) HasOffline(c cid.Cid) error {
-	r := k.Try("--offline", "dag", "stat", "--progress=false", c.String())
-	if r.Err != nil {
-		return fmt.Errorf("%w: %s", r.Err, r.Stderr)
-	}
-	return nil
-}
-
 // AllStatuses is the flag that makes `ipfs pin remote ls` and `rm` take pins
 // of every status, not only pinned ones.
 const AllStatuses = "--status=queued,pinning,pinned,failed"

@@ -151,7 +151,7 @@ func (p *Process) WaitOutput(within time.Duration, text string) {
 			return nil
 		}
 		if !p.Running() {
-			return fmt.Errorf("it has ended (%v)", p.exitErr)
+			p.t.Fatalf("%s has ended (%v) before it wrote %q", p.Name, p.exitErr, text)
 		}
 		return errors.New("not yet")
 	})

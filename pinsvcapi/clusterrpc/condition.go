@@ -83,7 +83,10 @@ func (b *Backend) watch(ctx context.Context) {
 	hints := newHintQueue()
 	if b.opts.Hints != nil {
 		// Before the first look at the state, so that no change is missed.
-		defer b.opts.Hints.Subscribe(hints.add)()
+		defer b.opts.Hints.Subscribe(func(h Hint) {
+			b.pending.announced(h)
+			hints.add(h)
+		})()
 	}
 	for !b.begin(ctx) {
 		if !sleep(ctx, pollStarting) {

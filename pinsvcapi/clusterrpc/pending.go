@@ -44,6 +44,8 @@ type pendingWrite struct {
 	submitted time.Time
 	again     int
 	looked    time.Time // when the state was last read for it
+	// announced says that a hint told of the write: the cluster has made it.
+	announced bool
 }
 
 // held is what the state had under a key.
@@ -137,15 +139,35 @@ func (p *pending) resubmitted(key cid.Cid, seq uint64, rec api.Pin) {
 	again.rec, again.want, again.seq = rec, form(rec, !w.gone), p.seq
 	again.stale = maps.Clone(w.stale)
 	again.stale[w.want] = struct{}{}
-	again.cyclic = false
+	again.cyclic, again.announced = false, false
 	again.submitted, again.again = p.now(), w.again+1
 	p.writes[key] = &again
+}
+
+// announced takes what a hint says of a write. Once the cluster has made it,
+// another change is of someone else, who comes after, and ends it; the state
+// alone does not tell that from a state that does not show the write yet.
+func (p *pending) announced(h Hint) {
+	if !p.some() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, ok := p.writes[h.CID]
+	switch {
+	case !ok:
+	case h.Removed == w.gone && (w.gone || h.Written.Unix() == w.rec.Timestamp.Unix()):
+		w.announced = true
+	case w.announced:
+		delete(p.writes, h.CID)
+		p.size.Add(-1)
+	}
 }
 
 // waits says how often a write that the state does not show was submitted
 // again; ok is false when the state shows all of this peer's writes to the pin.
 func (p *pending) waits(key cid.Cid) (again int, ok bool) {
-	if p.size.Load() == 0 {
+	if !p.some() {
 		return 0, false
 	}
 	p.mu.Lock()
@@ -156,6 +178,9 @@ func (p *pending) waits(key cid.Cid) (again int, ok bool) {
 	}
 	return w.again, true
 }
+
+// some reports whether any write is pending.
+func (p *pending) some() bool { return p.size.Load() > 0 }
 
 // look returns the keys of writes that the state is to be read for, each
 // rarely when it is old.
@@ -185,6 +210,12 @@ func (p *pending) late() map[cid.Cid]*pendingWrite {
 	now := p.now()
 	for key, w := range p.writes {
 		if now.Sub(w.submitted) >= p.patience<<min(w.again, 6) {
+			if w.announced {
+				// It was made, and undone since.
+				delete(p.writes, key)
+				p.size.Add(-1)
+				continue
+			}
 			if late == nil {
 				late = make(map[cid.Cid]*pendingWrite)
 			}

@@ -89,7 +89,7 @@ func TestPendingWritesAreSubmittedAgain(t *testing.T) {
 	}
 	list := func() []pinsvc.PinStatus {
 		t.Helper()
-		page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+		page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,6 +130,31 @@ func TestPendingWritesAreSubmittedAgain(t *testing.T) {
 	})
 	if got := list()[0]; got.Info[infoDetails] != "" || got.RequestID != lost.String() {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Another tool may undo a change the moment that it is made.
+func TestAChangeThatOthersUndoIsNotSubmittedAgain(t *testing.T) {
+	for name, undone := range map[string]Hint{
+		"removed": {Removed: true}, "written": {Written: time.Unix(1_700_000_100, 0)},
+	} {
+		p := newPending(time.Now, time.Hour)
+		key, ours := pinsvctest.RawCID(1), named("ours")
+		made := Hint{CID: key, Written: ours.Timestamp}
+		undone.CID = key
+		p.wrote(key, held{}, ours, false)
+		p.announced(undone) // Of before.
+		if !p.has(key) {
+			t.Errorf("%s: a change of before ends it", name)
+		}
+		p.announced(made)
+		if _, found := p.resolve(key, p.mark(), api.Pin{}, false); !found {
+			t.Errorf("%s: a state that does not show it yet ends it", name)
+		}
+		p.announced(undone)
+		if _, found := p.resolve(key, p.mark(), api.Pin{}, false); found || p.some() {
+			t.Errorf("%s: it is still believed in", name)
+		}
 	}
 }
 

@@ -41,6 +41,17 @@ func (s service) add(pin pinsvc.Pin) pinsvc.PinStatus {
 	return st
 }
 
+// counts waits until the view has seen what others did.
+func (s service) counts(q pinsvc.Query, want int) {
+	s.t.Helper()
+	eventually(s.t, "the view has seen it", func() error {
+		if page := s.list(q); page.Count != want {
+			return fmt.Errorf("%d pins, want %d", page.Count, want)
+		}
+		return nil
+	})
+}
+
 func (s service) get(requestID string) pinsvc.PinStatus {
 	s.t.Helper()
 	st, err := s.Get(s.t.Context(), "", requestID)
@@ -58,7 +69,7 @@ func (s service) list(q pinsvc.Query) pinsvc.PinResults {
 	if q.Statuses == 0 {
 		q.Statuses = pinsvc.AllStatuses
 	}
-	page, err := s.List(s.t.Context(), "", q)
+	page, err := pinsvctest.Results(s.List(s.t.Context(), "", q))
 	if err != nil {
 		s.t.Fatalf("List: %v", err)
 	}
@@ -196,12 +207,7 @@ func TestPinsOfOneSecondMadeByOtherMeansAreListedOnce(t *testing.T) {
 	for i := range n {
 		pinBy(t, s.peer, api.PinWithOpts(api.NewCid(pinsvctest.RawCID(i)), api.PinOptions{}))
 	}
-	eventually(t, "the view has seen them all", func() error {
-		if page := s.list(pinsvc.Query{}); page.Count != n {
-			return fmt.Errorf("it has %d", page.Count)
-		}
-		return nil
-	})
+	s.counts(pinsvc.Query{}, n)
 	seen := make(map[string]bool)
 	var before, last time.Time
 	for range n {
@@ -269,9 +275,7 @@ func TestBothFormsOfACIDThatAnotherToolPinnedAreFound(t *testing.T) {
 	for _, c := range []cid.Cid{v0, v1} {
 		pinBy(t, s.peer, api.PinWithOpts(api.NewCid(c), api.PinOptions{Name: c.String()}))
 	}
-	if page := s.list(pinsvc.Query{CIDs: []cid.Cid{v0}}); page.Count != 2 {
-		t.Errorf("%d pins", page.Count)
-	}
+	s.counts(pinsvc.Query{CIDs: []cid.Cid{v0}}, 2)
 	for _, c := range []cid.Cid{v0, v1} {
 		if got := s.get(c.String()); got.RequestID != c.String() || got.Pin.Name != c.String() {
 			t.Errorf("%s names %s", c, got.RequestID)
@@ -319,7 +323,8 @@ func TestShardedContentIsOnePin(t *testing.T) {
 	s.peer.Node.PutBlock(index.Cid(), index.RawData())
 	shardRecords(t, s.peer, root, index.Cid(), shards)
 
-	if page := s.list(pinsvc.Query{}); page.Count != 1 || page.Results[0].RequestID != root.String() {
+	s.counts(pinsvc.Query{}, 1)
+	if page := s.list(pinsvc.Query{}); page.Results[0].RequestID != root.String() {
 		t.Fatalf("%+v", page)
 	}
 	s.peer.Node.Succeed(index.Cid())

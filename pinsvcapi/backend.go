@@ -16,7 +16,7 @@ import (
 // need them fail with KindUnavailable.
 type Backend interface {
 	// List returns one page of the pins that match q (D3, D4, D5).
-	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error)
+	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error)
 	// Add pins. A CID that is already held, under either of its forms (D1),
 	// keeps its request ID and creation time; name, meta and origins become
 	// the request's.

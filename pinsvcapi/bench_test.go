@@ -19,8 +19,8 @@ type nothing struct{ Backend }
 
 func (nothing) Ready() error { return nil }
 func (nothing) Close()       {}
-func (nothing) List(context.Context, pinsvc.User, pinsvc.Query) (pinsvc.PinResults, error) {
-	return pinsvc.PinResults{}, nil
+func (nothing) List(context.Context, pinsvc.User, pinsvc.Query) (pinsvc.Page, error) {
+	return pinsvc.Page{}, nil
 }
 
 // BenchmarkLayers is what a request costs before and after the backend.

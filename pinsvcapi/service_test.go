@@ -53,9 +53,9 @@ func (s *scripted) step(ctx context.Context) error {
 	return s.before(ctx)
 }
 
-func (s *scripted) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error) {
+func (s *scripted) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	if err := s.step(ctx); err != nil {
-		return pinsvc.PinResults{}, err
+		return pinsvc.Page{}, err
 	}
 	return s.Fake.List(ctx, user, q)
 }

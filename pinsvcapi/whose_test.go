@@ -18,7 +18,7 @@ type whose struct {
 	users chan<- pinsvc.User
 }
 
-func (w *whose) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error) {
+func (w *whose) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	w.users <- user
 	return w.scripted.List(ctx, user, q)
 }

@@ -158,7 +158,7 @@ func pinElsewhere(t testing.TB, p *clustertest.Peer, b *clusterrpc.Backend, crea
 	}
 	for _, pin := range pins {
 		eventually(t, "the pin is in the list", func() error {
-			page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses, CIDs: []cid.Cid{pin.CID}})
+			page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses, CIDs: []cid.Cid{pin.CID}}))
 			if err == nil && (page.Count != 1 || !page.Results[0].Created.Equal(created)) {
 				err = errors.New("it is not")
 			}

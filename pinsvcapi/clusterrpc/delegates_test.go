@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
 const relayID = "12D3KooWSHj3RRbBjD15g6wekV8y3mm57Pobmps2g2WJm6F67Lay"
@@ -162,7 +163,7 @@ func TestAPinHasDelegatesAlthoughItsHoldersNeverToldOne(t *testing.T) {
 	if err != nil || len(st.Delegates) == 0 {
 		t.Errorf("%v %v", st.Delegates, err)
 	}
-	page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+	page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses}))
 	if err != nil || len(page.Results) != 1 || len(page.Results[0].Delegates) == 0 {
 		t.Errorf("%v %v", page, err)
 	}

@@ -153,7 +153,7 @@ func TestAHangingStateEndsARequestInTime(t *testing.T) {
 	defer release()
 	_, err := b.Get(t.Context(), "", requestID(rec))
 	wantKind(t, "Get", err, pinsvc.KindUnavailable)
-	page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+	page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses}))
 	if err != nil || page.Count != 1 {
 		t.Errorf("what is in memory is not listed: %d %v", page.Count, err)
 	}
@@ -300,9 +300,9 @@ func TestReservedKeysAreRefusedHiddenAndNoFilter(t *testing.T) {
 	if value == "" {
 		t.Fatal("no creation time is kept")
 	}
-	page, err := b.List(t.Context(), "", pinsvc.Query{
+	page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{
 		Limit: 10, Statuses: pinsvc.AllStatuses, Meta: map[string]string{"pinsvc.created": value},
-	})
+	}))
 	if err != nil || page.Count != 0 {
 		t.Errorf("%d pins by a key that clients cannot see: %v", page.Count, err)
 	}
@@ -321,7 +321,7 @@ func TestPartsOfShardedPinsAreNoPins(t *testing.T) {
 	wantKind(t, "Delete", b.Delete(t.Context(), "", requestID(part)), pinsvc.KindNotFound)
 	_, err = b.Add(t.Context(), "", pinsvc.Pin{CID: part.Cid.Cid})
 	wantKind(t, "Add", err, pinsvc.KindBadRequest)
-	page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+	page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses}))
 	if err != nil || page.Count != 0 {
 		t.Errorf("%d pins: %v", page.Count, err)
 	}

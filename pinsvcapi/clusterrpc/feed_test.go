@@ -49,7 +49,7 @@ func counts(t *testing.T, b *Backend, n int) {
 
 func (b *Backend) listed(t *testing.T) int {
 	t.Helper()
-	page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses})
+	page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 10, Statuses: pinsvc.AllStatuses}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestKeysThatAnotherToolWipedAreWrittenBack(t *testing.T) {
 		for _, ask := range []func() (pinsvc.PinStatus, error){
 			func() (pinsvc.PinStatus, error) { return b.Get(t.Context(), "", key.String()) },
 			func() (pinsvc.PinStatus, error) {
-				page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses})
+				page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses}))
 				if err != nil || len(page.Results) != 1 {
 					return pinsvc.PinStatus{}, errors.Join(err, errors.New("no pin"))
 				}

@@ -4,37 +4,90 @@ import (
 	"context"
 	"time"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // List returns one page of the pins that match q, from the view. While the
 // view is filled it waits for a moment.
-func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error) {
+func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ListTimeout)
 	defer cancel()
 	if err := b.filled(ctx); err != nil {
-		return pinsvc.PinResults{}, err
+		return pinsvc.Page{}, err
 	}
 	for key := range q.Meta {
 		if isReserved(key) {
-			return pinsvc.PinResults{}, nil // No client has such a pair.
+			return pinsvc.Page{}, nil // No client has such a pair.
 		}
 	}
 	b.freshen(ctx)
-	page, err := b.view.Page(ctx, &q)
+	found, err := b.view.Page(ctx, &q)
 	if err != nil {
-		return pinsvc.PinResults{}, failure(err, "list the pins")
+		return pinsvc.Page{}, failure(err, "list the pins")
 	}
-	results := pinsvc.PinResults{Count: page.Count, Results: make([]pinsvc.PinStatus, len(page.Pins))}
-	for i, p := range page.Pins {
-		if results.Results[i], err = b.present(ctx, p); err != nil {
-			return pinsvc.PinResults{}, err
+	page := pinsvc.Page{Count: found.Count, Rows: make([]pinsvc.Row, len(found.Entries))}
+	shared := sharedParts{backend: b}
+	for i := range found.Entries {
+		if page.Rows[i], err = shared.row(ctx, &found.Entries[i]); err != nil {
+			return pinsvc.Page{}, err
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return pinsvc.PinResults{}, failure(err, "list the pins")
+		return pinsvc.Page{}, failure(err, "list the pins")
 	}
-	return results, nil
+	return page, nil
+}
+
+// sharedParts makes the rows of one page. The pins of a page mostly have the
+// same holders, which say the same of them; what follows from that is looked
+// up once for a run of such pins.
+type sharedParts struct {
+	backend            *Backend
+	placement, reports uint32
+	verdict            *verdict // nil before the first row
+	delegates          pinsvc.Rendered
+}
+
+func (s *sharedParts) row(ctx context.Context, e *pinset.Entry) (pinsvc.Row, error) {
+	if s.verdict == nil || s.placement != e.Placement || s.reports != e.Reports {
+		s.placement, s.reports = e.Placement, e.Reports
+		s.verdict = s.backend.places.show(e.Placement, e.Reports)
+		s.delegates = s.backend.delegatesAt(ctx, e.Placement).rendered
+	}
+	if e.Extra || e.AskedOtherForm || s.verdict.troubled || e.Status == pinsvc.StatusQueued || s.backend.resubmitted(e.Key) {
+		return s.backend.rowApart(ctx, e)
+	}
+	return pinsvc.Row{
+		Key: e.Key, CID: e.Key, Status: e.Status, Created: e.Created, Name: e.Name, Meta: e.Meta,
+		Delegates: s.delegates, Info: s.verdict.rendered,
+	}, nil
+}
+
+// resubmitted reports whether a write to the key had to be submitted again.
+func (b *Backend) resubmitted(key string) bool {
+	if !b.pending.some() {
+		return false
+	}
+	c, ok := keyOf(key)
+	if !ok {
+		return false
+	}
+	again, _ := b.pending.waits(c)
+	return again > 0
+}
+
+// rowApart makes a row of which there is more to say.
+func (b *Backend) rowApart(ctx context.Context, e *pinset.Entry) (pinsvc.Row, error) {
+	p, err := e.Pin()
+	if err != nil {
+		return pinsvc.Row{}, failure(err, "list the pins")
+	}
+	st, err := b.present(ctx, p)
+	if err != nil {
+		return pinsvc.Row{}, err
+	}
+	return pinsvc.RowOf(st)
 }
 
 // filled waits until the view is, but not for long.

@@ -249,7 +249,7 @@ func (m *model) queries() []pinsvc.Query {
 // differs says in which page the service and the naive list do.
 func (m *model) differs() error {
 	for _, q := range m.queries() {
-		got, err := m.List(m.t.Context(), "", q)
+		got, err := pinsvctest.Results(m.List(m.t.Context(), "", q))
 		if err != nil {
 			return err
 		}
@@ -330,7 +330,7 @@ func readers(t *testing.T, b *clusterrpc.Backend) (stop func()) {
 		wg.Go(func() {
 			q := pinsvc.Query{Limit: 2 + i, Statuses: pinsvc.AllStatuses}
 			for ctx.Err() == nil {
-				page, err := b.List(ctx, "", q)
+				page, err := pinsvctest.Results(b.List(ctx, "", q))
 				if ctx.Err() != nil {
 					return
 				}

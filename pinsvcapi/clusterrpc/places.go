@@ -380,6 +380,7 @@ func (s *places) show(at, vec uint32) *verdict {
 		clear(s.shown)
 	}
 	made.plain = made.info()
+	made.rendered = pinsvc.RenderPairs(made.plain)
 	s.shown[key] = &made
 	return &made
 }

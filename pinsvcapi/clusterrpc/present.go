@@ -44,11 +44,13 @@ func (b *Backend) presentRecord(ctx context.Context, p pinset.Pin, rec api.Pin) 
 		Status:    p.Status,
 		Created:   p.Created,
 		Pin:       pinsvc.Pin{CID: p.CID, Name: p.Name, Meta: p.Meta},
-		Delegates: b.delegatesAt(ctx, p.Placement),
+		Delegates: b.delegatesAt(ctx, p.Placement).list,
 		Info:      b.info(p, rec.ExpireAt),
 	}
-	if other, ok := pinsvc.OtherForm(p.CID); ok && p.AskedOtherForm {
-		st.Pin.CID = other
+	if p.AskedOtherForm {
+		if other, ok := pinsvc.OtherForm(p.CID); ok {
+			st.Pin.CID = other
+		}
 	}
 	for _, origin := range rec.Origins[:min(len(rec.Origins), maxOrigins)] {
 		st.Pin.Origins = append(st.Pin.Origins, multiaddr.Multiaddr(origin.Value()))
@@ -125,8 +127,9 @@ type placeDelegates struct {
 }
 
 type readyDelegates struct {
-	list  []string
-	until time.Time
+	list     []string
+	rendered pinsvc.Rendered // the list as answers have it
+	until    time.Time
 }
 
 const (
@@ -139,10 +142,10 @@ const (
 
 // delegatesAt are the delegates of pins of a placement. The list is shared:
 // it is read-only.
-func (b *Backend) delegatesAt(ctx context.Context, at uint32) []string {
+func (b *Backend) delegatesAt(ctx context.Context, at uint32) readyDelegates {
 	now := b.opts.Now()
-	if list, ok := b.delegates.places.get(at, now); ok {
-		return list
+	if ready, ok := b.delegates.places.get(at, now); ok {
+		return ready
 	}
 	should, _ := b.places.holders(at, 0)
 	list := b.delegates.of(ctx, should)
@@ -152,17 +155,18 @@ func (b *Backend) delegatesAt(ctx context.Context, at uint32) []string {
 		// every node of the cluster can pass blocks on.
 		list = b.delegates.of(ctx, []peer.ID{b.self})
 	}
+	ready := readyDelegates{list, pinsvc.RenderStrings(list), now.Add(delegatesReady)}
 	if ctx.Err() == nil {
-		b.delegates.places.put(at, readyDelegates{list, now.Add(delegatesReady)})
+		b.delegates.places.put(at, ready)
 	}
-	return list
+	return ready
 }
 
-func (d *placeDelegates) get(at uint32, now time.Time) ([]string, bool) {
+func (d *placeDelegates) get(at uint32, now time.Time) (readyDelegates, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ready, ok := d.ready[at]
-	return ready.list, ok && now.Before(ready.until)
+	return ready, ok && now.Before(ready.until)
 }
 
 func (d *placeDelegates) put(at uint32, ready readyDelegates) {

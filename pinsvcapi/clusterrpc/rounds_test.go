@@ -24,7 +24,7 @@ func becomes(t *testing.T, b *Backend, rec api.Pin, want pinsvc.Status) pinsvc.P
 	t.Helper()
 	var last pinsvc.PinStatus
 	until(t, want.String(), func() bool {
-		page, err := b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses})
+		page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses}))
 		if err != nil || len(page.Results) != 1 {
 			t.Fatalf("%d pins, %v", len(page.Results), err)
 		}

@@ -97,6 +97,8 @@ type verdict struct {
 	troubled bool
 	// plain is what info returns, made once. Read-only.
 	plain map[string]string
+	// rendered is plain as answers have it.
+	rendered pinsvc.Rendered
 }
 
 // info is what the client's human is told when there is nothing special; nil

@@ -39,16 +39,16 @@ func (v *View) Page(ctx context.Context, q *pinsvc.Query) (Page, error) {
 	whole := q.Match == pinsvc.MatchExact || q.Match == pinsvc.MatchIExact
 	switch {
 	case len(q.CIDs) > 0:
-		return v.lookUp(q, &p)
+		return v.lookUp(q, &p), nil
 	case len(q.Meta) > 0 || q.Name != "" && !whole:
 		return v.scan(ctx, q.Limit, &p)
 	default:
-		return v.readSpans(q, &p)
+		return v.readSpans(q, &p), nil
 	}
 }
 
 // readSpans answers a query that the indexes hold whole.
-func (v *View) readSpans(q *pinsvc.Query, p *predicate) (Page, error) {
+func (v *View) readSpans(q *pinsvc.Query, p *predicate) Page {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	spans := v.index.spans(p)
@@ -95,7 +95,7 @@ func trim(keys []key, limit int) []key {
 }
 
 // lookUp answers a query by CID, the other filters applied to what is found.
-func (v *View) lookUp(q *pinsvc.Query, p *predicate) (Page, error) {
+func (v *View) lookUp(q *pinsvc.Query, p *predicate) Page {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	keys := make([]key, 0, len(q.CIDs))
@@ -112,19 +112,15 @@ func (v *View) lookUp(q *pinsvc.Query, p *predicate) (Page, error) {
 }
 
 // fill reads the records of the keys. The caller holds the lock.
-func (v *View) fill(p *predicate, keys []key, total int) (Page, error) {
-	page := Page{Count: total, Pins: make([]Pin, 0, len(keys))}
+func (v *View) fill(p *predicate, keys []key, total int) Page {
+	page := Page{Count: total, Entries: make([]Entry, 0, len(keys))}
 	for _, k := range keys {
 		r := v.at(k.slot)
 		if !p.matches(r) {
 			page.Count-- // A collision of names; see index.
 			continue
 		}
-		pin, err := r.unpack()
-		if err != nil {
-			return Page{}, err
-		}
-		page.Pins = append(page.Pins, pin)
+		page.Entries = append(page.Entries, r.entry())
 	}
-	return page, nil
+	return page
 }

@@ -45,11 +45,26 @@ type Pin struct {
 	Placement, Reports uint32
 }
 
+// Entry is a Pin as the view keeps it, which costs nothing to hand out.
+type Entry struct {
+	// Key is the binary form of the CID.
+	Key            string
+	AskedOtherForm bool
+	Name           string
+	Meta           pinsvc.Pairs
+	// Created is in Unix milliseconds.
+	Created            int64
+	Status             pinsvc.Status
+	Extra, Stamped     bool
+	Written            uint32
+	Placement, Reports uint32
+}
+
 // Page is the answer to a query.
 type Page struct {
 	// Count is the number of matches of all filters.
 	Count int
-	// Pins are the newest of them, at most the limit of the query, except
+	// Entries are the newest of them, at most the limit of the query, except
 	// for the rule on equal creation times (D3).
-	Pins []Pin
+	Entries []Entry
 }

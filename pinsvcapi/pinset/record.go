@@ -1,9 +1,6 @@
 package pinset
 
 import (
-	"encoding/binary"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -58,51 +55,20 @@ func packData(p Pin) string {
 		size += len(k) + len(v) + 4
 	}
 	buf := make([]byte, 0, size)
-	buf = appendField(buf, key)
-	buf = appendField(buf, p.Name)
-	if len(p.Meta) > 0 {
-		for _, k := range slices.Sorted(maps.Keys(p.Meta)) {
-			buf = appendField(buf, k)
-			buf = appendField(buf, p.Meta[k])
-		}
-	}
-	return string(buf)
-}
-
-func appendField(buf []byte, s string) []byte {
-	buf = binary.AppendUvarint(buf, uint64(len(s)))
-	return append(buf, s...)
-}
-
-// cutField returns the first field of data and what follows it. It shares the
-// memory of data.
-func cutField(data string) (field, rest string) {
-	// The common length needs one byte.
-	n, width := uint64(data[0]), 1
-	if n >= 0x80 {
-		n = 0
-		for shift := 0; ; shift += 7 {
-			b := data[width-1]
-			n |= uint64(b&0x7f) << shift
-			if b < 0x80 {
-				break
-			}
-			width++
-		}
-	}
-	end := width + int(n)
-	return data[width:end], data[end:]
+	buf = pinsvc.AppendField(buf, key)
+	buf = pinsvc.AppendField(buf, p.Name)
+	return string(pinsvc.AppendPairs(buf, p.Meta))
 }
 
 // cidKey returns the bytes of the CID.
 func (r *record) cidKey() string {
-	key, _ := cutField(r.data)
+	key, _ := pinsvc.CutField(r.data)
 	return key
 }
 
 func (r *record) name() string {
-	_, rest := cutField(r.data)
-	name, _ := cutField(rest)
+	_, rest := pinsvc.CutField(r.data)
+	name, _ := pinsvc.CutField(rest)
 	return name
 }
 
@@ -112,13 +78,13 @@ type pair struct{ key, value string }
 // matchesMeta reports whether the pin has every wanted pair. Few pairs are
 // wanted and few are there: comparing is faster than hashing.
 func (r *record) matchesMeta(want []pair) bool {
-	_, rest := cutField(r.data)
-	_, rest = cutField(rest)
+	_, rest := pinsvc.CutField(r.data)
+	_, rest = pinsvc.CutField(rest)
 	found := 0
 	for rest != "" && found < len(want) {
 		var have pair
-		have.key, rest = cutField(rest)
-		have.value, rest = cutField(rest)
+		have.key, rest = pinsvc.CutField(rest)
+		have.value, rest = pinsvc.CutField(rest)
 		for i := range want {
 			if want[i] == have {
 				found++
@@ -128,20 +94,17 @@ func (r *record) matchesMeta(want []pair) bool {
 	return found == len(want)
 }
 
-// unpack returns the Pin. Its strings share memory with the record, which
-// never changes them in place.
-func (r *record) unpack() (Pin, error) {
-	key, rest := cutField(r.data)
-	name, rest := cutField(rest)
-	c, err := cid.Cast([]byte(key))
-	if err != nil {
-		return Pin{}, err
-	}
-	p := Pin{
-		CID:            c,
+// entry returns the pin as it is kept. Its strings share memory with the
+// record, which never changes them in place.
+func (r *record) entry() Entry {
+	key, rest := pinsvc.CutField(r.data)
+	name, rest := pinsvc.CutField(rest)
+	return Entry{
+		Key:            key,
 		AskedOtherForm: r.flags&flagOtherForm != 0,
 		Name:           name,
-		Created:        time.UnixMilli(r.created).UTC(),
+		Meta:           pinsvc.PackedPairs(rest),
+		Created:        r.created,
 		Status:         r.status,
 		Extra:          r.flags&flagExtra != 0,
 		Stamped:        r.flags&flagStamped != 0,
@@ -149,14 +112,28 @@ func (r *record) unpack() (Pin, error) {
 		Placement:      r.placement,
 		Reports:        r.reports,
 	}
-	for rest != "" {
-		var k, v string
-		k, rest = cutField(rest)
-		v, rest = cutField(rest)
-		if p.Meta == nil {
-			p.Meta = make(map[string]string, 2)
-		}
-		p.Meta[k] = v
+}
+
+// unpack returns the Pin.
+func (r *record) unpack() (Pin, error) { return r.entry().Pin() }
+
+// Pin is the entry as a Pin.
+func (e Entry) Pin() (Pin, error) {
+	c, err := cid.Cast([]byte(e.Key))
+	if err != nil {
+		return Pin{}, err
 	}
-	return p, nil
+	return Pin{
+		CID:            c,
+		AskedOtherForm: e.AskedOtherForm,
+		Name:           e.Name,
+		Meta:           e.Meta.Map(),
+		Created:        time.UnixMilli(e.Created).UTC(),
+		Status:         e.Status,
+		Extra:          e.Extra,
+		Stamped:        e.Stamped,
+		Written:        e.Written,
+		Placement:      e.Placement,
+		Reports:        e.Reports,
+	}, nil
 }

@@ -56,7 +56,7 @@ func (v *View) scan(ctx context.Context, limit int, p *predicate) (Page, error) 
 		}
 	}
 	slices.SortFunc(keys, v.compare)
-	return v.fill(p, trim(keys, limit), total)
+	return v.fill(p, trim(keys, limit), total), nil
 }
 
 func (v *View) scanSlab(slab int, p *predicate, into *newest) {

@@ -40,7 +40,23 @@ func cidOf(i int) cid.Cid {
 // naive is the view as a list, in words of the contract.
 type naive map[string]Pin
 
-func (n naive) page(q *pinsvc.Query) Page {
+// list is a page with its entries as pins.
+type list struct {
+	Count int
+	Pins  []Pin
+}
+
+func listOf(page Page, err error) (list, error) {
+	l := list{Count: page.Count, Pins: make([]Pin, len(page.Entries))}
+	for i, e := range page.Entries {
+		var bad error
+		l.Pins[i], bad = e.Pin()
+		err = errors.Join(err, bad)
+	}
+	return l, err
+}
+
+func (n naive) page(q *pinsvc.Query) list {
 	var all []Pin
 	for _, p := range n {
 		if q.Matches(pinsvc.PinStatus{
@@ -54,7 +70,7 @@ func (n naive) page(q *pinsvc.Query) Page {
 	})
 	// Groups of equal times go on the page while they fit; the first does
 	// in any case, up to the largest page.
-	page := Page{Count: len(all), Pins: []Pin{}}
+	page := list{Count: len(all), Pins: []Pin{}}
 	for i := 0; i < len(all); {
 		j := i
 		for j < len(all) && all[j].Created.Equal(all[i].Created) {
@@ -235,7 +251,7 @@ func TestViewIsAPlainList(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				q := drawQuery(t)
-				got, err := v.Page(context.Background(), q)
+				got, err := listOf(v.Page(context.Background(), q))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -266,7 +282,7 @@ func TestPagingByBeforeShowsEachPinOnce(t *testing.T) {
 		q := &pinsvc.Query{Statuses: pinsvc.AllStatuses, Limit: rapid.IntRange(1, 250).Draw(t, "limit")}
 		seen := map[string]bool{}
 		for {
-			page, err := v.Page(context.Background(), q)
+			page, err := listOf(v.Page(context.Background(), q))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -332,7 +348,7 @@ func TestSlotsAreReusedAmongPinsOfOneMoment(t *testing.T) {
 		there[i] = true
 	}
 	for _, name := range []string{"", "same"} {
-		page, err := v.Page(t.Context(), &pinsvc.Query{Limit: 1000, Name: name, Statuses: pinsvc.AllStatuses})
+		page, err := listOf(v.Page(t.Context(), &pinsvc.Query{Limit: 1000, Name: name, Statuses: pinsvc.AllStatuses}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +368,7 @@ func TestLargestGroupIsCut(t *testing.T) {
 	}
 	for _, match := range []pinsvc.Match{pinsvc.MatchExact, pinsvc.MatchPartial} {
 		q := &pinsvc.Query{Name: "n", Match: match, Statuses: pinsvc.AllStatuses, Limit: 10}
-		page, err := v.Page(context.Background(), q)
+		page, err := listOf(v.Page(context.Background(), q))
 		if err != nil || len(page.Pins) != pinsvc.MaxLimit || page.Count != pinsvc.MaxLimit+10 {
 			t.Errorf("%v: %d pins of %d, %v", match, len(page.Pins), page.Count, err)
 		}
@@ -367,11 +383,11 @@ func TestScanEndsWithTheContext(t *testing.T) {
 	cancel(gone)
 	q := &pinsvc.Query{Meta: map[string]string{"a": "b"}, Statuses: pinsvc.AllStatuses, Limit: 1}
 	for range 2 * concurrentScans {
-		if _, err := v.Page(ctx, q); !errors.Is(err, gone) {
+		if _, err := listOf(v.Page(ctx, q)); !errors.Is(err, gone) {
 			t.Fatalf("err = %v", err)
 		}
 	}
-	if page, err := v.Page(context.Background(), q); err != nil || page.Count != 0 {
+	if page, err := listOf(v.Page(context.Background(), q)); err != nil || page.Count != 0 {
 		t.Fatalf("a later scan: %+v, %v", page, err)
 	}
 }
@@ -405,7 +421,7 @@ func TestLoadedViewIsAPlainList(t *testing.T) {
 			change()
 		}
 		q := drawQuery(t)
-		got, err := v.Page(context.Background(), q)
+		got, err := listOf(v.Page(context.Background(), q))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -507,7 +523,7 @@ func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 		readers.Go(func() {
 			q := &pinsvc.Query{Name: "still", Match: match, Statuses: pinsvc.AllStatuses, Limit: pinsvc.MaxLimit}
 			for range 200 {
-				page, err := v.Page(context.Background(), q)
+				page, err := listOf(v.Page(context.Background(), q))
 				if err != nil || page.Count != still || len(page.Pins) != still {
 					t.Errorf("%v: %d of %d pins, %v", match, len(page.Pins), page.Count, err)
 					return
@@ -580,7 +596,7 @@ func BenchmarkPage(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if page, err := v.Page(context.Background(), &q); err != nil || len(page.Pins) == 0 {
+					if page, err := v.Page(context.Background(), &q); err != nil || len(page.Entries) == 0 {
 						b.Fatal(page, err)
 					}
 				}

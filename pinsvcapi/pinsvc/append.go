@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
-
-	"github.com/ipfs/go-cid"
 )
 
 // FormatTime is the one form in which the service writes times: UTC with
@@ -48,9 +46,9 @@ func appendInt(dst []byte, n int) []byte { return strconv.AppendInt(dst, int64(n
 // base32Lower is multibase "b", the text form of every CIDv1.
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// appendCID appends c.String() without its allocations.
-func appendCID(dst []byte, c cid.Cid) []byte {
-	key := c.KeyString()
+// appendCID appends the text of the CID with that binary form, as its String
+// does, without the allocations.
+func appendCID(dst []byte, key string) []byte {
 	if isV0(key) {
 		return appendBase58(dst, key)
 	}
@@ -94,6 +92,18 @@ func appendBase58(dst []byte, hash string) []byte {
 		}
 	}
 	return append(dst, text[len(text)-digits:]...)
+}
+
+// appendStrings appends a JSON list.
+func appendStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, s)
+	}
+	return append(dst, ']')
 }
 
 // appendStringMap appends a JSON object, sorted by key as encoding/json does.

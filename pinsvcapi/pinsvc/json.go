@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"github.com/multiformats/go-multiaddr"
 )
 
 // The objects write themselves, because lists are most of what is asked of the
@@ -19,24 +20,9 @@ var errUndefinedCID = errors.New("a pin without a CID has no wire form")
 // AppendJSON appends the JSON form to dst. It fails only for values that break
 // the contract: no CID, no status, no request ID, a year beyond 9999.
 func (r PinResults) AppendJSON(dst []byte) ([]byte, error) {
-	dst = append(dst, `{"count":`...)
-	dst = appendInt(dst, r.Count)
-	dst = append(dst, `,"results":[`...)
-	for i := range r.Results {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		before := len(dst)
-		var err error
-		if dst, err = r.Results[i].AppendJSON(dst); err != nil {
-			return dst, fmt.Errorf("result %d: %w", i, err)
-		}
-		if i == 0 {
-			// The others will be of about the same size.
-			dst = slices.Grow(dst, (len(dst)-before+32)*len(r.Results))
-		}
-	}
-	return append(dst, "]}"...), nil
+	return appendResults(dst, r.Count, len(r.Results), func(i int, dst []byte) ([]byte, error) {
+		return r.Results[i].AppendJSON(dst)
+	})
 }
 
 // AppendJSON appends the JSON form to dst; see PinResults.AppendJSON.
@@ -44,35 +30,35 @@ func (ps *PinStatus) AppendJSON(dst []byte) ([]byte, error) {
 	if ps.RequestID == "" {
 		return dst, errors.New("a pin status without a request ID has no wire form")
 	}
-	if !AllStatuses.Has(ps.Status) {
-		return dst, fmt.Errorf("status %d of %s has no wire form", ps.Status, ps.RequestID)
-	}
 	dst = append(dst, `{"requestid":`...)
 	dst = appendString(dst, ps.RequestID)
-	dst = append(dst, `,"status":"`...)
-	dst = append(dst, ps.Status.String()...)
-	dst = append(dst, `","created":"`...)
-	dst, err := AppendTime(dst, ps.Created)
+	dst, err := appendState(dst, ps.Status, ps.Created)
 	if err != nil {
-		return dst, err
+		return dst, fmt.Errorf("%s: %w", ps.RequestID, err)
 	}
-	dst = append(dst, `","pin":`...)
+	dst = append(dst, `,"pin":`...)
 	if dst, err = ps.Pin.AppendJSON(dst); err != nil {
 		return dst, err
 	}
-	dst = append(dst, `,"delegates":[`...)
-	for i, delegate := range ps.Delegates {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, delegate)
-	}
-	dst = append(dst, ']')
+	dst = append(dst, `,"delegates":`...)
+	dst = appendStrings(dst, ps.Delegates)
 	if len(ps.Info) > 0 {
 		dst = append(dst, `,"info":`...)
 		dst = appendStringMap(dst, ps.Info)
 	}
 	return append(dst, '}'), nil
+}
+
+// appendState appends the members status and created.
+func appendState(dst []byte, status Status, created time.Time) ([]byte, error) {
+	if !AllStatuses.Has(status) {
+		return dst, fmt.Errorf("status %d has no wire form", status)
+	}
+	dst = append(dst, `,"status":"`...)
+	dst = append(dst, status.String()...)
+	dst = append(dst, `","created":"`...)
+	dst, err := AppendTime(dst, created)
+	return append(dst, '"'), err
 }
 
 // AppendJSON appends the JSON form to dst; see PinResults.AppendJSON.
@@ -81,27 +67,34 @@ func (p *Pin) AppendJSON(dst []byte) ([]byte, error) {
 		return dst, errUndefinedCID
 	}
 	dst = append(dst, `{"cid":"`...)
-	dst = appendCID(dst, p.CID)
+	dst = appendCID(dst, p.CID.KeyString())
 	dst = append(dst, '"')
-	if p.Name != "" {
-		dst = append(dst, `,"name":`...)
-		dst = appendString(dst, p.Name)
-	}
-	if len(p.Origins) > 0 {
-		dst = append(dst, `,"origins":[`...)
-		for i, origin := range p.Origins {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = appendString(dst, origin.String())
-		}
-		dst = append(dst, ']')
-	}
+	dst = appendAsked(dst, p.Name, p.Origins)
 	if len(p.Meta) > 0 {
 		dst = append(dst, `,"meta":`...)
 		dst = appendStringMap(dst, p.Meta)
 	}
 	return append(dst, '}'), nil
+}
+
+// appendAsked appends the members name and origins.
+func appendAsked(dst []byte, name string, origins []multiaddr.Multiaddr) []byte {
+	if name != "" {
+		dst = append(dst, `,"name":`...)
+		dst = appendString(dst, name)
+	}
+	for i, origin := range origins {
+		if i == 0 {
+			dst = append(dst, `,"origins":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, origin.String())
+	}
+	if len(origins) > 0 {
+		dst = append(dst, ']')
+	}
+	return dst
 }
 
 // AppendJSON appends the JSON form to dst.

@@ -239,16 +239,20 @@ func BenchmarkAppendJSON(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		for name, form := range forms {
 			results := page(n, form)
-			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
-				var buf []byte
-				var err error
-				b.ReportAllocs()
-				for b.Loop() {
-					if buf, err = results.AppendJSON(buf[:0]); err != nil {
-						b.Fatal(err)
+			for what, v := range map[string]interface {
+				AppendJSON([]byte) ([]byte, error)
+			}{"results": results, "rows": rowsOf(b, results)} {
+				b.Run(fmt.Sprintf("%d/%s/%s", n, name, what), func(b *testing.B) {
+					var buf []byte
+					var err error
+					b.ReportAllocs()
+					for b.Loop() {
+						if buf, err = v.AppendJSON(buf[:0]); err != nil {
+							b.Fatal(err)
+						}
 					}
-				}
-			})
+				})
+			}
 		}
 		results := mirror(page(n, cid.NewCidV0))
 		b.Run(fmt.Sprintf("%d/encoding-json", n), func(b *testing.B) {

@@ -212,11 +212,11 @@ func (f *Fake) Delete(ctx context.Context, _ pinsvc.User, requestID string) erro
 }
 
 // List implements Backend.
-func (f *Fake) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error) {
+func (f *Fake) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.begin(ctx); err != nil {
-		return pinsvc.PinResults{}, err
+		return pinsvc.Page{}, err
 	}
 	var found []pinsvc.PinStatus
 	for _, st := range f.pins {
@@ -227,7 +227,15 @@ func (f *Fake) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc.
 	slices.SortFunc(found, func(a, b pinsvc.PinStatus) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.RequestID, b.RequestID))
 	})
-	return pinsvc.PinResults{Count: len(found), Results: found[:pageEnd(found, q.Limit)]}, nil
+	page := pinsvc.Page{Count: len(found)}
+	for _, st := range found[:pageEnd(found, q.Limit)] {
+		row, err := pinsvc.RowOf(st)
+		if err != nil {
+			return pinsvc.Page{}, err
+		}
+		page.Rows = append(page.Rows, row)
+	}
+	return page, nil
 }
 
 // pageEnd is where the first page of sorted ends: at the limit, or at the last

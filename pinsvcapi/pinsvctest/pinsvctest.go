@@ -21,7 +21,7 @@ import (
 // Backend has the methods of pinsvcapi.Backend, whose documentation holds. A
 // test of pinsvcapi proves that the two are the same.
 type Backend interface {
-	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.PinResults, error)
+	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error)
 	Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error)
 	Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error)
 	Replace(ctx context.Context, user pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error)
@@ -62,4 +62,13 @@ func digest(n int) multihash.Multihash {
 		panic(err) // SHA2-256 of a short text cannot fail.
 	}
 	return sum
+}
+
+// Results are a page as the object that it stands for. It takes what List of a
+// backend returns.
+func Results(page pinsvc.Page, err error) (pinsvc.PinResults, error) {
+	if err != nil {
+		return pinsvc.PinResults{}, err
+	}
+	return page.PinResults()
 }

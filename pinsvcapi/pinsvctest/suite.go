@@ -108,7 +108,7 @@ func (s suite) list(q pinsvc.Query) pinsvc.PinResults {
 	if q.Statuses == 0 {
 		q.Statuses = pinsvc.AllStatuses
 	}
-	page, err := s.Backend.List(s.t.Context(), user, q)
+	page, err := Results(s.Backend.List(s.t.Context(), user, q))
 	if err != nil {
 		s.t.Fatalf("List(%+v): %v", q, err)
 	}

@@ -22,8 +22,6 @@ const (
 	// turn is how long a peer waits for each peer that is closer to a pin to
 	// do what is to be done.
 	turn = 30 * time.Second
-	// ipfsLook is how long an IPFS node that is away is left alone.
-	ipfsLook = 10 * time.Second
 )
 
 // mender has peers try again what failed, what their IPFS node lost and what
@@ -57,7 +55,7 @@ func (b *Backend) mend(ctx context.Context) {
 			continue
 		}
 		if st == standingWaits && !b.nodeThere(ctx, p) {
-			b.troubles.putOff(d, false, ipfsLook)
+			b.troubles.putOff(d, false, b.opts.RetryDelay)
 			continue
 		}
 		b.troubles.putOff(d, true, 0)
@@ -137,7 +135,7 @@ func (b *Backend) nodeThere(ctx context.Context, p peer.ID) bool {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
 	defer cancel()
 	id, err := b.cluster.id(ctx, b.dest(p))
-	look := nodeLook{there: err == nil && id.IPFS.Error == "", until: now.Add(ipfsLook / 2)}
+	look := nodeLook{there: err == nil && id.IPFS.Error == "", until: now.Add(b.opts.RetryDelay / 2)}
 	if b.mender.nodes == nil {
 		b.mender.nodes = make(map[peer.ID]nodeLook)
 	}

@@ -79,7 +79,7 @@ func (s *sweeps) ended(p peer.ID, took time.Duration, done bool, now time.Time) 
 	s.swept[p] = sweptPeer{ended: now, took: took, done: done}
 }
 
-// sweepLook is how often it is looked which peers are due.
+// sweepLook is how often it is looked which peers are due, at least.
 const sweepLook = 5 * time.Second
 
 // sweepAll sweeps the members in turn, each when it is due, until the context
@@ -94,7 +94,7 @@ func (b *Backend) sweepAll(ctx context.Context) {
 				log.Infof("the pins of peer %s cannot be confirmed: %s", p, err)
 			}
 		}
-		timer := time.NewTimer(sweepLook)
+		timer := time.NewTimer(min(sweepLook, b.opts.SweepInterval))
 		select {
 		case <-timer.C:
 		case <-b.sweeps.wake:

@@ -17,14 +17,16 @@ type endpoint struct {
 	open bool
 	// always: answered even before the peer is ready.
 	always bool
-	handle func(*API, *exchange, *http.Request) (answer, error)
+	// patient: may wait for a moment until the peer is ready.
+	patient bool
+	handle  func(*API, *exchange, *http.Request) (answer, error)
 }
 
 // endpoints is the table. GET stands for HEAD too, and every path answers
 // OPTIONS.
 func endpoints() []endpoint {
 	return []endpoint{
-		{name: "list_pins", method: http.MethodGet, path: "/pins", handle: (*API).listPins},
+		{name: "list_pins", method: http.MethodGet, path: "/pins", patient: true, handle: (*API).listPins},
 		{name: "add_pin", method: http.MethodPost, path: "/pins", handle: (*API).addPin},
 		{name: "get_pin", method: http.MethodGet, path: "/pins/{requestid}", handle: (*API).getPin},
 		{name: "replace_pin", method: http.MethodPost, path: "/pins/{requestid}", handle: (*API).replacePin},

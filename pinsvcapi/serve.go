@@ -24,6 +24,7 @@ func (api *API) serve(w http.ResponseWriter, r *http.Request) {
 		api.explain(w.Header(), x, pinsvc.KindOf(err))
 	}
 	a.write(w)
+	api.bodies.give(a.body)
 }
 
 // answer takes the request through the inner layers to its handler.
@@ -47,7 +48,7 @@ func (api *API) answer(w http.ResponseWriter, r *http.Request, x *exchange) (a a
 	if r.Method == http.MethodOptions {
 		return answer{status: http.StatusNoContent, header: http.Header{"Allow": {strings.Join(x.found.allow, ", ")}}}, nil
 	}
-	if err := api.checkReady(x); err != nil {
+	if err := api.checkReady(r.Context(), x); err != nil {
 		return answer{}, err
 	}
 	if r.Method == http.MethodPost {
@@ -86,8 +87,14 @@ func checkRoute(x *exchange, r *http.Request) error {
 	}
 }
 
+// waiter is a backend that can say when it is worth waiting for.
+type waiter interface {
+	// Wait is Ready for a request that can wait for a moment.
+	Wait(ctx context.Context) error
+}
+
 // checkReady refuses requests that came too early.
-func (api *API) checkReady(x *exchange) error {
+func (api *API) checkReady(ctx context.Context, x *exchange) error {
 	if x.found.endpoint.always {
 		return nil
 	}
@@ -96,7 +103,11 @@ func (api *API) checkReady(x *exchange) error {
 		return pinsvc.Errorf(pinsvc.KindUnavailable, "the peer is starting")
 	}
 	x.backend = b.Backend
-	return unavailable(b.Ready(), "the peer is not ready")
+	ready := b.Ready()
+	if w, ok := b.Backend.(waiter); ok && ready != nil && x.found.endpoint.patient {
+		ready = w.Wait(ctx)
+	}
+	return unavailable(ready, "the peer is not ready")
 }
 
 // unavailable makes sure that err, if any, reads as 503.

@@ -58,6 +58,13 @@ func (b *Backend) Ready() error {
 	}
 }
 
+// filling reports whether all that is missing is being read into the view.
+func (c *condition) filling() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detail != nil
+}
+
 // text is what readiness waits for, and how far that has come.
 func (c *condition) text() string {
 	c.mu.Lock()

@@ -13,7 +13,7 @@ import (
 func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ListTimeout)
 	defer cancel()
-	if err := b.filled(ctx); err != nil {
+	if err := b.Wait(ctx); err != nil {
 		return pinsvc.Page{}, err
 	}
 	for key := range q.Meta {
@@ -90,12 +90,11 @@ func (b *Backend) rowApart(ctx context.Context, e *pinset.Entry) (pinsvc.Row, er
 	return pinsvc.RowOf(st)
 }
 
-// filled waits until the view is, but not for long.
-func (b *Backend) filled(ctx context.Context) error {
-	select {
-	case <-b.condition.reached:
-		return nil
-	default:
+// Wait is Ready for a request that can wait: while the view is being filled it
+// waits for that, but not for long.
+func (b *Backend) Wait(ctx context.Context) error {
+	if b.condition.ready() || !b.condition.filling() {
+		return b.Ready()
 	}
 	timer := time.NewTimer(b.opts.FillWait)
 	defer timer.Stop()
@@ -105,6 +104,6 @@ func (b *Backend) filled(ctx context.Context) error {
 	case <-timer.C:
 		return b.Ready()
 	case <-ctx.Done():
-		return failure(ctx.Err(), "list the pins")
+		return failure(ctx.Err(), "wait for the pinset")
 	}
 }

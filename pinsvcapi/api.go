@@ -58,6 +58,7 @@ type API struct {
 	routes  *routes
 	metrics *metrics
 	access  accessWriter
+	bodies  bodies
 
 	server    *http.Server
 	listeners []net.Listener // HTTP or HTTPS

@@ -19,7 +19,7 @@ func (api *API) listPins(x *exchange, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return objectAnswer(http.StatusOK, page)
+	return api.objectAnswer(http.StatusOK, page)
 }
 
 // addPin is POST /pins.
@@ -32,7 +32,7 @@ func (api *API) addPin(x *exchange, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return objectAnswer(http.StatusAccepted, &st)
+	return api.objectAnswer(http.StatusAccepted, &st)
 }
 
 // getPin is GET /pins/{requestid}.
@@ -41,7 +41,7 @@ func (api *API) getPin(x *exchange, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return objectAnswer(http.StatusOK, &st)
+	return api.objectAnswer(http.StatusOK, &st)
 }
 
 // replacePin is POST /pins/{requestid}.
@@ -54,7 +54,7 @@ func (api *API) replacePin(x *exchange, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return objectAnswer(http.StatusAccepted, &st)
+	return api.objectAnswer(http.StatusAccepted, &st)
 }
 
 // deletePin is DELETE /pins/{requestid}.

@@ -24,7 +24,6 @@ func (api *API) serve(w http.ResponseWriter, r *http.Request) {
 		api.explain(w.Header(), x, pinsvc.KindOf(err))
 	}
 	a.write(w)
-	api.bodies.give(a.body)
 }
 
 // answer takes the request through the inner layers to its handler.

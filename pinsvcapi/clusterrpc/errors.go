@@ -25,6 +25,7 @@ const (
 	causeTooManyPins         // a tracker takes no more pins for now
 	causeRefused             // an IPFS node answered, with an error of its own
 	causeStalled             // nothing of the content came for too long
+	causeTooSlow             // somebody did not answer in time
 )
 
 // texts are found in failures whose Go value did not survive: those of other
@@ -56,6 +57,7 @@ var texts = []struct {
 	{": EOF", causeIPFSAway},
 	// The connector cancels a pin that makes no progress.
 	{"context canceled", causeStalled},
+	{context.DeadlineExceeded.Error(), causeTooSlow},
 }
 
 // refusedPrefix and refusedMessage surround what is not the IPFS node's own

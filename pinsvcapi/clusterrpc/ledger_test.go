@@ -100,6 +100,10 @@ func TestAPeerThatCannotTellChangesNothing(t *testing.T) {
 	lt.stands("the tracker cannot ask IPFS", me, standingHolds, pinned)
 	lt.hears(me, api.TrackerStatusPinError, refused, 1)
 	lt.stands("IPFS is away", me, standingHolds, pinned)
+	for _, text := range []string{"context deadline exceeded", "context canceled", "merkledag: not found"} {
+		lt.hears(me, api.TrackerStatusPinError, text, 0)
+		lt.stands("without a try: "+text, me, standingHolds, pinned)
+	}
 	lt.hears(other, api.TrackerStatusPinError, refused, 1)
 	lt.stands("the other's IPFS is away", other, standingWaits, pinned)
 }
@@ -287,6 +291,10 @@ func TestTriesWithoutAnIPFSNodeDoNotCount(t *testing.T) {
 	for n := range 5 {
 		lt.hears(me, api.TrackerStatusPinError, refused, n+1)
 		lt.stands("IPFS is away", me, standingWaits, queued)
+	}
+	for range 5 {
+		lt.hears(me, api.TrackerStatusPinError, "context canceled", 0)
+		lt.stands("the look was given up", me, standingWaits, queued)
 	}
 	lt.hears(me, api.TrackerStatusPinError, "merkledag: not found", 6)
 	lt.stands("the first real failure", me, standingTrying, pinning)

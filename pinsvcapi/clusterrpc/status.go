@@ -30,8 +30,8 @@ const (
 	// written again. Its tracker may queue the pin, which is no news of the
 	// content.
 	standingRewritten
-	// standingWaits is a peer that failed because its IPFS node is away, or
-	// its queue full: it will try again.
+	// standingWaits is a peer that failed because its IPFS node is away or
+	// stuck, or its queue full: it will try again.
 	standingWaits
 	// standingTrying is a peer that failed and has tries left.
 	standingTrying
@@ -74,8 +74,11 @@ func (a answer) standing() standing {
 		return standingLost
 	case api.TrackerStatusPinError:
 		switch causeOf(a.text) {
-		case causeIPFSAway, causeTooManyPins:
+		case causeIPFSAway, causeTooManyPins, causeTooSlow:
 			return standingWaits
+		}
+		if a.attempts == 0 {
+			return standingUnknown // It has not tried: it failed to look.
 		}
 		return standingTrying
 	case api.TrackerStatusClusterError, api.TrackerStatusUndefined, api.TrackerStatusSharded:

@@ -17,8 +17,20 @@ import (
 const refused = `Post "http://127.0.0.1:5001/api/v0/pin/add": dial tcp 127.0.0.1:5001: connect: connection refused`
 
 // says is a tracker's report.
+// says is the report of a tracker; a failure is that of its first try.
 func says(status api.TrackerStatus, text string) api.PinInfo {
-	return api.PinInfo{PinInfoShort: api.PinInfoShort{Status: status, Error: text}}
+	info := api.PinInfo{PinInfoShort: api.PinInfoShort{Status: status, Error: text}}
+	if status == api.TrackerStatusPinError {
+		info.AttemptCount = 1
+	}
+	return info
+}
+
+// neverTried is a failure of a tracker before any try.
+func neverTried(text string) api.PinInfo {
+	info := says(api.TrackerStatusPinError, text)
+	info.AttemptCount = 0
+	return info
 }
 
 func TestReportOfATracker(t *testing.T) {
@@ -42,6 +54,10 @@ func TestReportOfATracker(t *testing.T) {
 		{"IPFS cannot be asked", says(api.TrackerStatusClusterError, refused), standingUnknown},
 		{"IPFS went away in the middle", says(api.TrackerStatusPinError, `Post "http://127.0.0.1:5001/api/v0/pin/add": EOF`), standingWaits},
 		{"IPFS refused and tells of a peer that refused it", says(api.TrackerStatusPinError, "IPFS error (pin/add?arg=x). Code: 500. Message: pin: dial tcp 1.2.3.4:4001: connection refused"), standingTrying},
+		{"IPFS gave no answer in time", says(api.TrackerStatusPinError, "context deadline exceeded"), standingWaits},
+		{"IPFS could not be asked in time", neverTried("context deadline exceeded"), standingWaits},
+		{"the look was given up", neverTried("context canceled"), standingUnknown},
+		{"the look failed", neverTried("merkledag: not found"), standingUnknown},
 		{"no progress", says(api.TrackerStatusPinError, "context canceled"), standingTrying},
 		{"says nothing", says(api.TrackerStatusUndefined, ""), standingUnknown},
 	}

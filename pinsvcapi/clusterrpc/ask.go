@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -25,11 +26,33 @@ func (b *Backend) ask(ctx context.Context, rec api.Pin) error {
 	if rec.Type == api.MetaType {
 		return b.askParts(ctx, rec)
 	}
-	key, need := rec.Cid, enough(rec)
-	should := b.worthAsking(rec, need)
+	b.askHolders(ctx, rec.Cid, holders(rec, b.places.memberIDs()), enough(rec))
+	return given(ctx)
+}
+
+// askKnown is ask for a pin of the view, in the background. The channel is
+// closed when it ends; it is nil when the record is needed first.
+func (b *Backend) askKnown(ctx context.Context, p pinset.Pin) <-chan struct{} {
+	should, need := b.places.wanted(p.Placement)
+	if len(should) == 0 {
+		return nil
+	}
+	done := make(chan struct{})
+	if !b.tasks.start(func(context.Context) {
+		defer close(done)
+		b.askHolders(ctx, api.NewCid(p.CID), should, need)
+	}) {
+		return nil
+	}
+	return done
+}
+
+// askHolders is ask for a pin that should is to hold, need of them at least.
+func (b *Backend) askHolders(ctx context.Context, key api.Cid, should []peer.ID, need int) {
+	should = b.worthAsking(should, need)
 	if len(should) == 1 {
 		b.askOne(ctx, should[0], key)
-		return given(ctx)
+		return
 	}
 	answers := make(chan bool, len(should))
 	for _, p := range should {
@@ -45,10 +68,9 @@ func (b *Backend) ask(ctx context.Context, rec api.Pin) error {
 				held++
 			}
 		case <-ctx.Done():
-			return given(ctx)
+			return
 		}
 	}
-	return given(ctx)
 }
 
 // maxSpare is how many more peers are asked about a pin than have to hold it.
@@ -56,8 +78,11 @@ const maxSpare = 7
 
 // worthAsking are the peers to ask about a pin: this one, which is quick, and
 // others that should hold it; of a large cluster not all. Sweeps ask all.
-func (b *Backend) worthAsking(rec api.Pin, need int) []peer.ID {
-	should := slices.Clone(holders(rec, b.places.memberIDs()))
+func (b *Backend) worthAsking(should []peer.ID, need int) []peer.ID {
+	if len(should) == 1 {
+		return should
+	}
+	should = slices.Clone(should)
 	slices.SortStableFunc(should, func(p, q peer.ID) int {
 		switch {
 		case p == q:

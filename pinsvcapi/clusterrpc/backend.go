@@ -74,7 +74,8 @@ type Options struct {
 	// StateTimeout (10 s) is how long reading one record of the shared
 	// state may take.
 	StateTimeout time.Duration
-	// ListTimeout (1 min) is how long a list may take.
+	// ListTimeout (1 min) is how long a list may take that looks at every
+	// pin.
 	ListTimeout time.Duration
 	// FillWait (10 s) is how long a list waits for the view to be filled.
 	FillWait time.Duration

@@ -18,14 +18,20 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 	if !ok {
 		return pinsvc.PinStatus{}, notFound(requestID)
 	}
-	if p, ok := b.inFlight(ctx, c); ok {
-		return b.present(ctx, p)
+	known, ok := b.inFlight(ctx, c)
+	if ok {
+		return b.present(ctx, known)
+	}
+	var asked <-chan struct{}
+	if known.CID.Defined() {
+		// The record is read meanwhile.
+		asked = b.askKnown(ctx, known)
 	}
 	rec, err := b.find(ctx, requestID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	if err := b.ask(ctx, rec); err != nil {
+	if err := b.hasAsked(ctx, asked, known, rec); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	p, ok := b.view.Get(rec.Cid.Cid)
@@ -35,14 +41,28 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 	return b.presentRecord(ctx, p, rec), nil
 }
 
-// inFlight returns a pin that the view holds and that something is still to
-// become of, when the view can be believed.
-func (b *Backend) inFlight(ctx context.Context, c cid.Cid) (pinset.Pin, bool) {
+// hasAsked returns once the peers that should hold the pin of a record have
+// said what they know. asked is open while those are asked that did by what
+// was known; when that was nothing, or not true any more, they are asked now.
+func (b *Backend) hasAsked(ctx context.Context, asked <-chan struct{}, known pinset.Pin, rec api.Pin) error {
+	if asked == nil || !known.CID.Equals(rec.Cid.Cid) || known.Placement != b.places.of(rec) {
+		return b.ask(ctx, rec)
+	}
+	select {
+	case <-asked:
+	case <-ctx.Done():
+	}
+	return given(ctx)
+}
+
+// inFlight returns the pin that the view holds, if any; ok says that something
+// is still to become of it and that the view can be believed.
+func (b *Backend) inFlight(ctx context.Context, c cid.Cid) (p pinset.Pin, ok bool) {
 	waiting := func() (pinset.Pin, bool) {
 		p, ok := b.view.Get(c)
 		return p, ok && inFlight.Has(p.Status) && b.places.asked(p.Placement, p.Reports)
 	}
-	p, ok := waiting()
+	p, ok = waiting()
 	if !ok || b.stateAway.Load() || b.Ready() != nil {
 		return p, false
 	}

@@ -11,10 +11,13 @@ import (
 // List returns one page of the pins that match q, from the view. While the
 // view is filled it waits for a moment.
 func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.opts.ListTimeout)
-	defer cancel()
 	if err := b.Wait(ctx); err != nil {
 		return pinsvc.Page{}, err
+	}
+	if scans(q) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.opts.ListTimeout)
+		defer cancel()
 	}
 	for key := range q.Meta {
 		if isReserved(key) {
@@ -37,6 +40,11 @@ func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (p
 		return pinsvc.Page{}, failure(err, "list the pins")
 	}
 	return page, nil
+}
+
+// scans reports whether a query looks at every pin.
+func scans(q pinsvc.Query) bool {
+	return len(q.Meta) > 0 || q.Name != "" && (q.Match == pinsvc.MatchPartial || q.Match == pinsvc.MatchIPartial)
 }
 
 // sharedParts makes the rows of one page. The pins of a page mostly have the

@@ -199,6 +199,14 @@ func (s *places) kind(at uint32) placementKind {
 	return s.placements[at].kind
 }
 
+// wanted are the peers that should hold a pin and how many of them make it
+// pinned; nobody for a sharded root.
+func (s *places) wanted(at uint32) (should []peer.ID, need int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ids(s.should(at)), s.placements[at].need
+}
+
 // holders are the peers that should hold a pin, each with what is known of it.
 func (s *places) holders(at, vec uint32) ([]peer.ID, []standing) {
 	s.mu.RLock()

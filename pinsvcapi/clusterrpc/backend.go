@@ -17,6 +17,13 @@
 //   - all users share the pins; metadata keys that start with "pinsvc." are
 //     not theirs (D7).
 //
+// Lists come from a view of the pinset in memory, which follows the shared
+// state by hints (see Hints and package watch), by what this peer writes, and
+// by reading all of it from time to time. Statuses follow by asking each peer
+// what it is at work on while anything is (rounds), about all its pins now and
+// then (sweeps), and about single pins that clients look at. Without hints the
+// view is right as well, but up to half a minute behind what others do.
+//
 // What a failure loses on its way: errors of other peers arrive as text, and
 // causeOf is the one function that reads it. Clients are told of kinds and
 // one sentence; the cause is for the log.

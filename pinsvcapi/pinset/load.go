@@ -24,6 +24,7 @@ func (v *View) Loaded() {
 	if !v.loading {
 		return
 	}
+	v.arrange()
 	v.loading = false
 	trees := []*tree{v.index.all, v.index.named, v.index.folded}
 	var wg sync.WaitGroup
@@ -44,7 +45,9 @@ func (v *View) sortedKeys(t *tree) []key {
 	if t == v.index.all {
 		keys = make([]key, 0, v.n)
 	}
-	for slot := range v.used {
+	// From the newest to the oldest they are mostly sorted already.
+	for at := range v.used {
+		slot := v.used - 1 - at
 		r := v.at(slot)
 		if r.status == 0 {
 			continue

@@ -73,6 +73,7 @@ func (v *View) Merge(p Pin, settle func(old, fresh *Marks)) {
 	}
 	v.counts[r.status]++
 	v.n++
+	v.loosened(slot)
 }
 
 // Mark changes the marks of the pin with that CID (that form of it) in place

@@ -19,8 +19,9 @@ import (
 type View struct {
 	mu    sync.RWMutex
 	slabs []*[slabSize]record
-	used  uint32 // slots handed out so far
-	free  uint32 // head of the list of free slots
+	loose []uint16 // see arrange.go
+	used  uint32   // slots handed out so far
+	free  uint32   // head of the list of free slots
 	n     int
 	// loading says that index is empty: see NewLoading.
 	loading bool
@@ -82,6 +83,7 @@ func (v *View) store(slot uint32, r *record, fresh record) {
 	if fresh.data == r.data {
 		fresh.data = r.data // One copy is enough.
 	}
+	loosened := fresh.data != r.data
 	moved := !v.loading && (r.created != fresh.created || r.status != fresh.status || r.name() != fresh.name())
 	if moved {
 		v.index.drop(slot, r)
@@ -91,6 +93,9 @@ func (v *View) store(slot uint32, r *record, fresh record) {
 	*r = fresh
 	if moved {
 		v.index.add(slot, r)
+	}
+	if loosened {
+		v.loosened(slot)
 	}
 }
 
@@ -112,6 +117,7 @@ func (v *View) Remove(c cid.Cid) bool {
 	*r = record{next: v.free}
 	v.free = slot
 	v.n--
+	v.loosened(slot)
 	return true
 }
 
@@ -165,6 +171,7 @@ func (v *View) allocate() uint32 {
 	}
 	if int(v.used) == len(v.slabs)*slabSize {
 		v.slabs = append(v.slabs, new([slabSize]record))
+		v.loose = append(v.loose, 0)
 	}
 	v.used++
 	return v.used - 1

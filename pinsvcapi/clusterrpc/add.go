@@ -34,6 +34,9 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 
 // pinNew makes a pin that the cluster does not hold. The caller has the lock.
 func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	if err := b.writable(); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	rec := asked(newRecord(pin), pin)
 	peers, err := b.placesFor(ctx, rec)
 	if err != nil {
@@ -75,6 +78,9 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 	if !visible(old) {
 		return pinsvc.PinStatus{}, pinsvc.Errorf(pinsvc.KindBadRequest,
 			"the CID is a part of sharded content that the cluster holds, and cannot be pinned by itself")
+	}
+	if err := b.writable(); err != nil {
+		return pinsvc.PinStatus{}, err
 	}
 	if p, ok := b.view.Get(old.Cid.Cid); ok && p.Status != pinsvc.StatusPinned {
 		// A pin that was never asked about may well be pinned.

@@ -73,6 +73,10 @@ type Options struct {
 	// place of the peer's pin tracker. Nil: changes that others make are
 	// seen when the whole state is read, every 30 s at most.
 	Hints Hints
+	// Parts tell what the process knows of the peer's own parts. Nil: that
+	// Raft has lost its leader is not noticed, and that the IPFS node went
+	// away is within 5 s.
+	Parts Parts
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// StatusTimeout (2 s) is how long a peer may take to report on a pin or
@@ -116,6 +120,9 @@ type Options struct {
 func (o Options) withDefaults(client *rpc.Client) Options {
 	if o.Self == "" {
 		o.Self = client.ID()
+	}
+	if o.Parts == nil {
+		o.Parts = unwatched{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -170,6 +177,7 @@ type Backend struct {
 	mender    *mender
 	restorer  *restorer
 	condition *condition
+	outage    *outage
 	tasks     *tasks
 
 	// stateAway says that the last look into the state failed.
@@ -197,6 +205,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		away:      newAbsences(opts.Now),
 		restorer:  newRestorer(opts.Now),
 		condition: newCondition(),
+		outage:    newOutage(opts.Now),
 		tasks:     newTasks(),
 	}
 	b.ledger = &ledger{
@@ -224,7 +233,13 @@ func (b *Backend) reading(ctx context.Context) (context.Context, context.CancelF
 }
 
 // writing bounds one change. The change goes on when the client has gone,
-// because half of it would be worse than all of it.
+// because half of it would be worse than all of it; it is given up when there
+// is no consensus to be had.
 func (b *Backend) writing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), b.opts.WriteTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.opts.WriteTimeout)
+	ctx, release := b.outage.bound(ctx)
+	return ctx, func() {
+		release()
+		cancel()
+	}
 }

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// pollStarting and pollRunning are how often the peer is looked at.
-	pollStarting, pollRunning = 200 * time.Millisecond, 5 * time.Second
+	// pollStarting, pollRunning and pollUnwell are how often the peer is
+	// looked at.
+	pollStarting, pollRunning, pollUnwell = 200 * time.Millisecond, 5 * time.Second, time.Second
 	// beat is how often accepted changes are looked for in the state, and
 	// peers are asked to try again; backgroundRound is how many beats lie
 	// between two rounds that nobody asked for.
@@ -75,14 +76,14 @@ func (c *condition) text() string {
 	return c.waits + ": " + c.detail()
 }
 
-// Health returns nil while this peer and its IPFS node answer.
+// Health returns nil while this peer and its IPFS node answer and changes can
+// be made.
 func (b *Backend) Health() error {
 	if !b.condition.ready() {
 		return errors.New(b.condition.text())
 	}
-	b.condition.mu.Lock()
-	defer b.condition.mu.Unlock()
-	return b.condition.unwell
+	_, err := b.missing()
+	return err
 }
 
 // watch runs in the background until the context ends.
@@ -104,8 +105,12 @@ func (b *Backend) watch(ctx context.Context) {
 	b.tasks.start(func(ctx context.Context) { b.feed.reconcile(ctx, b.opts.ReconcileInterval) })
 	b.tasks.start(b.sweepAll)
 	b.tasks.start(b.keep)
-	for sleep(ctx, pollRunning) {
+	b.tasks.start(b.guard)
+	for pause := pollRunning; sleep(ctx, pause); {
 		_, err := b.look(ctx)
+		if pause = pollRunning; err != nil && ctx.Err() == nil {
+			pause = pollUnwell
+		}
 		b.condition.mu.Lock()
 		b.condition.unwell = err
 		b.condition.mu.Unlock()
@@ -220,10 +225,13 @@ func (b *Backend) wait(what string) bool {
 
 // look asks this peer about itself and its IPFS node.
 func (b *Backend) look(ctx context.Context) (api.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
+	call, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
 	defer cancel()
-	id, err := b.cluster.id(ctx, local)
+	id, err := b.cluster.id(call, local)
 	switch {
+	case err != nil && b.peerAnswers(ctx):
+		// The peer asks its IPFS node before it answers.
+		return id, pinsvc.Wrap(pinsvc.KindUnavailable, err, "the IPFS node does not answer")
 	case err != nil:
 		return id, pinsvc.Wrap(pinsvc.KindUnavailable, err, "the cluster peer does not answer")
 	case id.IPFS.Error != "":
@@ -232,6 +240,17 @@ func (b *Backend) look(ctx context.Context) (api.ID, error) {
 	}
 	b.delegates.told(b.self, id.IPFS)
 	return id, nil
+}
+
+// peerAnswers reports whether this peer answers what it needs no IPFS node for.
+func (b *Backend) peerAnswers(ctx context.Context) bool {
+	if _, err := b.alive(ctx); err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
+	defer cancel()
+	_, err := b.cluster.members(ctx)
+	return err == nil
 }
 
 // ipfsAway reports whether this peer's IPFS node does not answer.

@@ -2,10 +2,13 @@ package clusterrpc
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // local is the destination of calls to the peer's own services. They are
@@ -113,8 +116,8 @@ func (c cluster) block(ctx context.Context, key api.Cid) ([]byte, error) {
 // context, so the call is left to itself when the context ends.
 func call[R, A any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, arg A) (R, error) {
 	var none R
-	if err := ctx.Err(); err != nil {
-		return none, err
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
 	}
 	reply := new(R)
 	done := make(chan *rpc.Call, 1)
@@ -124,12 +127,22 @@ func call[R, A any](ctx context.Context, client *rpc.Client, dest peer.ID, servi
 	select {
 	case ended := <-done:
 		if ended.Error != nil {
-			return none, ended.Error
+			return none, because(ctx, ended.Error)
 		}
 		return *reply, nil
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return none, context.Cause(ctx)
 	}
+}
+
+// because is why a call failed: when it was given up for a reason of ours,
+// that reason.
+func because(ctx context.Context, err error) error {
+	var reason *pinsvc.Error
+	if errors.As(context.Cause(ctx), &reason) {
+		return reason
+	}
+	return err
 }
 
 // stream sends args and hands every reply to each, until each fails or the

@@ -67,6 +67,10 @@ func (b *Backend) accepted(ctx context.Context, rec api.Pin, delegates []string)
 		// Another peer was so fast that it is gone again.
 		p = b.ledger.entry(rec)
 	}
+	if p.Extra {
+		_, mark, _ := b.extras.get(p.CID)
+		b.extras.put(p.CID, extraOf(rec), mark)
+	}
 	st := b.presentRecord(ctx, p, rec)
 	st.Delegates = delegates
 	return st, nil

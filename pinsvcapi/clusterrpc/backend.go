@@ -166,6 +166,7 @@ type Backend struct {
 	places    *places
 	troubles  *troubles
 	ledger    *ledger
+	extras    *extras
 	feed      *feed
 	locks     *pinLocks
 	creation  *creation
@@ -199,6 +200,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		view:      pinset.NewLoading(),
 		places:    newPlaces(),
 		troubles:  newTroubles(opts.Now, opts.RetryDelay),
+		extras:    &extras{},
 		locks:     newPinLocks(),
 		creation:  &creation{now: opts.Now},
 		pending:   newPending(opts.Now, 2*opts.BatchAge),
@@ -209,7 +211,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		tasks:     newTasks(),
 	}
 	b.ledger = &ledger{
-		view: b.view, places: b.places, troubles: b.troubles, now: opts.Now,
+		view: b.view, places: b.places, troubles: b.troubles, extras: b.extras, now: opts.Now,
 		maxAttempts: opts.MaxPinAttempts, wiped: b.restorer.add,
 	}
 	b.feed = newFeed(b.ledger, b.pending, c, b.record)

@@ -26,6 +26,7 @@ type ledger struct {
 	view     *pinset.View
 	places   *places
 	troubles *troubles
+	extras   *extras
 	now      func() time.Time
 	// maxAttempts is how often a peer tries before it has given up.
 	maxAttempts int
@@ -52,6 +53,7 @@ func (l *ledger) entry(rec api.Pin) pinset.Pin {
 func (l *ledger) enter(rec api.Pin, again bool) {
 	key := rec.Cid.Cid
 	wiped := false
+	l.extras.drop(key)
 	l.view.Merge(l.entry(rec), func(old, fresh *pinset.Marks) {
 		if old == nil {
 			l.places.judge(fresh)
@@ -83,6 +85,7 @@ func (l *ledger) enter(rec api.Pin, again bool) {
 
 // drop takes a pin out of the view.
 func (l *ledger) drop(key cid.Cid) {
+	l.extras.drop(key)
 	if l.view.Remove(key) {
 		l.troubles.forget(key)
 	}

@@ -29,7 +29,7 @@ type ledgerTest struct {
 func newLedgerTest(t *testing.T) *ledgerTest {
 	lt := &ledgerTest{t: t, clock: &fakeClock{}}
 	lt.ledger = &ledger{
-		view: pinset.New(), places: newPlaces(), troubles: newTroubles(lt.clock.now, 10*time.Second),
+		view: pinset.New(), places: newPlaces(), troubles: newTroubles(lt.clock.now, 10*time.Second), extras: &extras{},
 		now: lt.clock.now, maxAttempts: 3,
 	}
 	lt.ledger.wiped = func(c cid.Cid) { lt.wiped = append(lt.wiped, c) }

@@ -24,35 +24,43 @@ const maxOrigins = 20
 // that has what the view does not keep.
 func (b *Backend) present(ctx context.Context, p pinset.Pin) (pinsvc.PinStatus, error) {
 	if !p.Extra {
-		return b.presentRecord(ctx, p, api.Pin{}), nil
+		return b.presentWith(ctx, p, extra{}), nil
 	}
-	rec, found, err := b.record(ctx, api.NewCid(p.CID))
-	if err != nil {
-		return pinsvc.PinStatus{}, err
+	x, mark, ok := b.extras.get(p.CID)
+	if !ok {
+		rec, found, err := b.record(ctx, api.NewCid(p.CID))
+		if err != nil {
+			return pinsvc.PinStatus{}, err
+		}
+		if found { // Else it is just going; the answer is of before.
+			x = extraOf(rec)
+			b.extras.put(p.CID, x, mark)
+		}
 	}
-	if !found {
-		rec = api.Pin{} // It is just going; the answer is of before.
-	}
-	return b.presentRecord(ctx, p, rec), nil
+	return b.presentWith(ctx, p, x), nil
 }
 
 // presentRecord is present with the record, of which it takes what the view
 // does not keep.
 func (b *Backend) presentRecord(ctx context.Context, p pinset.Pin, rec api.Pin) pinsvc.PinStatus {
+	return b.presentWith(ctx, p, extraOf(rec))
+}
+
+func (b *Backend) presentWith(ctx context.Context, p pinset.Pin, x extra) pinsvc.PinStatus {
 	st := pinsvc.PinStatus{
 		RequestID: p.CID.String(),
 		Status:    p.Status,
 		Created:   p.Created,
 		Pin:       pinsvc.Pin{CID: p.CID, Name: p.Name, Meta: p.Meta},
 		Delegates: b.delegatesAt(ctx, p.Placement).list,
-		Info:      b.info(p, rec.ExpireAt),
+		Info:      b.info(p, x.expires),
 	}
 	if p.AskedOtherForm {
 		if other, ok := pinsvc.OtherForm(p.CID); ok {
 			st.Pin.CID = other
 		}
 	}
-	for _, origin := range rec.Origins[:min(len(rec.Origins), maxOrigins)] {
+	for _, origin := range x.origins[:min(len(x.origins), maxOrigins)] {
 		st.Pin.Origins = append(st.Pin.Origins, multiaddr.Multiaddr(origin.Value()))
 	}
 	return st

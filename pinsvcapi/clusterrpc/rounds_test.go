@@ -296,14 +296,22 @@ func TestPinsWaitForTheIPFSNodeAndGoOnWhenItIsBack(t *testing.T) {
 func TestGetInFlightIsAnsweredFromMemory(t *testing.T) {
 	s := newServices()
 	rec := s.inFlight(1)
+	origin, err := api.NewMultiaddr("/ip4/203.0.113.9/tcp/4001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() {
+		rec.Origins = []api.Multiaddr{origin} // Every client sends some.
+		s.pins[rec.Cid.Cid] = rec
+	})
 	b := s.backend(t, Options{RoundInterval: time.Hour})
 	if _, err := b.Get(t.Context(), "", requestID(rec)); err != nil {
 		t.Fatal(err)
 	}
 	s.set(func() { s.calls = nil })
 	for range 100 {
-		if st, err := b.Get(t.Context(), "", requestID(rec)); err != nil || st.Status != pinning {
-			t.Fatalf("%s, %v", st.Status, err)
+		if st, err := b.Get(t.Context(), "", requestID(rec)); err != nil || st.Status != pinning || len(st.Pin.Origins) != 1 {
+			t.Fatalf("%s, %v, %v", st.Status, st.Pin.Origins, err)
 		}
 	}
 	for _, method := range []string{"Cluster.PinGet", "PinTracker.Status", "PinTracker.StatusAll"} {
@@ -313,10 +321,34 @@ func TestGetInFlightIsAnsweredFromMemory(t *testing.T) {
 	}
 	// But what is away is not served from memory as if it were there.
 	s.fail("Cluster.PinGet", errBroken)
-	_, err := b.Get(t.Context(), "", pinsvctest.RawCID(9).String())
+	_, err = b.Get(t.Context(), "", pinsvctest.RawCID(9).String())
 	wantKind(t, "Get of another", err, pinsvc.KindUnavailable)
 	_, err = b.Get(t.Context(), "", requestID(rec))
 	wantKind(t, "Get", err, pinsvc.KindUnavailable)
+}
+
+// Whatever is read while a record changes, what is kept is not of before.
+func TestExtrasAreNoOlderThanTheView(t *testing.T) {
+	var e extras
+	key := pinsvctest.RawCID(1)
+	old, fresh := extra{expires: time.Unix(1, 0)}, extra{expires: time.Unix(2, 0)}
+	_, mark, _ := e.get(key)
+	e.drop(key) // The record changes while it is read.
+	e.put(key, old, mark)
+	if _, _, ok := e.get(key); ok {
+		t.Error("an old record is kept")
+	}
+	_, mark, _ = e.get(key)
+	e.put(key, fresh, mark)
+	if x, _, ok := e.get(key); !ok || x.expires != fresh.expires {
+		t.Errorf("%v", x)
+	}
+	for i := range maxExtras + 5 {
+		e.put(pinsvctest.RawCID(i), fresh, mark)
+	}
+	if n := len(e.pins); n > maxExtras {
+		t.Errorf("%d are kept", n)
+	}
 }
 
 func TestQueuedPinsSayWhereTheyAre(t *testing.T) {

@@ -31,13 +31,16 @@ var (
 type Options struct {
 	// NewBackend makes the backend of the client that SetClient gets; Close
 	// of the backend is called by Shutdown. Nil means clusterrpc.New with
-	// BackendOptions and Hints.
+	// BackendOptions, Hints and Parts.
 	NewBackend func(*rpc.Client) Backend
 	// Hints tell of changes of the shared state: a watch.Tracker, which the
 	// embedder has put in the place of the peer's pin tracker. Without them
 	// lists show changes that other peers and tools make up to half a minute
 	// later. Not used when NewBackend is set.
 	Hints clusterrpc.Hints
+	// Parts tell at once when Raft has no leader and when the IPFS node is
+	// away. Not used when NewBackend is set.
+	Parts clusterrpc.Parts
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
@@ -91,7 +94,7 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.NewBackend == nil {
 		opts.NewBackend = func(client *rpc.Client) Backend {
 			backend := BackendOptions(cfg)
-			backend.Hints = opts.Hints
+			backend.Hints, backend.Parts = opts.Hints, opts.Parts
 			return clusterrpc.New(client, backend)
 		}
 	}

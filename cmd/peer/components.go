@@ -1,10 +1,8 @@
 package peer
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/allocator/balanced"
@@ -16,8 +14,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/informer/tags"
 	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
-	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
-	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 )
 
 // startCluster builds the components and the cluster of them. Each component
@@ -134,7 +130,7 @@ func (p *Peer) newConsensus() error {
 		if err != nil {
 			return fmt.Errorf("consensus.raft: %w", err)
 		}
-		p.consensus = newConsensus(inner, p.quorum)
+		p.consensus = newConsensus(inner, p.missingPeers)
 	} else {
 		inner, err := crdt.New(p.network.host, p.network.dht, p.network.pubsub, cfgs.Crdt, p.store)
 		if err != nil {
@@ -145,42 +141,4 @@ func (p *Peer) newConsensus() error {
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil
-}
-
-// quorum says how many of the Raft peers are connected, and names the others.
-func (p *Peer) quorum(ctx context.Context) string {
-	members, err := p.consensus.Peers(ctx)
-	if err != nil {
-		return fmt.Sprintf("the Raft peers are not known: %s", err)
-	}
-	if len(members) == 0 {
-		return "not yet a member of the Raft peers"
-	}
-	present := 0
-	var absent []string
-	for _, member := range members {
-		if member == p.ID() || connected(p.network, member) {
-			present++
-		} else {
-			absent = append(absent, member.String())
-		}
-	}
-	text := fmt.Sprintf("%d of %d Raft peers are here, %d are needed", present, len(members), len(members)/2+1)
-	if len(absent) > 0 {
-		text += "; away: " + strings.Join(absent, ", ")
-	}
-	return text
-}
-
-func connected(n *network, id libp2ppeer.ID) bool {
-	return n.host.Network().Connectedness(id) == libp2pnetwork.Connected
-}
-
-// notRunningNow returns why the node does not serve requests, or nil.
-func notRunningNow(n node) error {
-	status, _ := n.Watch()
-	if running(status) {
-		return nil
-	}
-	return notRunning(status)
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +82,74 @@ func TestRaftPeerJoinsAndIsRemoved(t *testing.T) {
 	case <-time.After(deadline):
 		t.Fatal("the removed peer goes on")
 	}
+}
+
+// Raft peers that lose their quorum say so, refuse changes soon and go on to
+// answer what they know; when it is back, so are they.
+func TestRaftThatLosesItsQuorumSaysSo(t *testing.T) {
+	server := rpcOfID(t, firstID)
+	all := make([]Files, 3)
+	peers := make([]string, len(all))
+	for i := range all {
+		all[i] = upstreamFiles(t, "raft", "", without([2]string{"api", "restapi"}, [2]string{"api", "ipfsproxy"}), externalNode(t, server))
+		peers[i] = loaded(t, all[i]).Helper.Identity().ID.String()
+	}
+	running := make([]*Peer, len(all))
+	var addrs []string
+	start := func(i int) {
+		editFile(t, all[i].Config, func(sections map[string]map[string]any) {
+			sections["cluster"]["secret"] = strings.Repeat("ab", 32)
+			sections["cluster"]["peer_addresses"] = addrs
+			sections["consensus"]["raft"].(map[string]any)["init_peerset"] = peers
+		})
+		running[i], _ = newPeer(t, all[i])
+		noError(t, running[i].Start(t.Context()))
+		addrs = append(addrs, running[i].network.host.Addrs()[0].String()+"/p2p/"+peers[i])
+	}
+	for i := range all {
+		start(i)
+	}
+	for i := range all {
+		await(t, "readiness of peer "+peers[i], running[i].Ready())
+	}
+	url := "http://" + running[0].PinsvcAddrs()[0]
+	var answer map[string]any
+	eventually(t, "ready", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
+	if err := (parts{running[0]}).Consensus(); err != nil {
+		t.Errorf("with a leader: %v", err)
+	}
+
+	for _, p := range running[1:] {
+		noError(t, p.Stop(context.Background()))
+	}
+	const reason = "no Raft leader: 1 of 3 Raft peers are here, 2 are needed"
+	refused := func(method, path, body string) func() error {
+		return func() error {
+			err := request(method, url+path, "application/json", strings.NewReader(body), &answer)
+			if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), reason) {
+				return fmt.Errorf("%s %s: %v", method, path, err)
+			}
+			if strings.Contains(err.Error(), peers[1]) {
+				t.Errorf("clients are told of peers: %v", err)
+			}
+			return nil
+		}
+	}
+	eventually(t, "not ready", refused(http.MethodGet, "/ready", ""))
+	const pin = `{"cid":"bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"}`
+	for range 2 {
+		began := time.Now()
+		noError(t, refused(http.MethodPost, "/pins", pin)())
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the refusal took %s", took)
+		}
+	}
+	noError(t, request(http.MethodGet, url+"/pins", "", nil, &answer))
+	if err := (parts{running[0]}).Consensus(); err == nil || !strings.Contains(err.Error(), peers[1]) {
+		t.Errorf("the log is not told who is away: %v", err)
+	}
+
+	addrs = addrs[:1]
+	start(1)
+	eventually(t, "ready again", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
 }

@@ -125,6 +125,25 @@ func TestAWriteUnderWayIsGivenUpWhenConsensusIsLost(t *testing.T) {
 	}
 }
 
+func TestAFailureWithoutConsensusIsItsFault(t *testing.T) {
+	s := newServices()
+	rec := s.held(1)
+	parts := &fakeParts{}
+	b := s.backend(t, Options{Parts: parts, Now: new(fakeClock).now}) // No time passes: nothing is given up.
+	parts.set(errNoLeader, nil)
+	timedOut := errors.New("timed out waiting for leader: context deadline exceeded")
+	s.fail("Cluster.Pin", timedOut)
+	s.fail("Cluster.Unpin", timedOut)
+	for what, write := range writes(t, b, rec) {
+		wantReason(t, what, write())
+	}
+	s.fail("Cluster.Pin", errors.New("not enough peers to allocate CID"))
+	_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(7)})
+	if got := pinsvc.FailureOf(err).Details; got == errNoLeader.Details {
+		t.Errorf("another failure: %q", got)
+	}
+}
+
 // Raft is without a leader for a moment whenever it chooses another.
 func TestAnElectionIsNoOutage(t *testing.T) {
 	var clock fakeClock

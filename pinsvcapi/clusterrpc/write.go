@@ -16,7 +16,7 @@ func (b *Backend) submit(ctx context.Context, before held, rec api.Pin) (api.Pin
 	defer cancel()
 	written, err := b.cluster.pin(ctx, rec)
 	if err != nil {
-		return api.Pin{}, failure(err, "pin")
+		return api.Pin{}, b.notChanged(err, "pin")
 	}
 	b.feed.wrote(ctx, before, written, false)
 	return written, nil
@@ -39,8 +39,20 @@ func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err erro
 		_, _, err = b.feed.refresh(ctx, key) // The view was behind.
 		return false, err
 	case err != nil:
-		return false, failure(err, "unpin")
+		return false, b.notChanged(err, "unpin")
 	}
 	b.feed.wrote(ctx, before, api.PinCid(key), true)
 	return true, nil
+}
+
+// notChanged is failure for a change. The cluster itself waits a moment for a
+// consensus that is away, and then says something else.
+func (b *Backend) notChanged(err error, doing string) error {
+	switch causeOf(err.Error()) {
+	case causeOther, causeTooSlow, causeStalled:
+		if away := b.consensusAway(); away != nil {
+			return away
+		}
+	}
+	return failure(err, doing)
 }

@@ -171,10 +171,7 @@ func (s *places) of(rec api.Pin) uint32 {
 		slices.Sort(p.peers)
 		p.peers = slices.Compact(p.peers)
 	}
-	key := binary.AppendUvarint([]byte{byte(p.kind)}, uint64(p.need))
-	for _, n := range p.peers {
-		key = binary.AppendUvarint(key, uint64(n))
-	}
+	key := p.key()
 	if at, ok := s.placed[string(key)]; ok {
 		return at
 	}
@@ -182,6 +179,23 @@ func (s *places) of(rec api.Pin) uint32 {
 	at := uint32(len(s.placements) - 1)
 	s.placed[string(key)] = at
 	return at
+}
+
+// anyInParts reports whether there ever was a sharded root.
+func (s *places) anyInParts() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.placed[string(placement{kind: placedInParts, need: 1}.key())]
+	return ok
+}
+
+// key tells placements apart.
+func (p placement) key() []byte {
+	key := binary.AppendUvarint([]byte{byte(p.kind)}, uint64(p.need))
+	for _, n := range p.peers {
+		key = binary.AppendUvarint(key, uint64(n))
+	}
+	return key
 }
 
 // kind is of a placement.

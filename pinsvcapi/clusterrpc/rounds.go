@@ -45,6 +45,7 @@ type rounds struct {
 	peers map[peer.ID]*peerRounds
 	quiet map[quietKey]*quietPin
 	queue atomic.Pointer[map[cid.Cid]int]
+	roots atomic.Bool // sharded roots are being asked about
 }
 
 type peerRounds struct {
@@ -106,7 +107,9 @@ func (b *Backend) beginRounds(now time.Time) []chan struct{} {
 			running = append(running, end)
 		}
 	}
-	b.tasks.start(b.askRoots)
+	if b.places.anyInParts() && b.rounds.roots.CompareAndSwap(false, true) && !b.tasks.start(b.askRoots) {
+		b.rounds.roots.Store(false)
+	}
 	return running
 }
 
@@ -279,6 +282,7 @@ func (r *rounds) asked(key quietKey, holds bool, now time.Time) {
 
 // askRoots asks about the sharded roots in flight.
 func (b *Backend) askRoots(ctx context.Context) {
+	defer b.rounds.roots.Store(false)
 	var roots []cid.Cid
 	b.view.Each(inFlight, func(text string, m pinset.Marks) bool {
 		if b.places.kind(m.Placement) == placedInParts {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -40,11 +41,16 @@ type accessEvent struct {
 // maxLogged bounds what clients can make us log per field.
 const maxLogged = 256
 
+// clip shortens text, and leaves the runes of what is left whole.
 func clip(text string) string {
-	if len(text) > maxLogged {
-		return text[:maxLogged] + "…"
+	if len(text) <= maxLogged {
+		return text
 	}
-	return text
+	end := maxLogged
+	for back := 0; back < utf8.UTFMax && !utf8.RuneStart(text[end]); back++ {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 // logAccess writes the event once the request has been answered.

@@ -19,6 +19,7 @@ PROFILE  ?= default
 DATA     ?= data
 FUZZTIME ?= 10s
 SOAK     ?= 10m
+COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 # Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
 # which come with the race detector end a program for.
@@ -34,7 +35,7 @@ RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
 build: bin/ipfs-cluster-pinsvc bin/ipfs
 
 bin/ipfs-cluster-pinsvc:
-	$(GO) build -o $@ ./cmd/ipfs-cluster-pinsvc
+	$(GO) build -ldflags '-X main.commit=$(COMMIT)' -o $@ ./cmd/ipfs-cluster-pinsvc
 
 bin/ipfs: cmd/kubo/go.mod cmd/kubo/go.sum
 	$(GO) build -C cmd/kubo -o $(CURDIR)/$@ github.com/ipfs/kubo/cmd/ipfs

@@ -37,18 +37,32 @@ With --all also the version of this program.
 	}
 }
 
-// buildVersion is what the Go toolchain recorded: the module's version, or
-// the commit for a build from a checkout.
+// commit is what the program was built from, set by "make"; see the Makefile.
+var commit string
+
+// buildVersion is the version of this program.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "(unknown)"
+		info = &debug.BuildInfo{}
 	}
+	return versionOf(info, commit)
+}
+
+// versionOf is what the Go toolchain recorded, the module's version or one
+// made from the commit; where it recorded nothing, what "make" did.
+func versionOf(info *debug.BuildInfo, commit string) string {
 	version := info.Main.Version
+	if version == "" || version == "(devel)" {
+		version = "unreleased"
+	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			version = fmt.Sprintf("%s (commit %s)", version, s.Value)
+			commit = s.Value
 		}
 	}
-	return version
+	if commit == "" {
+		return version
+	}
+	return fmt.Sprintf("%s (commit %s)", version, commit)
 }

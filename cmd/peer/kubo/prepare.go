@@ -146,8 +146,12 @@ func (n *Node) configure() (multiaddr.Multiaddr, error) {
 			return nil, fmt.Errorf("%s cannot be written: %w", overlayFile, err)
 		}
 	}
-	for _, c := range changes {
-		logger.Infof("Kubo's setting %s was %s and is now %s", c.key, show(c.from), show(c.to))
+	news, details := worthTelling(changes, len(before) == 0)
+	for _, line := range news {
+		logger.Info(line)
+	}
+	for _, line := range details {
+		logger.Debug(line)
 	}
 	return n.chooseRPC(doc)
 }
@@ -158,6 +162,19 @@ func (n *Node) readConfig() (document, error) {
 		return nil, fmt.Errorf("the configuration of Kubo cannot be read: %w", err)
 	}
 	return doc, nil
+}
+
+// worthTelling says what was changed in Kubo's configuration: to the operator,
+// and in more detail. Of a fresh repo, whose settings are Kubo's defaults, the
+// single changes are no news.
+func worthTelling(changes []change, fresh bool) (news, details []string) {
+	for _, c := range changes {
+		news = append(news, fmt.Sprintf("Kubo's setting %s was %s and is now %s", c.key, show(c.from), show(c.to)))
+	}
+	if !fresh || len(changes) < 2 {
+		return news, nil
+	}
+	return []string{fmt.Sprintf("%d of Kubo's settings were set for ipfs_connector.managed", len(changes))}, news
 }
 
 func show(v any) string {

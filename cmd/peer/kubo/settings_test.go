@@ -293,3 +293,25 @@ func TestClosedNetworkMayBeDialled(t *testing.T) {
 		t.Error("a node of a closed network may not dial there")
 	}
 }
+
+// A fresh repo differs from what is wanted in many settings: one line tells.
+func TestChangesOfAFreshRepoAreOneLine(t *testing.T) {
+	change1, change2 := change{"Bootstrap", []any{"x"}, nil}, change{"Discovery.MDNS.Enabled", true, false}
+	line1 := `Kubo's setting Bootstrap was ["x"] and is now not set`
+	line2 := "Kubo's setting Discovery.MDNS.Enabled was true and is now false"
+	for _, test := range []struct {
+		changes       []change
+		fresh         bool
+		news, details []string
+	}{
+		{nil, true, nil, nil},
+		{[]change{change1, change2}, false, []string{line1, line2}, nil},
+		{[]change{change2}, true, []string{line2}, nil},
+		{[]change{change1, change2}, true, []string{"2 of Kubo's settings were set for ipfs_connector.managed"}, []string{line1, line2}},
+	} {
+		news, details := worthTelling(test.changes, test.fresh)
+		if !slices.Equal(news, test.news) || !slices.Equal(details, test.details) {
+			t.Errorf("%v, fresh %t: %q and %q", test.changes, test.fresh, news, details)
+		}
+	}
+}

@@ -38,6 +38,7 @@ func (c *Config) ApplyEnvVars() error {
 	}
 	c.adopt(next)
 	c.warnExposed()
+	c.warnColons()
 	return nil
 }
 

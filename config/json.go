@@ -48,6 +48,7 @@ func (c *Config) LoadJSON(raw []byte) error {
 	}
 	c.adopt(next)
 	c.warnExposed()
+	c.warnColons()
 	return nil
 }
 

@@ -62,3 +62,16 @@ func TestAnOpenServiceIsLogged(t *testing.T) {
 		t.Errorf("the defaults are warned about: %s", quiet)
 	}
 }
+
+func TestUserNamesThatBasicCannotCarryAreLoggedNotRefused(t *testing.T) {
+	var c *Config
+	text := logged(t, func() {
+		c = load(t, `{"basic_auth_credentials": {"s3cr3t:name": "one", "alice": "t:w:o"}}`)
+	})
+	if !strings.Contains(text, "basic_auth_credentials: 1 of 2 user names have a colon") || strings.Contains(text, "s3cr3t") {
+		t.Errorf("got %s", text)
+	}
+	if c.BasicAuthCredentials["s3cr3t:name"] != "one" {
+		t.Error("the user is not kept")
+	}
+}

@@ -282,3 +282,18 @@ func (c *Config) warnExposed() {
 			configKey, strings.Join(open, ", "))
 	}
 }
+
+// warnColons logs that there are users who cannot log in with a password.
+// Tokens work for them, so that services of ipfs-cluster that have some go on.
+func (c *Config) warnColons() {
+	n := 0
+	for user := range c.BasicAuthCredentials {
+		if strings.Contains(user, ":") {
+			n++
+		}
+	}
+	if n > 0 {
+		logger.Warnf("api.%s.basic_auth_credentials: %d of %d user names have a colon, which ends the name in Basic "+
+			"authentication: these users can use tokens only", configKey, n, len(c.BasicAuthCredentials))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -132,6 +133,11 @@ func TestTwoPeersReplicateAPin(t *testing.T) {
 	await(t, "readiness of the first", first.Ready())
 	await(t, "readiness of the second", second.Ready())
 	noError(t, seen.has(StageIPFS, "the IPFS node is not running yet"))
+	var answer map[string]any
+	for _, p := range []*Peer{first, second} { // CRDT knows no leader, and needs none.
+		noError(t, errors.Join((parts{p}).Consensus(), (parts{p}).IPFS()))
+		noError(t, request(http.MethodGet, "http://"+p.PinsvcAddrs()[0]+"/ready", "", nil, &answer))
+	}
 
 	cid := addUnpinned(t, first, "replicated")
 	var source nodeID

@@ -20,13 +20,10 @@ type parts struct{ peer *Peer }
 
 // Consensus returns why no change can be made now. CRDT takes changes always.
 func (p parts) Consensus() error {
-	raft, ok := p.peer.consensus.Consensus.(interface {
-		Leader(context.Context) (libp2ppeer.ID, error)
-	})
-	if !ok {
+	if p.peer.consensus.again == nil {
 		return nil
 	}
-	_, err := raft.Leader(p.peer.ctx)
+	_, err := p.peer.consensus.Leader(p.peer.ctx)
 	if err == nil {
 		return nil
 	}

@@ -81,17 +81,20 @@ func TestAHintThatIsTooEarlyIsLookedAtAgain(t *testing.T) {
 	}
 	s.held(1)
 	counts(t, b, 1)
-	// A rewritten record, announced before it is there.
-	hints.send(Hint{CID: rec.Cid.Cid, Written: time.Unix(1_700_000_100, 0)})
-	s.set(func() {
+	// Rewritten records, announced before they are there; the second one in
+	// the second of the first.
+	for _, name := range []string{"newer", "newest"} {
 		newer := s.pins[rec.Cid.Cid]
-		newer.Name, newer.Timestamp = "newer", time.Unix(1_700_000_100, 0)
-		s.pins[rec.Cid.Cid] = newer
-	})
-	until(t, "renamed", func() bool {
-		p, _ := b.view.Get(rec.Cid.Cid)
-		return p.Name == "newer"
-	})
+		newer.Name, newer.Timestamp = name, time.Unix(1_700_000_100, 0)
+		before := s.called("Cluster.PinGet")
+		hints.send(Hint{CID: rec.Cid.Cid, Written: newer.Timestamp, Record: form(newer, true)})
+		until(t, "read", func() bool { return s.called("Cluster.PinGet") > before })
+		s.set(func() { s.pins[rec.Cid.Cid] = newer })
+		until(t, "renamed", func() bool {
+			p, _ := b.view.Get(rec.Cid.Cid)
+			return p.Name == name
+		})
+	}
 }
 
 // A delete hook also comes when another peer's pin survives.

@@ -17,6 +17,9 @@ type Hint struct {
 	// Written is when the new record was written; zero if the pin was
 	// removed.
 	Written time.Time
+	// Record is the new record as the state keeps it (its ProtoMarshal),
+	// which tells two of one second apart; empty when it is not known.
+	Record  string
 	Removed bool
 }
 
@@ -165,8 +168,12 @@ func (f *feed) follow(ctx context.Context, q *hintQueue) {
 // shows reports whether the state has what a hint announced, or something
 // newer.
 func shows(h Hint, rec api.Pin, found bool) bool {
-	if h.Removed {
-		return !found
+	switch {
+	case h.Removed || !found:
+		return h.Removed && !found
+	case h.Record == "" || form(rec, true) == h.Record:
+		return rec.Timestamp.Unix() >= h.Written.Unix()
+	default:
+		return rec.Timestamp.Unix() > h.Written.Unix()
 	}
-	return found && rec.Timestamp.Unix() >= h.Written.Unix()
 }

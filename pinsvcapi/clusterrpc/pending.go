@@ -156,7 +156,7 @@ func (p *pending) announced(h Hint) {
 	w, ok := p.writes[h.CID]
 	switch {
 	case !ok:
-	case h.Removed == w.gone && (w.gone || h.Written.Unix() == w.rec.Timestamp.Unix()):
+	case h.Removed && w.gone, !h.Removed && !w.gone && h.Record == w.want:
 		w.announced = true
 	case w.announced:
 		delete(p.writes, h.CID)

@@ -136,11 +136,11 @@ func TestPendingWritesAreSubmittedAgain(t *testing.T) {
 // Another tool may undo a change the moment that it is made.
 func TestAChangeThatOthersUndoIsNotSubmittedAgain(t *testing.T) {
 	for name, undone := range map[string]Hint{
-		"removed": {Removed: true}, "written": {Written: time.Unix(1_700_000_100, 0)},
+		"removed": {Removed: true}, "written": {Written: time.Unix(1_700_000_000, 0), Record: "another of the same second"},
 	} {
 		p := newPending(time.Now, time.Hour)
 		key, ours := pinsvctest.RawCID(1), named("ours")
-		made := Hint{CID: key, Written: ours.Timestamp}
+		made := Hint{CID: key, Written: ours.Timestamp, Record: form(ours, true)}
 		undone.CID = key
 		p.wrote(key, held{}, ours, false)
 		p.announced(undone) // Of before.

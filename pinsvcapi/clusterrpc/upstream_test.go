@@ -153,8 +153,15 @@ func TestAPinnedPinStaysPinnedWhileIPFSIsAway(t *testing.T) {
 	if got := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1), Name: "renamed"}); got.Status != pinsvc.StatusPinned {
 		t.Errorf("renamed: %s", got.Status)
 	}
-	fresh := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)})
+	fresh := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)}) // It is accepted, and kept.
 	trackerSays(t, s.peer, pinsvctest.RawCID(2), api.TrackerStatusPinError)
+	eventually(t, "the fresh pin says what it waits for", func() error {
+		got := s.get(fresh.RequestID)
+		if got.Status != pinsvc.StatusQueued || got.Info["status_details"] != "waiting for the IPFS node of a peer that should hold the pin" {
+			return fmt.Errorf("%s %v", got.Status, got.Info)
+		}
+		return nil
+	})
 	for _, id := range []string{old.RequestID, fresh.RequestID} {
 		got := s.get(id)
 		if want := id == old.RequestID; got.Status == pinsvc.StatusFailed || (got.Status == pinsvc.StatusPinned) != want {

@@ -94,7 +94,7 @@ func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.removed, pin.Cid.Cid)
-	t.tell(clusterrpc.Hint{CID: pin.Cid.Cid, Written: pin.Timestamp})
+	t.tell(changed(pin))
 	return err
 }
 
@@ -110,6 +110,15 @@ func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
 	}
 	t.tell(clusterrpc.Hint{CID: c.Cid, Removed: true})
 	return err
+}
+
+// changed is the hint of a record that was written.
+func changed(pin api.Pin) clusterrpc.Hint {
+	record, err := pin.ProtoMarshal()
+	if err != nil {
+		record = nil // It is of no use to compare then.
+	}
+	return clusterrpc.Hint{CID: pin.Cid.Cid, Written: pin.Timestamp, Record: string(record)}
 }
 
 // tell needs the lock.
@@ -194,7 +203,7 @@ func (t *Tracker) look(c cid.Cid) {
 		if err := t.PinTracker.Track(t.ctx, pin); err != nil {
 			log.Warnf("track pin %s again: %s", c, err)
 		}
-		t.tell(clusterrpc.Hint{CID: c, Written: pin.Timestamp})
+		t.tell(changed(pin))
 	case !wanted && r.tracked:
 		r.tracked = false
 		if err := t.PinTracker.Untrack(t.ctx, api.NewCid(c)); err != nil {

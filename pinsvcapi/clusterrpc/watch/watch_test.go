@@ -166,7 +166,11 @@ func TestHintsReachSubscribersUntilTheyCancel(t *testing.T) {
 		_ = tracker.Untrack(t.Context(), pin.Cid)
 		cancel()
 		_ = tracker.Track(t.Context(), pin)
-		want := []clusterrpc.Hint{{CID: pin.Cid.Cid, Written: pin.Timestamp}, {CID: pin.Cid.Cid, Removed: true}}
+		record, err := pin.ProtoMarshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []clusterrpc.Hint{{CID: pin.Cid.Cid, Written: pin.Timestamp, Record: string(record)}, {CID: pin.Cid.Cid, Removed: true}}
 		if !slices.Equal(got, want) {
 			t.Errorf("hints %v, want %v", got, want)
 		}

@@ -105,3 +105,27 @@ func TestLargeHeadersAreRefused(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
+
+// What never becomes a request is answered by net/http, in plain text: the
+// README says so.
+func TestWhatIsNoRequestIsAnsweredInPlainText(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.MaxHeaderBytes = 4096 })
+	for _, tt := range []struct {
+		name, request, status string
+	}{
+		{"large headers", "GET /health HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", "431"},
+		{"no HTTP", "hello\r\n\r\n", "400"},
+	} {
+		_, answer := dialRaw(t, s, tt.request)
+		resp, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if !strings.HasPrefix(resp.Status, tt.status) || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %s, %s", tt.name, resp.Status, resp.Header.Get("Content-Type"))
+		}
+		resp.Body.Close()
+		closed(t, answer)
+	}
+}

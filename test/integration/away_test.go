@@ -44,9 +44,20 @@ func TestExternalIPFSNodeComesAndGoes(t *testing.T) {
 		return err
 	})
 
+	// What is accepted while the node is away is kept, and says what it waits for.
+	later := peer.Add(inline(t, "while the node is away"), "later")
+	harness.Eventually(t, harness.ReadyTimeout, "the new pin waits for the node", func() error {
+		pin, err := peer.Get(later.RequestID)
+		if err == nil && (pin.Status != "queued" || !strings.Contains(pin.Info["status_details"], "waiting for the IPFS node")) {
+			err = fmt.Errorf("it is %s, %v", pin.Status, pin.Info)
+		}
+		return err
+	})
+
 	node.Start()
 	peer.WaitReady()
 	peer.WaitPinned(c.String())
+	peer.WaitPinned(later.RequestID)
 }
 
 // Two failures that a newcomer meets: the port is taken, the folder is in use.

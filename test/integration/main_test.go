@@ -35,6 +35,16 @@ func unknown(t *testing.T, seed string) cid.Cid {
 	return cid.NewCidV1(cid.Raw, hash)
 }
 
+// inline is a CID that has its content in itself, so that every node has it.
+func inline(t *testing.T, content string) cid.Cid {
+	t.Helper()
+	hash, err := multihash.Sum([]byte(content), multihash.IDENTITY, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cid.NewCidV1(cid.Raw, hash)
+}
+
 // ask sends a request to a peer that has to arrive, whatever the answer.
 func ask(t *testing.T, p *harness.Peer, method, path string, body any) harness.Reply {
 	t.Helper()

@@ -21,15 +21,15 @@ import (
 // the step does nothing, but the cluster stops at the first that fails.
 func (p *Peer) startCluster() error {
 	cfgs := p.cfg.Helper.Configs()
-	informers, err := p.newInformers()
-	if err != nil {
-		return err
-	}
 	allocator, err := p.newAllocator()
 	if err != nil {
 		return err
 	}
 	if err := p.connect(); err != nil {
+		return err
+	}
+	informers, err := p.newInformers()
+	if err != nil {
 		return err
 	}
 	if err := p.newConsensus(); err != nil {
@@ -76,7 +76,10 @@ func (p *Peer) newInformers() ([]ipfscluster.Informer, error) {
 		return nil
 	}
 	err := errors.Join(
-		add(cfgs.DiskInf.ConfigKey(), func() (ipfscluster.Informer, error) { return disk.NewInformer(cfgs.DiskInf) }),
+		add(cfgs.DiskInf.ConfigKey(), func() (ipfscluster.Informer, error) {
+			inner, err := disk.NewInformer(cfgs.DiskInf)
+			return patient{inner, p.connector.ready}, err
+		}),
 		add(cfgs.TagsInf.ConfigKey(), func() (ipfscluster.Informer, error) { return tags.New(cfgs.TagsInf) }),
 		add(cfgs.PinQueueInf.ConfigKey(), func() (ipfscluster.Informer, error) { return pinqueue.New(cfgs.PinQueueInf) }),
 	)

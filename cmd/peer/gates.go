@@ -217,3 +217,21 @@ func (m *monitor) Alerts() <-chan api.Alert {
 	m.running.pass()
 	return m.PeerMonitor.Alerts()
 }
+
+// patient is an informer of what the IPFS node says, which is not asked before
+// the node has answered. Upstream asks as soon as other peers are joined, and
+// its informer then logs errors of a node that is still being made.
+type patient struct {
+	ipfscluster.Informer
+	ready *gate
+}
+
+// GetMetrics returns an invalid metric, which is not sent, until then.
+func (p patient) GetMetrics(ctx context.Context) []api.Metric {
+	select {
+	case <-p.ready.opened:
+		return p.Informer.GetMetrics(ctx)
+	default:
+		return []api.Metric{{Name: p.Name()}}
+	}
+}

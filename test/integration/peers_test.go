@@ -3,8 +3,11 @@ package integration
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
@@ -149,4 +152,46 @@ func TestRaftPeerWithoutAQuorumWaits(t *testing.T) {
 			t.Errorf("%s: %v", peer.Name, err)
 		}
 	}
+}
+
+// A Raft peer whose others freeze says that there is no leader, refuses changes
+// soon and goes on to answer; when they thaw it takes changes again.
+func TestRaftPeerThatLosesItsQuorumSaysSo(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peers := h.Cluster(3, "raft")
+	kept := peers[0].Add(inline(t, "before"), "kept")
+	peers[0].WaitPinned(kept.RequestID)
+	all := func(signal syscall.Signal) {
+		for _, peer := range peers[1:] {
+			peer.Process().Signal(signal)
+		}
+	}
+	t.Cleanup(func() { all(syscall.SIGCONT) })
+	all(syscall.SIGSTOP)
+
+	peers[0].WaitNotReady("no Raft leader")
+	body := map[string]string{"cid": inline(t, "without a quorum").String()}
+	for range 2 {
+		began := time.Now()
+		r := ask(t, peers[0], http.MethodPost, "/pins", body)
+		want(t, r, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
+		if took := time.Since(began); took > 5*time.Second || !strings.Contains(string(r.Body), "no Raft leader") {
+			t.Errorf("after %s: %s", took, r.Body)
+		}
+	}
+	if pin, err := peers[0].Get(kept.RequestID); err != nil || pin.Status != "pinned" {
+		t.Errorf("the pin of before: %v, %v", pin, err)
+	}
+	peers[0].Process().WaitOutput(harness.Timeout, "not ready: no Raft leader")
+
+	all(syscall.SIGCONT)
+	peers[0].WaitReady()
+	harness.Eventually(t, harness.Timeout, "changes are made again", func() error {
+		r, err := peers[0].Ask(http.MethodPost, "/pins", body)
+		if err == nil && r.Status != http.StatusAccepted {
+			err = fmt.Errorf("%d %s", r.Status, r.Body)
+		}
+		return err
+	})
 }

@@ -43,30 +43,42 @@ func endpoints() []endpoint {
 // and, for //host/, sends the client to another host.
 type routes struct {
 	paths *mux.Router
-	// at are the endpoints of each path template, by method.
-	at map[string]map[string]endpoint
+	at    map[string]*place // by path template
+}
+
+// place is what there is at one path.
+type place struct {
+	methods map[string]endpoint
+	allow   []string // the methods, sorted
 }
 
 func newRoutes() *routes {
-	rs := &routes{paths: mux.NewRouter(), at: make(map[string]map[string]endpoint)}
+	rs := &routes{paths: mux.NewRouter(), at: make(map[string]*place)}
 	for _, e := range endpoints() {
 		if rs.at[e.path] == nil {
-			rs.at[e.path] = make(map[string]endpoint)
+			rs.at[e.path] = &place{methods: make(map[string]endpoint), allow: []string{http.MethodOptions}}
 			rs.paths.Path(e.path).Name(e.path)
 		}
-		rs.at[e.path][e.method] = e
+		rs.at[e.path].add(e.method, e)
 		if e.method == http.MethodGet {
-			rs.at[e.path][http.MethodHead] = e
+			rs.at[e.path].add(http.MethodHead, e)
 		}
 	}
 	return rs
+}
+
+func (p *place) add(method string, e endpoint) {
+	p.methods[method] = e
+	p.allow = append(p.allow, method)
+	slices.Sort(p.allow)
 }
 
 // found is what a request is for.
 type found struct {
 	// endpoint has no handler when the path or the method is none of ours.
 	endpoint endpoint
-	// allow are the methods of the path, sorted; nil for an unknown path.
+	// allow are the methods of the path, sorted, and not to be changed; nil
+	// for an unknown path.
 	allow []string
 	vars  map[string]string
 }
@@ -80,18 +92,16 @@ func (rs *routes) find(r *http.Request) found {
 	if !rs.paths.Match(&http.Request{Method: r.Method, URL: &clean, Host: r.Host}, &match) {
 		return found{}
 	}
-	methods := rs.at[match.Route.GetName()]
-	allow := []string{http.MethodOptions}
-	for method := range methods {
-		allow = append(allow, method)
-	}
-	slices.Sort(allow)
-	return found{endpoint: methods[r.Method], allow: allow, vars: match.Vars}
+	at := rs.at[match.Route.GetName()]
+	return found{endpoint: at.methods[r.Method], allow: at.allow, vars: match.Vars}
 }
 
 // cleanPath leaves "." and ".." alone: they are no paths of ours, and a
 // request ID that is called so is simply unknown.
 func cleanPath(path string) string {
+	if strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") {
+		return path
+	}
 	var parts []string
 	for part := range strings.SplitSeq(path, "/") {
 		if part != "" {

@@ -2,7 +2,8 @@
 # make; the tests with JavaScript clients also node 20 or newer and npm.
 #
 #   make                build bin/ipfs-cluster-pinsvc and bin/ipfs (Kubo)
-#   make run            run a peer of one's own in ./data (PROFILE=private: loopback only)
+#   make run            run a peer of one's own in ./data (PROFILE=private: loopback only;
+#                       LOGLEVEL=info: with all that the cluster has to say)
 #   make test           every test, with real peers and real Kubo nodes
 #   make lint           gofmt, go vet, staticcheck
 #   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
@@ -17,6 +18,7 @@
 GO       ?= go
 PROFILE  ?= default
 DATA     ?= data
+LOGLEVEL ?= warn
 FUZZTIME ?= 10s
 SOAK     ?= 10m
 COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
@@ -61,7 +63,7 @@ ifeq ($(origin PROFILE),command line)
 	@test ! -e "$(DATA)/service.json" || grep -q '"profile": *"$(PROFILE)"' "$(DATA)/service.json" || \
 	{ echo '$(DATA) was not made with PROFILE=$(PROFILE). Another folder has its own: make run PROFILE=$(PROFILE) DATA=...'; exit 1; }
 endif
-	@exec bin/ipfs-cluster-pinsvc --config "$(DATA)" daemon --init --profile "$(PROFILE)" --user me
+	@exec bin/ipfs-cluster-pinsvc --config "$(DATA)" --loglevel "$(LOGLEVEL)" daemon --init --profile "$(PROFILE)" --user me
 
 ## Tests. Each test binary runs where only loopback exists (test/netns); all
 ## that comes from elsewhere is there before.

@@ -139,8 +139,12 @@ func (p *Peer) newConsensus() error {
 		if err != nil {
 			return fmt.Errorf("consensus.crdt: %w", err)
 		}
-		p.consensus = newConsensus(durable{Consensus: inner, store: p.store}, nil)
-		p.consensus.batching = cfgs.Crdt.Batching.MaxBatchSize > 0 && cfgs.Crdt.Batching.MaxBatchAge > 0
+		if batching := cfgs.Crdt.Batching; batching.MaxBatchSize > 0 && batching.MaxBatchAge > 0 {
+			p.consensus = newConsensus(&batched{Consensus: inner, age: batching.MaxBatchAge}, nil)
+			p.consensus.batching = true
+		} else {
+			p.consensus = newConsensus(durable{Consensus: inner, store: p.store}, nil)
+		}
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil

@@ -15,7 +15,7 @@ import (
 // that is killed would lose pins that it has accepted, perhaps hours ago.
 // Changes that other peers made need no such care: they are sent again.
 //
-// With batching nobody waits for a change, and this promises nothing.
+// With batching nobody waits for a change; see batched.
 type durable struct {
 	ipfscluster.Consensus
 	store datastore.Datastore

@@ -394,6 +394,28 @@ func TestScanEndsWithTheContext(t *testing.T) {
 
 // Pins that nobody touches are in every page exactly once while others come,
 // change and go.
+// Pins that other tools loaded in bulk share creation times. What a scan has
+// seen of them may be gone when it compares it with what it sees next.
+func TestScanStandsPinsThatGoMeanwhile(t *testing.T) {
+	v := New()
+	const n = slabSize + 10
+	for i := range n {
+		v.Put(Pin{CID: cidOf(i), Name: "name", Status: pinsvc.StatusPinned, Created: time.UnixMilli(1)})
+	}
+	p := predicateOf(&pinsvc.Query{
+		Name: "am", Match: pinsvc.MatchPartial, Statuses: pinsvc.SetOf(pinsvc.StatusPinned), Limit: pinsvc.MaxLimit,
+	})
+	var found newest
+	v.scanSlab(0, &p, &found)
+	for i := range slabSize {
+		v.Remove(cidOf(i))
+	}
+	v.scanSlab(1, &p, &found)
+	if found.count != n || len(found.keys) != pinsvc.MaxLimit+1 {
+		t.Errorf("saw %d pins and keeps %d", found.count, len(found.keys))
+	}
+}
+
 func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 	v := New()
 	const still = 100

@@ -22,6 +22,9 @@ const (
 	// turn is how long a peer waits for each peer that is closer to a pin to
 	// do what is to be done.
 	turn = 30 * time.Second
+	// lostTurn is turn for content that was lost: those that are closer may
+	// not have seen that, and asking twice costs nothing.
+	lostTurn = 5 * time.Second
 )
 
 // mender has peers try again what failed, what their IPFS node lost and what
@@ -50,11 +53,11 @@ func (b *Backend) mend(ctx context.Context) {
 			b.troubles.over(d.key, d.peer) // It is held, or no concern any more.
 			continue
 		}
-		if wait := b.turnOf(d, p); wait > 0 {
+		if wait := b.turnOf(d, st); wait > 0 {
 			b.troubles.putOff(d, false, wait)
 			continue
 		}
-		if st == standingWaits && !b.nodeThere(ctx, p) {
+		if b.away.now(p) || st == standingWaits && !b.nodeThere(ctx, p) {
 			b.troubles.putOff(d, false, b.opts.RetryDelay)
 			continue
 		}
@@ -87,7 +90,7 @@ func (b *Backend) stands(d dueTrouble) (p peer.ID, st standing, ok bool) {
 
 // turnOf is how long to leave a trouble to peers that are closer to the pin,
 // counted from when it became due; zero when it is this peer's turn.
-func (b *Backend) turnOf(d dueTrouble, p peer.ID) time.Duration {
+func (b *Backend) turnOf(d dueTrouble, st standing) time.Duration {
 	var at uint32
 	b.view.Mark(d.key, func(m *pinset.Marks) bool {
 		at = m.Placement
@@ -98,7 +101,11 @@ func (b *Backend) turnOf(d dueTrouble, p peer.ID) time.Duration {
 	if rank == 0 {
 		return 0
 	}
-	return b.troubles.wait(d, time.Duration(rank)*turn)
+	each := turn
+	if st == standingLost {
+		each = lostTurn
+	}
+	return b.troubles.wait(d, time.Duration(rank)*each)
 }
 
 // rank is how many of the peers, as far as they are there, are closer to a pin
@@ -143,12 +150,19 @@ func (b *Backend) nodeThere(ctx context.Context, p peer.ID) bool {
 	return look.there
 }
 
-// recover has a peer try a pin again.
+// recover has a peer try a pin again, unless it did not answer just now: one
+// that is frozen must not hold up what there is to do elsewhere.
 func (b *Backend) recover(ctx context.Context, p peer.ID, key api.Cid) {
-	ctx, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
+	if b.away.now(p) {
+		return
+	}
+	call, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
 	defer cancel()
-	info, err := b.cluster.recover(ctx, b.dest(p), key)
+	info, err := b.cluster.recover(call, b.dest(p), key)
 	if err != nil {
+		if p != b.self && ctx.Err() == nil && call.Err() != nil {
+			b.away.did(p)
+		}
 		log.Debugf("ask peer %s to try pin %s again: %s", p, key, err)
 		return
 	}

@@ -66,7 +66,7 @@ func (s *sweeps) due(p peer.ID, interval time.Duration, now time.Time) bool {
 	case !ok:
 		return true
 	case wanted || !last.done:
-		return since >= max(roundShare*last.took, time.Second)
+		return since >= min(max(roundShare*last.took, time.Second), interval)
 	default:
 		return since >= interval
 	}
@@ -87,7 +87,7 @@ const sweepLook = 5 * time.Second
 func (b *Backend) sweepAll(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, p := range b.places.memberIDs() {
-			if !b.sweeps.due(p, b.opts.SweepInterval, time.Now()) || b.away.is(p) {
+			if !b.sweeps.due(p, b.opts.SweepInterval, time.Now()) || !b.answers(ctx, p) {
 				continue
 			}
 			if err := b.sweep(ctx, p); err != nil && ctx.Err() == nil {
@@ -104,6 +104,30 @@ func (b *Backend) sweepAll(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// answers reports whether a peer says at once what it is at work on, which it
+// knows by heart. A sweep has patience with one that reads its pins, and one
+// that is frozen would cost the others that.
+func (b *Backend) answers(ctx context.Context, p peer.ID) bool {
+	if p == b.self {
+		return true
+	}
+	if b.away.is(p) {
+		return false
+	}
+	call, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
+	defer cancel()
+	err := b.cluster.trackerStatuses(call, p, api.TrackerStatusPinning, func(api.PinInfo) error { return nil })
+	if err == nil {
+		b.away.back(p)
+		return true
+	}
+	if ctx.Err() == nil {
+		log.Debugf("peer %s does not say what it is at work on: %s", p, err)
+		b.away.did(p)
+	}
+	return false
 }
 
 // sweep asks one peer about all the pins that it should hold and enters each

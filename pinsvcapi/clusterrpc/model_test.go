@@ -304,7 +304,7 @@ func TestServiceIsANaiveList(t *testing.T) {
 func (m *model) committed() error {
 	for id, p := range m.pins {
 		rec, err := m.peer.Cluster.PinGet(m.t.Context(), api.NewCid(mustCID(m.t, id)))
-		if err != nil || rec.Name != p.pin.Name {
+		if err != nil || rec.Name != p.pin.Name || rec.Metadata["k"] != p.pin.Meta["k"] {
 			return fmt.Errorf("%s is not there: %v", id, err)
 		}
 	}

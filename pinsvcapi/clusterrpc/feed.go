@@ -71,15 +71,15 @@ func (f *feed) refresh(ctx context.Context, key api.Cid) (api.Pin, bool, error) 
 	return rec, found, nil
 }
 
-// wrote enters a change that the cluster accepted from this peer: before is
-// what the state had when it was submitted. Where the state shows it already,
+// wrote enters a change that the cluster accepted from this peer: before and
+// underway are as in pending. Where the state shows it already,
 // nothing is pending, and what others do next is seen as such.
-func (f *feed) wrote(ctx context.Context, before held, rec api.Pin, gone bool) {
+func (f *feed) wrote(ctx context.Context, before held, rec api.Pin, gone bool, underway ...string) {
 	key := rec.Cid.Cid
 	strip := f.strip(key)
 	strip.Lock()
 	defer strip.Unlock()
-	f.pending.wrote(key, before, rec, gone)
+	f.pending.wrote(key, before, rec, gone, underway...)
 	f.touch(key)
 	now, found, err := f.read(ctx, rec.Cid)
 	if err != nil {

@@ -3,6 +3,7 @@ package clusterrpc
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,9 +106,23 @@ func (p *pending) resolve(key cid.Cid, mark uint64, rec api.Pin, found bool) (ap
 	return w.rec, !w.gone
 }
 
+// underway are the forms that the state may show, now or later, because of
+// writes before the next one; none when it shows all of them.
+func (p *pending) underway(key cid.Cid) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, ok := p.writes[key]
+	if !ok {
+		return nil
+	}
+	return append(slices.Collect(maps.Keys(w.stale)), w.want)
+}
+
 // wrote tells of an accepted write: after is the record as submitted, or
-// gone; before is what the state had when it was submitted.
-func (p *pending) wrote(key cid.Cid, before held, after api.Pin, gone bool) {
+// gone; before is what the state had when it was submitted, and underway what
+// underway said then: what was under way may have got there since, and be
+// forgotten, before the state shows this write.
+func (p *pending) wrote(key cid.Cid, before held, after api.Pin, gone bool, underway ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seq++
@@ -115,6 +130,9 @@ func (p *pending) wrote(key cid.Cid, before held, after api.Pin, gone bool) {
 	w := &pendingWrite{
 		rec: after, gone: gone, want: form(after, !gone), seq: p.seq, submitted: now, looked: now,
 		stale: map[string]struct{}{form(before.rec, before.found): {}},
+	}
+	for _, form := range underway {
+		w.stale[form] = struct{}{}
 	}
 	if last, ok := p.writes[key]; ok {
 		maps.Copy(w.stale, last.stale)

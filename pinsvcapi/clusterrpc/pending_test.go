@@ -34,23 +34,34 @@ func TestWhoWroteReadsWhatWasWritten(t *testing.T) {
 		var state, last value // what is committed, and what was written last
 		var log []value       // accepted, not committed
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			commit := func() {
+				if n := rapid.IntRange(0, len(log)).Draw(t, "commit"); n > 0 {
+					state, log = log[n-1], log[n:]
+				}
+			}
+			read := func() {
+				got, found := p.resolve(key, p.mark(), state.rec, state.found)
+				if found != last.found || got.Name != last.rec.Name {
+					t.Fatalf("read %t %q, wrote %t %q", found, got.Name, last.found, last.rec.Name)
+				}
+			}
 			switch rapid.IntRange(0, 2).Draw(t, "step") {
 			case 0:
 				v := value{found: rapid.Bool().Draw(t, "pin")}
 				if v.found {
 					v.rec = named(rapid.StringMatching("[ab]").Draw(t, "name"))
 				}
-				p.wrote(key, held(state), v.rec, !v.found)
+				before, underway := held(state), p.underway(key)
+				if rapid.Bool().Draw(t, "others read while it is submitted") {
+					commit()
+					read()
+				}
+				p.wrote(key, before, v.rec, !v.found, underway...)
 				log, last = append(log, v), v
 			case 1:
-				if n := rapid.IntRange(0, len(log)).Draw(t, "commit"); n > 0 {
-					state, log = log[n-1], log[n:]
-				}
+				commit()
 			}
-			got, found := p.resolve(key, p.mark(), state.rec, state.found)
-			if found != last.found || got.Name != last.rec.Name {
-				t.Fatalf("read %t %q, wrote %t %q", found, got.Name, last.found, last.rec.Name)
-			}
+			read()
 		}
 	})
 }

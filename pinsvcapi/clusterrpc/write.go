@@ -27,9 +27,10 @@ func (b *Backend) submit(ctx context.Context, before held, rec api.Pin) (api.Pin
 func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err error) {
 	ctx, cancel := b.writing(ctx)
 	defer cancel()
+	underway := b.pending.underway(key.Cid)
 	removed, err := b.cluster.unpin(ctx, key)
 	before := held{removed, true}
-	if isNotFound(err) && b.pending.has(key.Cid) {
+	if isNotFound(err) && len(underway) > 0 {
 		// The cluster refuses to unpin what it has not committed.
 		before = held{}
 		err = b.cluster.logUnpin(ctx, key)
@@ -41,7 +42,7 @@ func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err erro
 	case err != nil:
 		return false, b.notChanged(err, "unpin")
 	}
-	b.feed.wrote(ctx, before, api.PinCid(key), true)
+	b.feed.wrote(ctx, before, api.PinCid(key), true, underway...)
 	return true, nil
 }
 

@@ -48,8 +48,8 @@ type Tracker struct {
 // removal is a pin that the tracker was told to give up.
 type removal struct {
 	since   time.Time
-	looked  int  // how often the state was read since
-	tracked bool // it is wanted and was given back to the tracker
+	looked  int  // how many of the looks are over
+	tracked bool // the tracker was told to track it since
 }
 
 // looks are when the state is read after a removal. What the state shows at
@@ -93,7 +93,12 @@ func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
 	err := t.PinTracker.Track(ctx, pin)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.removed, pin.Cid.Cid)
+	if _, ok := t.removed[pin.Cid.Cid]; ok {
+		// Raft does not keep the order in which it tells of a pin that was
+		// made and removed at once. The last look tells: a CRDT calls
+		// before it commits.
+		t.removed[pin.Cid.Cid] = &removal{since: time.Now(), looked: len(t.looks) - 1, tracked: true}
+	}
 	t.tell(changed(pin))
 	return err
 }
@@ -181,12 +186,14 @@ func (t *Tracker) checkDue(now time.Time) time.Duration {
 // look reads the state of a pin that was removed and sees to it that the
 // tracker does what the state says.
 func (t *Tracker) look(c cid.Cid) {
+	t.mu.Lock()
+	r := t.removed[c]
+	t.mu.Unlock()
 	pin, wanted, err := t.read(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r, ok := t.removed[c]
-	if !ok {
-		return // It was tracked meanwhile.
+	if t.removed[c] != r {
+		return // It was tracked or removed meanwhile.
 	}
 	if r.looked++; r.looked == len(t.looks) {
 		delete(t.removed, c)

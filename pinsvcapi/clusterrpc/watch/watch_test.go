@@ -158,6 +158,23 @@ func TestATrackAfterwardsIsTheLastWord(t *testing.T) {
 	})
 }
 
+// Raft tells of what it has made in any order.
+func TestATrackThatIsOvertakenByItsRemovalIsUndone(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		_ = tracker.Track(t.Context(), pin)
+		time.Sleep(10 * time.Second)
+		p.expect(t, "before a CRDT has committed for certain", "untrack", "track")
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track", "untrack")
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		if len(tracker.removed) != 0 {
+			t.Error("the removal is remembered for ever")
+		}
+	})
+}
+
 func TestHintsReachSubscribersUntilTheyCancel(t *testing.T) {
 	watched(t, func(t *testing.T, _ *peerState, tracker *Tracker, pin api.Pin) {
 		var got []clusterrpc.Hint

@@ -1,6 +1,7 @@
 package clusterrpc
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -71,5 +72,22 @@ func TestASlowSweepThatFailedIsDueAfterTheInterval(t *testing.T) {
 	s.ended(frozen, sweepStall, false, now)
 	if s.due(frozen, time.Minute, now.Add(59*time.Second)) || !s.due(frozen, time.Minute, now.Add(time.Minute)) {
 		t.Error("it is not due after the interval")
+	}
+}
+
+// It costs a request one wait, also when its addresses were never heard.
+func TestNobodyWaitsForTheAddressesOfAFrozenPeer(t *testing.T) {
+	s := newServices()
+	rec := s.held(1)
+	rec.Allocations = []peer.ID{frozen}
+	b := s.backend(t, Options{StatusTimeout: time.Minute, RoundInterval: time.Hour, SweepInterval: time.Hour})
+	b.away.did(frozen)
+	at := b.places.of(rec)
+	release := s.hang("Cluster.ID")
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if ready := b.delegatesAt(ctx, at); ctx.Err() != nil || len(ready.list) == 0 {
+		t.Errorf("delegates %v, %v", ready.list, ctx.Err())
 	}
 }

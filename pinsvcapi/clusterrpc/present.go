@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -156,6 +157,8 @@ func (b *Backend) delegatesAt(ctx context.Context, at uint32) readyDelegates {
 		return ready
 	}
 	should, _ := b.places.holders(at, 0)
+	// A request that has waited for a peer in vain does not do so twice.
+	should = slices.DeleteFunc(should, func(p peer.ID) bool { return b.away.now(p) && len(b.delegates.peek(p)) == 0 })
 	list := b.delegates.of(ctx, should)
 	if len(list) == 0 {
 		// Only the answer to a POST is used to connect; it insists on the

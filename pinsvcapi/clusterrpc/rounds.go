@@ -187,7 +187,9 @@ func (b *Backend) round(ctx context.Context, p peer.ID) time.Duration {
 		// What is absent means nothing now.
 		if ctx.Err() == nil {
 			log.Debugf("peer %s does not say what it is at work on: %s", p, err)
-			b.away.did(p)
+			if p != b.self { // This one is there, whatever its tracker says.
+				b.away.did(p)
+			}
 		}
 		return took
 	}

@@ -83,8 +83,10 @@ func TestABrokenStreamConfirmsNothing(t *testing.T) {
 	if p, _ := b.view.Get(rec.Cid.Cid); p.Status != pinning {
 		t.Errorf("%s", p.Status)
 	}
+	if b.away.now(me) {
+		t.Error("this peer takes itself to be away")
+	}
 	s.fail("PinTracker.StatusAll in the middle", nil)
-	b.away.back(me)
 	b.round(t.Context(), me)
 	if p, _ := b.view.Get(rec.Cid.Cid); p.Status != pinned {
 		t.Errorf("%s", p.Status)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -327,8 +326,6 @@ func TestGetFindsEitherForm(t *testing.T) {
 	}
 }
 
-// A group of equal times that is larger than the largest page is cut there:
-// an answer is never unbounded.
 // Pins that were made at one moment are told apart by their CIDs, which are in
 // slots that later pins get.
 func TestSlotsAreReusedAmongPinsOfOneMoment(t *testing.T) {
@@ -361,6 +358,8 @@ func TestSlotsAreReusedAmongPinsOfOneMoment(t *testing.T) {
 	}
 }
 
+// A group of equal times that is larger than the largest page is cut there:
+// an answer is never unbounded.
 func TestLargestGroupIsCut(t *testing.T) {
 	v := New()
 	for i := range pinsvc.MaxLimit + 10 {
@@ -392,8 +391,6 @@ func TestScanEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// Pins that nobody touches are in every page exactly once while others come,
-// change and go.
 // Pins that other tools loaded in bulk share creation times. What a scan has
 // seen of them may be gone when it compares it with what it sees next.
 func TestScanStandsPinsThatGoMeanwhile(t *testing.T) {
@@ -416,6 +413,8 @@ func TestScanStandsPinsThatGoMeanwhile(t *testing.T) {
 	}
 }
 
+// Pins that nobody touches are in every page exactly once while others come,
+// change and go.
 func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 	v := New()
 	const still = 100
@@ -456,80 +455,4 @@ func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 	readers.Wait()
 	close(done)
 	writers.Wait()
-}
-
-// The promise of memory: see BenchmarkMemory for a million pins.
-func TestPinFitsIn300Bytes(t *testing.T) {
-	if got := bytesPerPin(50_000); got > 300 {
-		t.Errorf("a pin takes %d bytes", got)
-	}
-}
-
-func bytesPerPin(n int) int {
-	v := New()
-	used := heapOf(func() {
-		for i := range n {
-			v.Put(samplePin(i))
-		}
-	})
-	runtime.KeepAlive(v)
-	return used / n
-}
-
-// heapOf is how much more is in use after fill than before.
-func heapOf(fill func()) int {
-	inUse := func() int {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int(m.HeapAlloc)
-	}
-	before := inUse()
-	fill()
-	return inUse() - before
-}
-
-// samplePin has a CID of 59 characters, a name of 20 and one meta pair.
-func samplePin(i int) Pin {
-	return Pin{
-		CID: cidOf(3*i + 2), Name: fmt.Sprintf("backup of %010d", i), Meta: map[string]string{"app": fmt.Sprint(i % 100)},
-		Created: time.UnixMilli(1_790_000_000_000 + int64(i*7919%1_000_003)), Status: pinsvc.StatusPinned,
-	}
-}
-
-func BenchmarkMemory(b *testing.B) {
-	for b.Loop() {
-		b.ReportMetric(float64(bytesPerPin(1_000_000)), "B/pin")
-	}
-}
-
-func BenchmarkPage(b *testing.B) {
-	for _, n := range []int{1000, 1_000_000} {
-		v := New()
-		for i := range n {
-			v.Put(samplePin(i))
-		}
-		middle := samplePin(n / 2)
-		for name, q := range map[string]pinsvc.Query{
-			"first":    {},
-			"middle":   {Before: middle.Created},
-			"name":     {Name: middle.Name},
-			"iname":    {Name: strings.ToUpper(middle.Name), Match: pinsvc.MatchIExact},
-			"cid":      {CIDs: []cid.Cid{middle.CID}},
-			"partial":  {Name: "f 00000005", Match: pinsvc.MatchPartial},
-			"ipartial": {Name: "F 00000005", Match: pinsvc.MatchIPartial},
-			"meta":     {Meta: map[string]string{"app": "7"}},
-		} {
-			q.Statuses, q.Limit = pinsvc.SetOf(pinsvc.StatusPinned), 10
-			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if page, err := v.Page(context.Background(), &q); err != nil || len(page.Entries) == 0 {
-						b.Fatal(page, err)
-					}
-				}
-			})
-		}
-	}
 }

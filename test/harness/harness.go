@@ -26,6 +26,10 @@ const (
 	StopTimeout = 45 * time.Second
 	// Timeout bounds everything else.
 	Timeout = time.Minute
+	// CommandTimeout bounds a command. One that waits for a pin may see a try
+	// that is given up after the two minutes of the cluster's pin_timeout, and
+	// the next one.
+	CommandTimeout = 5 * time.Minute
 	// Settle is how long something that must not happen is watched for.
 	Settle = 5 * time.Second
 	// poll is the pause between two looks at a condition.

@@ -29,7 +29,10 @@ func (h *Harness) Kubo(env ...string) *Kubo {
 	h.t.Helper()
 	name, dir := h.folder("kubo")
 	k := &Kubo{Name: name, Dir: dir, h: h, t: h.t, bin: Ipfs(h.t)}
-	k.env = h.environment(append(env, "IPFS_PATH="+dir)...)
+	// Client and service dial each other at the same moment. From the ports that
+	// they listen on that can become one connection that both sides opened, which
+	// no security protocol can be agreed on; without routing nobody dials again.
+	k.env = h.environment(append(env, "IPFS_PATH="+dir, "LIBP2P_TCP_REUSEPORT=false")...)
 	k.Ipfs("init", "--profile=test")
 	k.Ipfs("config", "Routing.Type", "none")
 	return k

@@ -188,9 +188,9 @@ type command struct {
 	argv  []string
 }
 
-// run runs a command to its end, bounded by Timeout.
+// run runs a command to its end, bounded by CommandTimeout.
 func run(c command) Result {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Dir, cmd.Env = c.dir, c.env
@@ -200,7 +200,7 @@ func run(c command) Result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		err = fmt.Errorf("not ended within %v: %w", 2*Timeout, err)
+		err = fmt.Errorf("not ended within %v: %w", CommandTimeout, err)
 	}
 	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Err: err}
 }

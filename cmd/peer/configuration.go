@@ -47,7 +47,7 @@ func NewConfiguration(files Files, consensus, datastore string) *Configuration {
 	c := &Configuration{
 		Files:     files,
 		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, consensus, datastore),
-		Pinsvcapi: &config.Config{},
+		Pinsvcapi: config.NewConfig(),
 		Managed:   &kubo.Config{},
 		consensus: consensus,
 		datastore: datastore,

@@ -148,7 +148,7 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 		files:  files,
 		opts:   opts,
 		helper: cmdutils.NewConfigHelper(files.Config, files.Identity, cmp.Or(opts.Consensus, "crdt"), cmp.Or(opts.Datastore, "pebble")),
-		api:    &config.Config{},
+		api:    config.NewConfig(),
 	}
 	manager := d.helper.Manager()
 	manager.RegisterComponent(clusterconfig.API, d.api)

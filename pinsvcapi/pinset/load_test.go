@@ -63,7 +63,7 @@ func TestBuiltTreeIsASortedSlice(t *testing.T) {
 			keys[i].created = int64(2 * i)
 		}
 		built.build(keys)
-		if got := built.appendRange(nil, 0, n); built.len() != n || !slices.Equal(got, keys) {
+		if got := built.appendRange(nil, 0, n); built.root.size() != n || !slices.Equal(got, keys) {
 			t.Fatalf("a tree of %d keys has %d", n, len(got))
 		}
 		for i := range min(n, 500) {
@@ -76,8 +76,8 @@ func TestBuiltTreeIsASortedSlice(t *testing.T) {
 			}
 			built.insert(key{created: k.created - 1})
 		}
-		if built.len() != n {
-			t.Fatalf("%d keys are left of %d", built.len(), n)
+		if built.root.size() != n {
+			t.Fatalf("%d keys are left of %d", built.root.size(), n)
 		}
 	}
 }

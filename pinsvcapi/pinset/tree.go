@@ -39,8 +39,6 @@ func newTree(less func(a, b key) bool) *tree {
 	return &tree{root: &node{}, less: less}
 }
 
-func (t *tree) len() int { return t.root.size() }
-
 func (n *node) size() int {
 	if n.kids == nil {
 		return len(n.keys)

@@ -43,10 +43,10 @@ func TestTreeIsASortedSlice(t *testing.T) {
 			}
 			model = slices.Delete(model, at, at+1)
 		}
-		if tr.len() != len(model) {
-			t.Fatalf("len %d, want %d", tr.len(), len(model))
+		if tr.root.size() != len(model) {
+			t.Fatalf("len %d, want %d", tr.root.size(), len(model))
 		}
-		if got := tr.appendRange(nil, 0, tr.len()); !slices.Equal(got, model) {
+		if got := tr.appendRange(nil, 0, tr.root.size()); !slices.Equal(got, model) {
 			t.Fatal("the keys differ")
 		}
 		from := rapid.IntRange(0, len(model)).Draw(t, "from")

@@ -9,15 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// FormatTime is the one form in which the service writes times: UTC with
-// exactly three digits of a second's fraction (D2), the rest cut off.
-func FormatTime(t time.Time) (string, error) {
-	text, err := AppendTime(make([]byte, 0, len("2006-01-02T15:04:05.000Z")), t)
-	return string(text), err
-}
-
-// AppendTime appends the text of FormatTime to dst. It fails for years that
-// RFC 3339 cannot write.
+// AppendTime appends the one form in which the service writes times: UTC with
+// exactly three digits of a second's fraction (D2), the rest cut off. It fails
+// for years that RFC 3339 cannot write.
 func AppendTime(dst []byte, t time.Time) ([]byte, error) {
 	t = t.UTC()
 	year, month, day := t.Date()

@@ -184,7 +184,7 @@ func (b *Backend) fill(ctx context.Context) error {
 	if err := b.sweep(ctx, b.self); err != nil && ctx.Err() == nil {
 		log.Warnf("the pins of this peer cannot be confirmed yet: %s", err)
 	}
-	b.view.Loaded()
+	b.view.FinishLoad()
 	log.Infof("%d pins are known, %d of them confirmed to be pinned", b.view.Len(), b.view.Count(pinsvc.SetOf(pinsvc.StatusPinned)))
 	return ctx.Err()
 }

@@ -156,7 +156,7 @@ func (f *feed) enterStreamed(rec api.Pin) {
 // state streams.
 func (f *feed) dropAllBut(ctx context.Context, seen []uint64) error {
 	var missing []string
-	f.ledger.view.Walk(func(key string, _ *pinset.Marks) bool {
+	f.ledger.view.UpdateAll(func(key string, _ *pinset.Mutable) bool {
 		if _, ok := slices.BinarySearch(seen, f.hash(key)); !ok {
 			missing = append(missing, key)
 		}

@@ -60,7 +60,7 @@ func (b *Backend) hasAsked(ctx context.Context, asked <-chan struct{}, known pin
 func (b *Backend) inFlight(ctx context.Context, c cid.Cid) (p pinset.Pin, ok bool) {
 	waiting := func() (pinset.Pin, bool) {
 		p, ok := b.view.Get(c)
-		return p, ok && inFlight.Has(p.Status) && b.places.asked(p.Placement, p.Reports)
+		return p, ok && inFlight.Has(p.Status) && b.places.asked(p.Placement, p.Vector)
 	}
 	p, ok = waiting()
 	if !ok || b.stateAway.Load() || b.Ready() != nil {

@@ -54,7 +54,7 @@ func (l *ledger) enter(rec api.Pin, again bool) {
 	key := rec.Cid.Cid
 	wiped := false
 	l.extras.drop(key)
-	l.view.Merge(l.entry(rec), func(old, fresh *pinset.Marks) {
+	l.view.Upsert(l.entry(rec), func(old, fresh *pinset.Mutable) {
 		if old == nil {
 			l.places.judge(fresh)
 			return
@@ -68,12 +68,12 @@ func (l *ledger) enter(rec api.Pin, again bool) {
 			l.places.judge(fresh)
 			return
 		}
-		fresh.Reports = old.Reports
+		fresh.Vector = old.Vector
 		if old.Placement != fresh.Placement {
-			fresh.Reports = l.places.moved(old.Placement, old.Reports, fresh.Placement)
+			fresh.Vector = l.places.moved(old.Placement, old.Vector, fresh.Placement)
 		}
 		if again || fresh.Written > old.Written {
-			fresh.Reports = l.places.rewritten(fresh.Reports)
+			fresh.Vector = l.places.rewritten(fresh.Vector)
 			l.troubles.anew(key)
 		}
 		l.places.judge(fresh)
@@ -107,8 +107,8 @@ func afterRewrite(s standing) standing {
 // heard enters what a peer said of a pin. Peers that should not hold it do not
 // count.
 func (l *ledger) heard(p peer.ID, key cid.Cid, a answer) {
-	l.view.Mark(key, func(m *pinset.Marks) bool {
-		was, counts := l.places.look(m.Placement, m.Reports, p)
+	l.view.Update(key, func(m *pinset.Mutable) bool {
+		was, counts := l.places.look(m.Placement, m.Vector, p)
 		if !counts || l.places.kind(m.Placement) == placedInParts {
 			return false
 		}
@@ -116,7 +116,7 @@ func (l *ledger) heard(p peer.ID, key cid.Cid, a answer) {
 		if now == was {
 			return false
 		}
-		m.Reports = l.places.with(m.Placement, m.Reports, p, now)
+		m.Vector = l.places.with(m.Placement, m.Vector, p, now)
 		l.places.judge(m)
 		return true
 	})
@@ -124,7 +124,7 @@ func (l *ledger) heard(p peer.ID, key cid.Cid, a answer) {
 
 // heardOfRoot enters what the parts of a sharded root make together.
 func (l *ledger) heardOfRoot(key cid.Cid, status pinsvc.Status, reason string) {
-	l.view.Mark(key, func(m *pinset.Marks) bool {
+	l.view.Update(key, func(m *pinset.Mutable) bool {
 		if l.places.kind(m.Placement) != placedInParts {
 			return false
 		}
@@ -133,7 +133,7 @@ func (l *ledger) heardOfRoot(key cid.Cid, status pinsvc.Status, reason string) {
 		} else {
 			l.troubles.forget(key)
 		}
-		m.Reports = l.places.with(m.Placement, m.Reports, "", rootStanding(status))
+		m.Vector = l.places.with(m.Placement, m.Vector, "", rootStanding(status))
 		l.places.judge(m)
 		return true
 	})
@@ -141,7 +141,7 @@ func (l *ledger) heardOfRoot(key cid.Cid, status pinsvc.Status, reason string) {
 
 // next is the standing of a peer after an answer, and what it leaves to be
 // told and done is entered into troubles.
-func (l *ledger) next(was standing, m pinset.Marks, key cid.Cid, peer int, a answer) standing {
+func (l *ledger) next(was standing, m pinset.Mutable, key cid.Cid, peer int, a answer) standing {
 	if l.early(m, a) {
 		// It speaks of an earlier pin of this content.
 		return max(was, standingQueued)
@@ -186,7 +186,7 @@ func (l *ledger) next(was standing, m pinset.Marks, key cid.Cid, peer int, a ans
 
 // beforeRewrite reports whether a failure is one from before the record was
 // last written, which the peer has not heard of yet.
-func (l *ledger) beforeRewrite(was standing, m pinset.Marks, key cid.Cid, peer int, a answer) bool {
+func (l *ledger) beforeRewrite(was standing, m pinset.Mutable, key cid.Cid, peer int, a answer) bool {
 	switch was {
 	case standingUnknown, standingQueued, standingRewritten:
 		return a.written > 0 && a.written < int64(m.Written) || l.troubles.old(key, peer, a)
@@ -197,7 +197,7 @@ func (l *ledger) beforeRewrite(was standing, m pinset.Marks, key cid.Cid, peer i
 
 // nextAtWork is next for a peer that is at work on the pin, or has not heard
 // of it.
-func (l *ledger) nextAtWork(was standing, m pinset.Marks, key cid.Cid, peer int, a answer) standing {
+func (l *ledger) nextAtWork(was standing, m pinset.Mutable, key cid.Cid, peer int, a answer) standing {
 	switch was {
 	case standingGaveUp, standingTrying:
 		return was // The next try is under way.
@@ -225,14 +225,14 @@ func (l *ledger) nextAtWork(was standing, m pinset.Marks, key cid.Cid, peer int,
 // early reports whether an answer speaks of a record from before the pin was
 // made. The clocks of the peers that wrote the records may differ from that of
 // the creation time, so the record in the view counts as well.
-func (l *ledger) early(m pinset.Marks, a answer) bool {
+func (l *ledger) early(m pinset.Mutable, a answer) bool {
 	made := m.Created / 1000
 	return a.written > 0 && a.written < min(made, int64(m.Written))
 }
 
 // rejudge makes all statuses again, as the members changed.
 func (l *ledger) rejudge() {
-	l.view.Walk(func(_ string, m *pinset.Marks) bool {
+	l.view.UpdateAll(func(_ string, m *pinset.Mutable) bool {
 		was := m.Status
 		l.places.judge(m)
 		return m.Status != was

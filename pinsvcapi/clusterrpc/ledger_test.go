@@ -55,7 +55,7 @@ func (lt *ledgerTest) hears(p peer.ID, status api.TrackerStatus, text string, at
 func (lt *ledgerTest) stands(when string, p peer.ID, want standing, status pinsvc.Status) {
 	lt.t.Helper()
 	pin, ok := lt.view.Get(lt.rec.Cid.Cid)
-	got, counts := lt.places.look(pin.Placement, pin.Reports, p)
+	got, counts := lt.places.look(pin.Placement, pin.Vector, p)
 	if !ok || !counts || got != want || pin.Status != status {
 		lt.t.Errorf("%s: standing %d (counts: %t), status %s, want %d and %s", when, got, counts, pin.Status, want, status)
 	}

@@ -54,13 +54,13 @@ type sharedParts struct {
 	backend            *Backend
 	placement, reports uint32
 	verdict            *verdict // nil before the first row
-	delegates          pinsvc.Rendered
+	delegates          pinsvc.RawJSON
 }
 
 func (s *sharedParts) row(ctx context.Context, e *pinset.Entry) (pinsvc.Row, error) {
-	if s.verdict == nil || s.placement != e.Placement || s.reports != e.Reports {
-		s.placement, s.reports = e.Placement, e.Reports
-		s.verdict = s.backend.places.show(e.Placement, e.Reports)
+	if s.verdict == nil || s.placement != e.Placement || s.reports != e.Vector {
+		s.placement, s.reports = e.Placement, e.Vector
+		s.verdict = s.backend.places.show(e.Placement, e.Vector)
 		s.delegates = s.backend.delegatesAt(ctx, e.Placement).rendered
 	}
 	if e.Extra || e.AskedOtherForm || s.verdict.troubled || e.Status == pinsvc.StatusQueued || s.backend.resubmitted(e.Key) {

@@ -74,8 +74,8 @@ func (b *Backend) mend(ctx context.Context) {
 // is no trouble any more.
 func (b *Backend) stands(d dueTrouble) (p peer.ID, st standing, ok bool) {
 	p = b.places.id(d.peer)
-	b.view.Mark(d.key, func(m *pinset.Marks) bool {
-		st, ok = b.places.look(m.Placement, m.Reports, p)
+	b.view.Update(d.key, func(m *pinset.Mutable) bool {
+		st, ok = b.places.look(m.Placement, m.Vector, p)
 		return false
 	})
 	switch st {
@@ -92,7 +92,7 @@ func (b *Backend) stands(d dueTrouble) (p peer.ID, st standing, ok bool) {
 // counted from when it became due; zero when it is this peer's turn.
 func (b *Backend) turnOf(d dueTrouble, st standing) time.Duration {
 	var at uint32
-	b.view.Mark(d.key, func(m *pinset.Marks) bool {
+	b.view.Update(d.key, func(m *pinset.Mutable) bool {
 		at = m.Placement
 		return false
 	})

@@ -292,10 +292,10 @@ func (s *places) look(at, vec uint32, p peer.ID) (st standing, counts bool) {
 }
 
 // judge makes the status of a pin of its placement and vector.
-func (s *places) judge(m *pinset.Marks) {
+func (s *places) judge(m *pinset.Mutable) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	m.Status = s.verdict(m.Placement, m.Reports).status
+	m.Status = s.verdict(m.Placement, m.Vector).status
 }
 
 // show is judge with all that is known. The verdict is shared: it is
@@ -315,7 +315,7 @@ func (s *places) show(at, vec uint32) *verdict {
 		clear(s.shown)
 	}
 	made.plain = made.info()
-	made.rendered = pinsvc.RenderPairs(made.plain)
+	made.rendered = pinsvc.RawPairs(made.plain)
 	s.shown[key] = &made
 	return &made
 }

@@ -68,9 +68,9 @@ func TestVectorsThatNoPinHasAreForgotten(t *testing.T) {
 	}
 	// Each pin says a number in the standings of the peers.
 	say := func(i, number int) {
-		view.Mark(pinsvctest.RawCID(i), func(m *pinset.Marks) bool {
+		view.Update(pinsvctest.RawCID(i), func(m *pinset.Mutable) bool {
 			for bit, p := range members {
-				m.Reports = s.with(at, m.Reports, p, standingQueued+standing(number>>bit&1))
+				m.Vector = s.with(at, m.Vector, p, standingQueued+standing(number>>bit&1))
 			}
 			return true
 		})
@@ -88,7 +88,7 @@ func TestVectorsThatNoPinHasAreForgotten(t *testing.T) {
 		last := compactFrom - 1 - (compactFrom-1-i)%pins
 		for bit, q := range members {
 			want := standingQueued + standing(last>>bit&1)
-			if got, _ := s.look(at, p.Reports, q); got != want {
+			if got, _ := s.look(at, p.Vector, q); got != want {
 				t.Fatalf("pin %d: %s stands %d, want %d", i, q, got, want)
 			}
 		}

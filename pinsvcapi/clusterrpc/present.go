@@ -76,7 +76,7 @@ const (
 
 // info is what is known of a pin beside its status.
 func (b *Backend) info(p pinset.Pin, expires time.Time) map[string]string {
-	v := b.places.show(p.Placement, p.Reports)
+	v := b.places.show(p.Placement, p.Vector)
 	again, isPending := b.pending.waits(p.CID)
 	if !v.troubled && again == 0 && expires.IsZero() && p.Status != pinsvc.StatusQueued {
 		return v.plain
@@ -137,7 +137,7 @@ type placeDelegates struct {
 
 type readyDelegates struct {
 	list     []string
-	rendered pinsvc.Rendered // the list as answers have it
+	rendered pinsvc.RawJSON // the list as answers have it
 	until    time.Time
 }
 
@@ -166,7 +166,7 @@ func (b *Backend) delegatesAt(ctx context.Context, at uint32) readyDelegates {
 		// every node of the cluster can pass blocks on.
 		list = b.delegates.of(ctx, []peer.ID{b.self})
 	}
-	ready := readyDelegates{list, pinsvc.RenderStrings(list), now.Add(delegatesReady)}
+	ready := readyDelegates{list, pinsvc.RawStrings(list), now.Add(delegatesReady)}
 	if ctx.Err() == nil {
 		b.delegates.places.put(at, ready)
 	}

@@ -118,7 +118,7 @@ func (b *Backend) concerned() []peer.ID {
 	members := len(b.places.memberIDs())
 	found := make(map[peer.ID]struct{}, members)
 	placements := make(map[uint32]struct{})
-	b.view.Each(inFlight, func(_ string, m pinset.Marks) bool {
+	b.view.ForEach(inFlight, func(_ string, m pinset.Mutable) bool {
 		if _, ok := placements[m.Placement]; ok {
 			return true
 		}
@@ -233,8 +233,8 @@ func (b *Backend) askAbsent(ctx context.Context, p peer.ID, answers map[cid.Cid]
 // and did not name; more says that there are so many that a sweep costs less.
 func (b *Backend) absent(p peer.ID, answers map[cid.Cid]answer) (absent []cid.Cid, more bool) {
 	now, n := time.Now(), 0
-	b.view.Each(inFlight, func(text string, m pinset.Marks) bool {
-		st, counts := b.places.look(m.Placement, m.Reports, p)
+	b.view.ForEach(inFlight, func(text string, m pinset.Mutable) bool {
+		st, counts := b.places.look(m.Placement, m.Vector, p)
 		if !counts || st == standingHolds || st == standingRewritten || b.places.kind(m.Placement) == placedInParts {
 			return true
 		}
@@ -286,7 +286,7 @@ func (r *rounds) asked(key quietKey, holds bool, now time.Time) {
 func (b *Backend) askRoots(ctx context.Context) {
 	defer b.rounds.roots.Store(false)
 	var roots []cid.Cid
-	b.view.Each(inFlight, func(text string, m pinset.Marks) bool {
+	b.view.ForEach(inFlight, func(text string, m pinset.Mutable) bool {
 		if b.places.kind(m.Placement) == placedInParts {
 			if key, ok := keyOf(text); ok {
 				roots = append(roots, key)

@@ -101,7 +101,7 @@ type verdict struct {
 	// plain is what info returns, made once. Read-only.
 	plain map[string]string
 	// rendered is plain as answers have it.
-	rendered pinsvc.Rendered
+	rendered pinsvc.RawJSON
 }
 
 // info is what the client's human is told when there is nothing special; nil

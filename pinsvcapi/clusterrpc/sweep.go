@@ -162,7 +162,7 @@ func (b *Backend) sweep(ctx context.Context, p peer.ID) error {
 // sweepRoots asks about all sharded roots.
 func (b *Backend) sweepRoots(ctx context.Context) {
 	var roots []cid.Cid
-	b.view.Walk(func(text string, m *pinset.Marks) bool {
+	b.view.UpdateAll(func(text string, m *pinset.Mutable) bool {
 		if b.places.kind(m.Placement) == placedInParts {
 			if key, ok := keyOf(text); ok {
 				roots = append(roots, key)

@@ -107,10 +107,10 @@ func (s *places) compact(view *pinset.View) {
 	}
 	s.epoch++
 	s.mu.Unlock()
-	view.Walk(func(_ string, m *pinset.Marks) bool {
+	view.UpdateAll(func(_ string, m *pinset.Mutable) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.vectors[m.Reports].epoch = s.epoch
+		s.vectors[m.Vector].epoch = s.epoch
 		return false
 	})
 	s.mu.Lock()

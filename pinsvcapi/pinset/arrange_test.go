@@ -38,7 +38,7 @@ func TestTextsStayWithTheirPins(t *testing.T) {
 				}
 			}
 			change(5 * slabSize)
-			v.Loaded()
+			v.FinishLoad()
 			change(10 * slabSize)
 			if v.Len() != len(model) {
 				t.Fatalf("%d pins, want %d", v.Len(), len(model))

@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// NewLoading returns an empty view that keeps no order yet: until Loaded is
+// NewLoading returns an empty view that keeps no order yet: until FinishLoad is
 // called pins are put in and changed at a fraction of the cost, and Page and
-// Each see none of them.
+// ForEach see none of them.
 func NewLoading() *View {
 	v := New()
 	v.loading = true
 	return v
 }
 
-// Loaded puts the pins in order, and from then on keeps them so. It takes about
-// a second for a million pins, in which nobody else sees or changes the view.
+// FinishLoad puts the pins in order, and from then on keeps them so. It takes
+// about a second for a million pins, in which nobody else sees or changes the view.
 // Calling it again does nothing.
-func (v *View) Loaded() {
+func (v *View) FinishLoad() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.loading {

@@ -24,7 +24,7 @@ func TestLoadedViewIsAPlainList(t *testing.T) {
 				v.Remove(p.CID)
 				delete(model, p.CID.KeyString())
 			case 1:
-				if v.Mark(p.CID, func(m *Marks) bool { *m = marksOf(p); return true }) {
+				if v.Update(p.CID, func(m *Mutable) bool { *m = marksOf(p); return true }) {
 					model[p.CID.KeyString()] = model[p.CID.KeyString()].marked(marksOf(p))
 				}
 			default:
@@ -35,8 +35,8 @@ func TestLoadedViewIsAPlainList(t *testing.T) {
 		for range rapid.IntRange(0, 200).Draw(t, "before") {
 			change()
 		}
-		v.Loaded()
-		v.Loaded()
+		v.FinishLoad()
+		v.FinishLoad()
 		for range rapid.IntRange(0, 20).Draw(t, "after") {
 			change()
 		}
@@ -95,7 +95,7 @@ func TestEachShowsGroupsOfAnySize(t *testing.T) {
 		v.Put(Pin{CID: cidOf(i), Created: time.UnixMilli(created), Status: statuses[i%2]})
 	}
 	seen, last := map[string]bool{}, int64(1<<62)
-	v.Each(pinsvc.AllStatuses, func(key string, m Marks) bool {
+	v.ForEach(pinsvc.AllStatuses, func(key string, m Mutable) bool {
 		if seen[key] || m.Created > last {
 			t.Fatalf("pin of %d after %d, shown before: %v", m.Created, last, seen[key])
 		}
@@ -106,7 +106,7 @@ func TestEachShowsGroupsOfAnySize(t *testing.T) {
 		t.Errorf("%d of %d pins were shown", len(seen), n)
 	}
 	shown := 0
-	v.Each(pinsvc.AllStatuses, func(string, Marks) bool { shown++; return shown < 3 })
+	v.ForEach(pinsvc.AllStatuses, func(string, Mutable) bool { shown++; return shown < 3 })
 	if shown != 3 {
 		t.Errorf("%d pins were shown to one that had enough of 3", shown)
 	}

@@ -8,28 +8,28 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Marks are the part of a pin that its feeder judges again and again. Changing
+// Mutable are the part of a pin that its feeder judges again and again. Changing
 // them allocates nothing.
-type Marks struct {
+type Mutable struct {
 	// Created is in Unix milliseconds.
 	Created int64
 	Status  pinsvc.Status
 	// The others are as in Pin.
-	Stamped, AskedOtherForm     bool
-	Written, Placement, Reports uint32
+	Stamped, AskedOtherForm    bool
+	Written, Placement, Vector uint32
 }
 
-func (r *record) marks() Marks {
-	return Marks{
+func (r *record) marks() Mutable {
+	return Mutable{
 		Created: r.created, Status: r.status, Stamped: r.flags&flagStamped != 0,
 		AskedOtherForm: r.flags&flagOtherForm != 0,
-		Written:        r.written, Placement: r.placement, Reports: r.reports,
+		Written:        r.written, Placement: r.placement, Vector: r.reports,
 	}
 }
 
-func (r *record) mark(m Marks) {
+func (r *record) mark(m Mutable) {
 	r.created, r.status = m.Created, m.Status
-	r.written, r.placement, r.reports = m.Written, m.Placement, m.Reports
+	r.written, r.placement, r.reports = m.Written, m.Placement, m.Vector
 	r.flags &^= flagStamped | flagOtherForm
 	if m.Stamped {
 		r.flags |= flagStamped
@@ -39,18 +39,18 @@ func (r *record) mark(m Marks) {
 	}
 }
 
-// Merge is Put with marks that depend on those of the pin that is replaced.
+// Upsert is Put with marks that depend on those of the pin that is replaced.
 // settle, if not nil, gets a pointer to those, nil when there is no such pin,
 // and changes those of p. It runs under the lock of the view and must not call
 // it.
-func (v *View) Merge(p Pin, settle func(old, fresh *Marks)) {
+func (v *View) Upsert(p Pin, settle func(old, fresh *Mutable)) {
 	var fresh record
 	fresh.pack(p)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	slot, ok := v.find(p.CID)
 	if settle != nil {
-		var old *Marks
+		var old *Mutable
 		if ok {
 			marks := v.at(slot).marks()
 			old = &marks
@@ -76,21 +76,21 @@ func (v *View) Merge(p Pin, settle func(old, fresh *Marks)) {
 	v.loosened(slot)
 }
 
-// Mark changes the marks of the pin with that CID (that form of it) in place
+// Update changes the marks of the pin with that CID (that form of it) in place
 // and reports whether it is there. change says whether to keep what it made of
 // them; it runs under the lock of the view and must not call it.
-func (v *View) Mark(c cid.Cid, change func(*Marks) bool) bool {
+func (v *View) Update(c cid.Cid, change func(*Mutable) bool) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	slot, ok := v.find(c)
 	if ok {
-		v.remark(slot, func(m *Marks) bool { return change(m) })
+		v.remark(slot, func(m *Mutable) bool { return change(m) })
 	}
 	return ok
 }
 
 // remark needs the lock.
-func (v *View) remark(slot uint32, change func(*Marks) bool) {
+func (v *View) remark(slot uint32, change func(*Mutable) bool) {
 	r := v.at(slot)
 	m := r.marks()
 	if !change(&m) {
@@ -102,15 +102,15 @@ func (v *View) remark(slot uint32, change func(*Marks) bool) {
 	v.store(slot, r, fresh)
 }
 
-// Walk shows every pin to change, in no order, with the bytes of its CID (as
+// UpdateAll shows every pin to change, in no order, with the bytes of its CID (as
 // KeyString) and its marks, which it may change as in Mark. Writers and readers
 // come in between: what is put in or taken out meanwhile may be shown or not.
-func (v *View) Walk(change func(key string, m *Marks) bool) {
+func (v *View) UpdateAll(change func(key string, m *Mutable) bool) {
 	for slab := 0; v.walkSlab(slab, change); slab++ {
 	}
 }
 
-func (v *View) walkSlab(slab int, change func(key string, m *Marks) bool) bool {
+func (v *View) walkSlab(slab int, change func(key string, m *Mutable) bool) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if slab >= len(v.slabs) {
@@ -121,7 +121,7 @@ func (v *View) walkSlab(slab int, change func(key string, m *Marks) bool) bool {
 		if r.status == 0 {
 			continue
 		}
-		v.remark(uint32(slab*slabSize+i), func(m *Marks) bool { return change(r.cidKey(), m) })
+		v.remark(uint32(slab*slabSize+i), func(m *Mutable) bool { return change(r.cidKey(), m) })
 	}
 	return true
 }
@@ -142,13 +142,13 @@ func (v *View) Count(set pinsvc.StatusSet) int {
 // eachChunk is how many pins Each reads under one lock.
 const eachChunk = 1024
 
-// Each shows the pins of some statuses, newest first, until visit returns
+// ForEach shows the pins of some statuses, newest first, until visit returns
 // false. It looks at no others, and writers come in between: a pin whose
 // status or creation time changes meanwhile may be missed or shown twice.
-func (v *View) Each(set pinsvc.StatusSet, visit func(key string, m Marks) bool) {
+func (v *View) ForEach(set pinsvc.StatusSet, visit func(key string, m Mutable) bool) {
 	type entry struct {
 		key   string
-		marks Marks
+		marks Mutable
 	}
 	p := predicate{statuses: set, window: window{newest: math.MaxInt64, oldest: math.MinInt64}}
 	var entries []entry

@@ -13,7 +13,7 @@ type predicate struct {
 	statuses pinsvc.StatusSet
 	window   window
 	name     string
-	match    pinsvc.Match
+	match    pinsvc.TextMatchingStrategy
 	folded   string // of name, when the match ignores case
 	meta     []pair
 }

@@ -40,9 +40,9 @@ type Pin struct {
 	Stamped bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
-	// Placement and Reports are the feeder's own numbers: it interns in
+	// Placement and Vector are the feeder's own numbers: it interns in
 	// them which peers should hold the pin and what each of them last said.
-	Placement, Reports uint32
+	Placement, Vector uint32
 }
 
 // Entry is a Pin as the view keeps it, which costs nothing to hand out.
@@ -53,11 +53,11 @@ type Entry struct {
 	Name           string
 	Meta           pinsvc.Pairs
 	// Created is in Unix milliseconds.
-	Created            int64
-	Status             pinsvc.Status
-	Extra, Stamped     bool
-	Written            uint32
-	Placement, Reports uint32
+	Created           int64
+	Status            pinsvc.Status
+	Extra, Stamped    bool
+	Written           uint32
+	Placement, Vector uint32
 }
 
 // Page is the answer to a query.

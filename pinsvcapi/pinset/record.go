@@ -33,7 +33,7 @@ const (
 func (r *record) pack(p Pin) {
 	r.data = packData(p)
 	r.created = p.Created.UnixMilli()
-	r.placement, r.reports = p.Placement, p.Reports
+	r.placement, r.reports = p.Placement, p.Vector
 	r.written = p.Written
 	r.status = p.Status
 	r.flags = 0
@@ -110,7 +110,7 @@ func (r *record) entry() Entry {
 		Stamped:        r.flags&flagStamped != 0,
 		Written:        r.written,
 		Placement:      r.placement,
-		Reports:        r.reports,
+		Vector:         r.reports,
 	}
 }
 
@@ -134,6 +134,6 @@ func (e Entry) Pin() (Pin, error) {
 		Stamped:        e.Stamped,
 		Written:        e.Written,
 		Placement:      e.Placement,
-		Reports:        e.Reports,
+		Vector:         e.Vector,
 	}, nil
 }

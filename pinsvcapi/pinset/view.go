@@ -75,7 +75,7 @@ func (v *View) Latest() int64 {
 
 // Put adds a pin, or replaces the one with the same CID (the same form of it).
 // Its status must be one of the four.
-func (v *View) Put(p Pin) { v.Merge(p, nil) }
+func (v *View) Put(p Pin) { v.Upsert(p, nil) }
 
 // store puts fresh in the place of r, which has the same CID.
 func (v *View) store(slot uint32, r *record, fresh record) {

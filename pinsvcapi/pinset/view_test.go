@@ -94,7 +94,7 @@ func drawPin(t *rapid.T) Pin {
 		Status:  rapid.SampledFrom(statuses[:]).Draw(t, "status"),
 		Extra:   rapid.Bool().Draw(t, "extra"), AskedOtherForm: rapid.Bool().Draw(t, "form"),
 		Written:   rapid.Uint32().Draw(t, "written"),
-		Placement: rapid.Uint32().Draw(t, "placement"), Reports: rapid.Uint32().Draw(t, "reports"),
+		Placement: rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "reports"),
 	}
 	if rapid.Bool().Draw(t, "has meta") {
 		p.Meta = map[string]string{
@@ -111,7 +111,7 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 	}
 	if rapid.Bool().Draw(t, "by name") {
 		q.Name = rapid.SampledFrom(names).Draw(t, "wanted name")
-		q.Match = pinsvc.Match(rapid.IntRange(0, 3).Draw(t, "match"))
+		q.Match = pinsvc.TextMatchingStrategy(rapid.IntRange(0, 3).Draw(t, "match"))
 	}
 	at := func(label string) time.Time {
 		return time.UnixMicro(rapid.Int64Range(999_000, 1_021_000).Draw(t, label)).UTC()
@@ -137,17 +137,17 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 	return q
 }
 
-func marksOf(p Pin) Marks {
-	return Marks{
+func marksOf(p Pin) Mutable {
+	return Mutable{
 		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped, AskedOtherForm: p.AskedOtherForm,
-		Written: p.Written, Placement: p.Placement, Reports: p.Reports,
+		Written: p.Written, Placement: p.Placement, Vector: p.Vector,
 	}
 }
 
-func (p Pin) marked(m Marks) Pin {
+func (p Pin) marked(m Mutable) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
 	p.AskedOtherForm = m.AskedOtherForm
-	p.Written, p.Placement, p.Reports = m.Written, m.Placement, m.Reports
+	p.Written, p.Placement, p.Vector = m.Written, m.Placement, m.Vector
 	return p
 }
 
@@ -173,7 +173,7 @@ func TestViewIsAPlainList(t *testing.T) {
 			"merge": func(t *rapid.T) {
 				p := drawPin(t)
 				held, has := model[p.CID.KeyString()]
-				v.Merge(p, func(old, fresh *Marks) {
+				v.Upsert(p, func(old, fresh *Mutable) {
 					if (old != nil) != has || has && *old != marksOf(held) || *fresh != marksOf(p) {
 						t.Fatalf("Merge shows %+v and %+v, want %+v and %+v", old, fresh, held, p)
 					}
@@ -190,7 +190,7 @@ func TestViewIsAPlainList(t *testing.T) {
 				p := drawPin(t)
 				keep := rapid.Bool().Draw(t, "keep")
 				held, want := model[p.CID.KeyString()]
-				if got := v.Mark(p.CID, func(m *Marks) bool { *m = marksOf(p); return keep }); got != want {
+				if got := v.Update(p.CID, func(m *Mutable) bool { *m = marksOf(p); return keep }); got != want {
 					t.Fatalf("Mark says %v, want %v", got, want)
 				}
 				if want && keep {
@@ -201,7 +201,7 @@ func TestViewIsAPlainList(t *testing.T) {
 				m := marksOf(drawPin(t))
 				odd := func(key string) bool { return key[len(key)-1]%2 == 1 }
 				shown := map[string]bool{}
-				v.Walk(func(key string, old *Marks) bool {
+				v.UpdateAll(func(key string, old *Mutable) bool {
 					if held, ok := model[key]; !ok || shown[key] || *old != marksOf(held) {
 						t.Fatalf("Walk shows %+v, want %+v", old, held)
 					}
@@ -220,7 +220,7 @@ func TestViewIsAPlainList(t *testing.T) {
 			},
 			"each": func(t *rapid.T) {
 				set := pinsvc.StatusSet(rapid.IntRange(0, 15).Draw(t, "set") << 1)
-				left := map[string]Marks{}
+				left := map[string]Mutable{}
 				for key, p := range model {
 					if set.Has(p.Status) {
 						left[key] = marksOf(p)
@@ -229,7 +229,7 @@ func TestViewIsAPlainList(t *testing.T) {
 				if got := v.Count(set); got != len(left) {
 					t.Fatalf("Count(%s) is %d, want %d", set, got, len(left))
 				}
-				v.Each(set, func(key string, m Marks) bool {
+				v.ForEach(set, func(key string, m Mutable) bool {
 					if want, ok := left[key]; !ok || m != want {
 						t.Fatalf("Each(%s) shows %+v, want %+v", set, m, want)
 					}
@@ -365,7 +365,7 @@ func TestLargestGroupIsCut(t *testing.T) {
 	for i := range pinsvc.MaxLimit + 10 {
 		v.Put(Pin{CID: cidOf(i), Name: "n", Status: pinsvc.StatusPinned, Created: time.UnixMilli(7)})
 	}
-	for _, match := range []pinsvc.Match{pinsvc.MatchExact, pinsvc.MatchPartial} {
+	for _, match := range []pinsvc.TextMatchingStrategy{pinsvc.MatchExact, pinsvc.MatchPartial} {
 		q := &pinsvc.Query{Name: "n", Match: match, Statuses: pinsvc.AllStatuses, Limit: 10}
 		page, err := listOf(v.Page(context.Background(), q))
 		if err != nil || len(page.Pins) != pinsvc.MaxLimit || page.Count != pinsvc.MaxLimit+10 {
@@ -433,14 +433,14 @@ func TestReadersSeeWhatDoesNotChange(t *testing.T) {
 				}
 				c := cidOf(1000 + w*10_000 + i%5000)
 				v.Put(Pin{CID: c, Name: "moving", Status: statuses[i%4], Created: time.UnixMilli(int64(i % 200))})
-				v.Mark(c, func(m *Marks) bool { m.Status = statuses[(i+1)%4]; return true })
+				v.Update(c, func(m *Mutable) bool { m.Status = statuses[(i+1)%4]; return true })
 				if i%3 == 0 {
 					v.Remove(c)
 				}
 			}
 		})
 	}
-	for _, match := range []pinsvc.Match{pinsvc.MatchExact, pinsvc.MatchPartial} {
+	for _, match := range []pinsvc.TextMatchingStrategy{pinsvc.MatchExact, pinsvc.MatchPartial} {
 		readers.Go(func() {
 			q := &pinsvc.Query{Name: "still", Match: match, Statuses: pinsvc.AllStatuses, Limit: pinsvc.MaxLimit}
 			for range 200 {

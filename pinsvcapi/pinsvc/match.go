@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// Match is the spec's TextMatchingStrategy: how the name of a pin is compared
+// TextMatchingStrategy is the spec's: how the name of a pin is compared
 // with the name of a query. Nothing is normalised: two spellings of one
 // character (composed and decomposed) are different names.
-type Match uint8
+type TextMatchingStrategy uint8
 
 // The four strategies of the specification; MatchExact is the default.
 const (
 	// MatchExact wants the whole name, code point by code point.
-	MatchExact Match = iota
+	MatchExact TextMatchingStrategy = iota
 	// MatchIExact wants the whole name under Fold.
 	MatchIExact
 	// MatchPartial wants the query's name somewhere within the pin's.
@@ -25,7 +25,7 @@ const (
 )
 
 // ParseMatch reads the wire form of a strategy.
-func ParseMatch(s string) (Match, error) {
+func ParseMatch(s string) (TextMatchingStrategy, error) {
 	switch s {
 	case "exact":
 		return MatchExact, nil
@@ -41,7 +41,7 @@ func ParseMatch(s string) (Match, error) {
 }
 
 // String is the wire form of the strategy, or "undefined" for what is none.
-func (m Match) String() string {
+func (m TextMatchingStrategy) String() string {
 	switch m {
 	case MatchExact:
 		return "exact"
@@ -58,7 +58,7 @@ func (m Match) String() string {
 
 // MarshalText gives the wire form, in JSON a string. It fails for a value
 // that is no strategy.
-func (m Match) MarshalText() ([]byte, error) {
+func (m TextMatchingStrategy) MarshalText() ([]byte, error) {
 	if m > MatchIPartial {
 		return nil, fmt.Errorf("matching strategy %d has no wire form", uint8(m))
 	}
@@ -66,7 +66,7 @@ func (m Match) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText is ParseMatch for JSON.
-func (m *Match) UnmarshalText(text []byte) error {
+func (m *TextMatchingStrategy) UnmarshalText(text []byte) error {
 	parsed, err := ParseMatch(string(text))
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (m *Match) UnmarshalText(text []byte) error {
 
 // Matches reports whether a pin called name is wanted by a query for filter.
 // An empty filter wants every name.
-func (m Match) Matches(name, filter string) bool {
+func (m TextMatchingStrategy) Matches(name, filter string) bool {
 	if filter == "" {
 		return true
 	}

@@ -58,7 +58,7 @@ func TestMatch(t *testing.T) {
 		{"é", "e\u0301", false, false, false, false},
 	}
 	for _, test := range tests {
-		for match, want := range map[Match]bool{
+		for match, want := range map[TextMatchingStrategy]bool{
 			MatchExact: test.exact, MatchIExact: test.iexact, MatchPartial: test.partial, MatchIPartial: test.ipartial,
 			MatchIPartial + 1: test.filter == "",
 		} {
@@ -88,7 +88,7 @@ func TestWordsRoundTrip(t *testing.T) {
 	for _, s := range AllStatuses.Statuses() {
 		checkWord(t, s)
 	}
-	for _, m := range []Match{MatchExact, MatchIExact, MatchPartial, MatchIPartial} {
+	for _, m := range []TextMatchingStrategy{MatchExact, MatchIExact, MatchPartial, MatchIPartial} {
 		checkWord(t, m)
 	}
 	for _, bad := range []any{Status(0), StatusFailed + 1, Status(255), MatchIPartial + 1} {

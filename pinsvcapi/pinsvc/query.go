@@ -25,7 +25,7 @@ type Query struct {
 	CIDs []cid.Cid
 	// Name is compared as Match says; empty means any.
 	Name  string
-	Match Match
+	Match TextMatchingStrategy
 	// Statuses is never empty: the parser fills in the default (D4).
 	Statuses StatusSet
 	// Before and After are exclusive, in UTC, and may be finer than a

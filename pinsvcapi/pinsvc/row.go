@@ -36,23 +36,23 @@ type Row struct {
 	// Origins are at most 20.
 	Origins []multiaddr.Multiaddr
 	// Delegates are a list of strings.
-	Delegates Rendered
+	Delegates RawJSON
 	// Info is an object of strings, empty when nothing is known.
-	Info Rendered
+	Info RawJSON
 }
 
-// Rendered is a JSON value that was written before. The zero value is none.
-type Rendered string
+// RawJSON is a JSON value that was written before. The zero value is none.
+type RawJSON string
 
-// RenderStrings writes a list.
-func RenderStrings(list []string) Rendered { return Rendered(appendStrings(nil, list)) }
+// RawStrings writes a list.
+func RawStrings(list []string) RawJSON { return RawJSON(appendStrings(nil, list)) }
 
-// RenderPairs writes an object; nothing when there are no pairs.
-func RenderPairs(pairs map[string]string) Rendered {
+// RawPairs writes an object; nothing when there are no pairs.
+func RawPairs(pairs map[string]string) RawJSON {
 	if len(pairs) == 0 {
 		return ""
 	}
-	return Rendered(appendStringMap(nil, pairs))
+	return RawJSON(appendStringMap(nil, pairs))
 }
 
 // RowOf makes a row of a PinStatus whose request ID is a CID.
@@ -64,7 +64,7 @@ func RowOf(ps PinStatus) (Row, error) {
 	return Row{
 		Key: key.KeyString(), CID: ps.Pin.CID.KeyString(), Status: ps.Status, Created: ps.Created.UnixMilli(),
 		Name: ps.Pin.Name, Meta: PackPairs(ps.Pin.Meta), Origins: ps.Pin.Origins,
-		Delegates: RenderStrings(ps.Delegates), Info: RenderPairs(ps.Info),
+		Delegates: RawStrings(ps.Delegates), Info: RawPairs(ps.Info),
 	}, nil
 }
 

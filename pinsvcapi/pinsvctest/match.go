@@ -27,7 +27,7 @@ func matches(q pinsvc.Query, st pinsvc.PinStatus) bool {
 	return false
 }
 
-func nameMatches(match pinsvc.Match, want, name string) bool {
+func nameMatches(match pinsvc.TextMatchingStrategy, want, name string) bool {
 	switch match {
 	case pinsvc.MatchIExact:
 		return strings.EqualFold(name, want)

@@ -49,10 +49,10 @@ func except(rooms ...string) func(string) bool {
 	}
 }
 
-// oursBut is every package of ours but those.
+// oursBut is every package of ours but those and the leaves in internal.
 func oursBut(rooms ...string) func(string) bool {
 	return func(path string) bool {
-		return strings.HasPrefix(path, module) && !slices.Contains(rooms, room(path))
+		return strings.HasPrefix(path, module) && !slices.Contains(rooms, room(path)) && !inRoom(path, "internal")
 	}
 }
 
@@ -75,6 +75,9 @@ func rules() []rule {
 			"config is a leaf: it can be read without the service"},
 		{only("pinsvcapi/ratelimit"), true, oursBut("pinsvcapi/ratelimit"),
 			"ratelimit is a leaf"},
+		{func(path string) bool { return inRoom(path, "internal") }, true,
+			func(path string) bool { return strings.HasPrefix(path, module) && !inRoom(path, "internal") },
+			"internal packages are leaves: every room may use them"},
 		{only("pinsvcapi/ratelimit", "pinsvcapi/pinset", "pinsvcapi/clusterrpc"), false, anyOf("net/http"),
 			"only the component speaks HTTP"},
 		{only("pinsvcapi/pinset"), true, oursBut("pinsvcapi/pinset", "pinsvcapi/pinsvc"),
@@ -175,6 +178,7 @@ func TestTheRulesNoticeWhatBreaksThem(t *testing.T) {
 		{"config", cluster + "/api", "config interface"},
 		{"cmd/peer", module + "/pinsvcapi/pinsvctest", "for tests"},
 		{"cmd/peer", cluster + "/api/pinsvcapi", "replace"},
+		{"internal/backoff", module + "/config", "leaves"},
 	}
 	for _, tt := range tests {
 		from := module + "/" + tt.from
@@ -186,6 +190,7 @@ func TestTheRulesNoticeWhatBreaksThem(t *testing.T) {
 	for _, ok := range []struct{ from, path string }{
 		{"pinsvcapi", module + "/config"}, {"pinsvcapi", module + "/pinsvcapi/clusterrpc"}, {"pinsvcapi/clusterrpc", cluster + "/api"},
 		{"cmd/peer", cluster}, {"config", cluster + "/config"}, {"pinsvcapi/auth", module + "/pinsvcapi/pinsvc"},
+		{"pinsvcapi/clusterrpc", module + "/internal/backoff"}, {"config", module + "/internal/atomicfile"},
 	} {
 		from := module + "/" + ok.from
 		if faults := slices.Concat(broken(from, []string{ok.path}, false), broken(from, []string{ok.path}, true)); len(faults) > 0 {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"pgregory.net/rapid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -177,6 +176,14 @@ var decision5 = []struct {
 		"A peer whose IPFS node is away has not given up", "nor one whose pin queue is full",
 		[]step{allocatedAt(1, peerA), cannotTry(peerA, 9, textQueueFull)},
 		"waiting - -", queued, "waiting for room in a peer's pin queue (pin_tracker.stateless.max_pin_queue_size)",
+	},
+	{
+		"A peer whose IPFS node is away has not given up", "and such attempts do not count when the node is back",
+		[]step{
+			allocatedAt(1, peerA), cannotTry(peerA, 1, textUnavailable), cannotTry(peerA, 2, textUnavailable),
+			cannotTry(peerA, 3, textUnavailable), fetches(peerA), fails(peerA, 4, 4), passes(time.Minute),
+		},
+		"retrying - -", pinning, "merkledag: not found, attempt 1 of 3",
 	},
 	{
 		"failed comes after max_pin_attempts tries", "before the last",
@@ -390,80 +397,4 @@ func TestTracker_Decision5RetriesNameTheHolders(t *testing.T) {
 	if due := failedPin.DueRetries(10); len(due) != 0 {
 		t.Errorf("a peer that failed is asked again: %+v", due)
 	}
-}
-
-// Whatever peers report, whatever is written and whoever leaves: no peer holds the
-// pin that has not confirmed it since the pin was made, and no peer has failed
-// before its last attempt for the record.
-func TestTracker_NothingIsAssumed(t *testing.T) {
-	peers := []peer.ID{peerA, peerB, peerC}
-	outer := t
-	rapid.Check(t, func(t *rapid.T) {
-		tt := newTrackerTest(outer)
-		confirmed, refused, count := make(map[peer.ID]bool), make(map[peer.ID]int), make(map[peer.ID]int)
-		report := func(status api.TrackerStatus) func(*rapid.T) {
-			return func(t *rapid.T) { reports(rapid.SampledFrom(peers).Draw(t, "peer"), status)(tt) }
-		}
-		anew := func() { clear(refused) }
-		t.Repeat(map[string]func(*rapid.T){
-			"pinning":               report(api.TrackerStatusPinning),
-			"pin_queued":            report(api.TrackerStatusPinQueued),
-			"unpinned":              report(api.TrackerStatusUnpinned),
-			"unexpectedly_unpinned": report(api.TrackerStatusUnexpectedlyUnpinned),
-			"cluster_error":         report(api.TrackerStatusClusterError),
-			"pinned": func(t *rapid.T) {
-				p := rapid.SampledFrom(peers).Draw(t, "peer")
-				tt.observe(p, api.TrackerStatusPinned, "", count[p])
-				confirmed[p] = true
-			},
-			"pin_error": func(t *rapid.T) {
-				p := rapid.SampledFrom(peers).Draw(t, "peer")
-				count[p]++
-				refused[p]++
-				tt.observe(p, api.TrackerStatusPinError, textRefused, count[p])
-			},
-			"unavailable": func(t *rapid.T) {
-				p := rapid.SampledFrom(peers).Draw(t, "peer")
-				count[p]++
-				tt.observe(p, api.TrackerStatusPinError, textUnavailable, count[p])
-			},
-			"readd": func(*rapid.T) { tt.rewrite(time.Minute); anew() },
-			"make":  func(*rapid.T) { madeAgain(tt); anew(); clear(confirmed) },
-			"allocate": func(t *rapid.T) {
-				holders := peers[:rapid.IntRange(1, 3).Draw(t, "holders")]
-				tt.allocate(rapid.IntRange(1, 3).Draw(t, "minimum"), holders...)
-				anew()
-				for _, p := range peers[len(holders):] {
-					delete(confirmed, p)
-				}
-			},
-			"members": func(t *rapid.T) { tt.SetMembers(peers[:rapid.IntRange(1, 3).Draw(t, "members")]) },
-			"time": func(t *rapid.T) {
-				tt.clock.advance(time.Duration(rapid.IntRange(0, 7200).Draw(t, "seconds")) * time.Second)
-			},
-			"retry": func(*rapid.T) {
-				for _, retry := range tt.DueRetries(10) {
-					tt.RetrySent(retry)
-				}
-			},
-			"": func(t *rapid.T) {
-				pin := tt.pin()
-				for _, p := range peers {
-					st, counts := tt.stateOf(p)
-					if (st == Pinned || st == Rewritten) && !confirmed[p] {
-						t.Fatalf("%s is %s without a confirmation", p, st)
-					}
-					if st == Failed && refused[p] < tt.cfg.MaxAttempts {
-						t.Fatalf("%s has failed after %d attempts", p, refused[p])
-					}
-					if !counts && st != Unknown {
-						t.Fatalf("%s does not count and is %s", p, st)
-					}
-				}
-				if sum := tt.Summary(pin.Placement, pin.Vector); sum.Status != pin.Status {
-					t.Fatalf("the row is %s, its summary %s", pin.Status, sum.Status)
-				}
-			},
-		})
-	})
 }

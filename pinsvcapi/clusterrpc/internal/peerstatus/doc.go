@@ -43,6 +43,8 @@
 //     seen the record yet: the peer is Queued, unless it is Retrying or Failed.
 //   - For trackerLag after the record was written, unexpectedly_unpinned leaves
 //     Unknown and Queued peers Queued, and pinned leaves Rewritten peers Rewritten.
+//   - A pinned report on an older record confirms nothing of a peer that is not
+//     Pinned or Rewritten: it may be of a direct pin that is recursive now.
 //   - Another pin of the same content, and a direct pin that becomes recursive,
 //     make all peers Unknown.
 //

@@ -119,7 +119,10 @@ func (t *failureTable) cannotTry(key cid.Cid, peer int, r Report) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.at(key, peer)
-	f.base, f.attempts = r.Attempts, r.Attempts
+	if f.base += r.Attempts - f.attempts; r.Attempts < f.attempts {
+		f.base = r.Attempts // The tracker has begun to count anew.
+	}
+	f.attempts = r.Attempts
 	if f.state != Waiting {
 		f.state, f.cause, f.retries = Waiting, clusterapi.CauseOf(r.Error), 0
 		t.schedule(f, t.backoff.Next(1))
@@ -146,6 +149,18 @@ func (t *failureTable) resolved(key cid.Cid, peer int) {
 	list = slices.DeleteFunc(list, func(f failure) bool { return f.peer == peer })
 	if t.pins[key] = list; len(list) == 0 {
 		delete(t.pins, key)
+	}
+}
+
+// resumed records that a peer that could not try is at work again. The attempts
+// that do not count are kept.
+func (t *failureTable) resumed(key cid.Cid, peer int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.pins[key] {
+		if f := &t.pins[key][i]; f.peer == peer {
+			*f = failure{peer: peer, attempts: f.attempts, base: f.base}
+		}
 	}
 }
 
@@ -202,11 +217,16 @@ func (t *failureTable) shardFailed(key cid.Cid, reason string) {
 	f.state, f.cause, f.reason = Failed, clusterapi.CauseOther, strings.Clone(reason)
 }
 
-// len is the number of pins in the table.
+// len is the number of pins with a failure to tell.
 func (t *failureTable) len() (pins int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.pins)
+	for _, list := range t.pins {
+		if slices.ContainsFunc(list, func(f failure) bool { return f.state != Unknown }) {
+			pins++
+		}
+	}
+	return pins
 }
 
 // dueFailure is a failure whose retry is due.

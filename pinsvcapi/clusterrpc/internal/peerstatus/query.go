@@ -51,8 +51,19 @@ func (t *Tracker) OriginSet(number uint32) *OriginSet { return t.placements.orig
 // Details describe what is wrong with a pin: the worst failure, and the number of
 // attempts. Of a pinned pin only the attempts are told.
 func (t *Tracker) Details(key cid.Cid, status pinsvc.Status) (text string, attempts int) {
+	failures := t.failures.of(key)
+	if len(failures) == 0 {
+		return "", 0
+	}
+	m, found := t.view.Lookup(key)
+	if !found {
+		return "", 0
+	}
 	var worst State
-	for _, f := range t.failures.of(key) {
+	for _, f := range failures {
+		if _, counts := t.PeerState(m, t.placements.id(f.peer)); !counts {
+			continue
+		}
 		if f.state == Retrying || f.state == Failed {
 			attempts = max(attempts, f.counted())
 		}

@@ -224,9 +224,9 @@ func TestTracker_DueRetriesDropWhatIsOver(t *testing.T) {
 		if due := tt.DueRetries(10); len(due) != 0 {
 			t.Errorf("%s: %+v", name, due)
 		}
-		// After a rewrite the table keeps the number of attempts that do not count.
-		rewritten := name == "the record was written again" || name == "the peer should not hold it"
-		if !rewritten && tt.FailurePins() != 0 {
+		// In these cases the table keeps the number of attempts that do not count.
+		count := []string{"the record was written again", "the peer should not hold it", "the peer has begun to pin it"}
+		if !slices.Contains(count, name) && tt.FailurePins() != 0 {
 			t.Errorf("%s: the failure is kept", name)
 		}
 	}

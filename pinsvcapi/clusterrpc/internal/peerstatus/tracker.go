@@ -103,7 +103,7 @@ func (t *Tracker) carryOver(key cid.Cid, old, fresh *pinset.Mutable, rewritten b
 	if old.Created != fresh.Created || old.Direct && !fresh.Direct {
 		// Another pin of the same content, or one of all its children now:
 		// nothing is confirmed.
-		t.failures.forget(key)
+		t.failures.restart(key)
 		return metadataLost
 	}
 	fresh.Vector = old.Vector

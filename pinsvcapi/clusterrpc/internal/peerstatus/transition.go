@@ -18,9 +18,13 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 	if predatesPin(m, r) {
 		return max(old, Queued)
 	}
-	fresh := t.cfg.Now().Sub(time.Unix(int64(m.Written), 0)) < trackerLag
+	fresh := t.cfg.Now().Sub(time.Unix(int64(m.Written), 0)).Abs() < trackerLag
 	switch r.state() {
 	case Pinned:
+		if old != Pinned && old != Rewritten && 0 < r.RecordTime && r.RecordTime < int64(m.Written) {
+			// Of the record before: a direct pin, perhaps, of what is recursive now.
+			return max(old, Queued)
+		}
 		t.failures.resolved(key, peer)
 		if old == Rewritten && fresh {
 			return old // The tracker may still queue the pin.
@@ -31,6 +35,9 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 	case Lost:
 		return t.nextLost(old, key, peer, fresh)
 	case Waiting:
+		if old == Failed {
+			return old // It ends with a success or another record only.
+		}
 		t.failures.cannotTry(key, peer, r)
 		if old == Pinned || old == Rewritten {
 			return old
@@ -87,7 +94,7 @@ func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int,
 		t.failures.contentLost(key, peer, true)
 		return Lost
 	case Waiting:
-		t.failures.resolved(key, peer)
+		t.failures.resumed(key, peer)
 	}
 	return r.state()
 }

@@ -1,232 +1,298 @@
 package peerstatus
 
 import (
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
-
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"pgregory.net/rapid"
 )
 
-// transitions is the transition function: the state at a peer after a report, for
-// each state before it. A dot stands for no change, "*" for any.
-//
-// age is that of the record in the view: fresh for trackerLag, then settled. about
-// is the record that the report is about: an earlier pin of the same content, an
-// older record of this pin, the same, a newer one, or none (the report does not
-// say). Each combination has exactly one line.
-const transitions = `
-report         age      about        unknown   queued    pinning   lost      pinned    rewritten waiting   retrying  failed
-*              *        earlier-pin  queued    .         .         .         .         .         .         .         .
-
-pinned         settled  *            pinned    pinned    pinned    pinned    .         pinned    pinned    pinned    pinned
-pinned         fresh    *            pinned    pinned    pinned    pinned    .         .         pinned    pinned    pinned
-
-pinning        *        same,none    pinning   pinning   .         .         lost      .         pinning   .         .
-pinning        *        older,newer  pinning   pinning   .         .         rewritten .         pinning   .         .
-pin_queued     *        same,none    queued    .         queued    .         lost      .         queued    .         .
-pin_queued     *        older,newer  queued    .         queued    .         rewritten .         queued    .         .
-
-unpinned       *        *            queued    .         queued    queued    queued    queued    queued    .         .
-remote         *        *            queued    .         queued    queued    queued    queued    queued    .         .
-unpinning      *        *            queued    .         queued    queued    queued    queued    queued    .         .
-unpin_queued   *        *            queued    .         queued    queued    queued    queued    queued    .         .
-unpin_error    *        *            queued    .         queued    queued    queued    queued    queued    .         .
-
-unexp_unpinned settled  *            lost      lost      lost      .         lost      lost      lost      .         .
-unexp_unpinned fresh    *            queued    .         lost      .         lost      lost      lost      .         .
-
-attempt_1_of_3 *        same,newer   retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
-attempt_1_of_3 *        none         retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
-attempt_1_of_3 *        older        queued    .         retrying  retrying  retrying  .         retrying  .         .
-attempt_3_of_3 *        same,newer   failed    failed    failed    failed    failed    failed    failed    failed    .
-attempt_3_of_3 *        none         failed    failed    failed    failed    failed    failed    failed    failed    .
-attempt_3_of_3 *        older        queued    .         failed    failed    failed    .         failed    failed    .
-
-unavailable    *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .
-timed_out      *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .
-queue_full     *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .
-
-no_attempt     *        *            .         .         .         .         .         .         .         .         .
-cluster_error  *        *            .         .         .         .         .         .         .         .         .
-undefined      *        *            .         .         .         .         .         .         .         .         .
-sharded        *        *            .         .         .         .         .         .         .         .         .
-`
-
-// transitionReports are the reports of the table. All statuses of trackers are
-// there; those of pin_error by cause.
-var transitionReports = map[string]Report{
-	"pinned":         {Status: api.TrackerStatusPinned},
-	"pinning":        {Status: api.TrackerStatusPinning},
-	"pin_queued":     {Status: api.TrackerStatusPinQueued},
-	"unpinned":       {Status: api.TrackerStatusUnpinned},
-	"remote":         {Status: api.TrackerStatusRemote},
-	"unpinning":      {Status: api.TrackerStatusUnpinning},
-	"unpin_queued":   {Status: api.TrackerStatusUnpinQueued},
-	"unpin_error":    {Status: api.TrackerStatusUnpinError, Error: textRefused, Attempts: 1},
-	"unexp_unpinned": {Status: api.TrackerStatusUnexpectedlyUnpinned, Error: "x"},
-	"attempt_1_of_3": {Status: api.TrackerStatusPinError, Error: textRefused, Attempts: 1},
-	"attempt_3_of_3": {Status: api.TrackerStatusPinError, Error: textStalled, Attempts: 3},
-	"unavailable":    {Status: api.TrackerStatusPinError, Error: textUnavailable, Attempts: 9},
-	"timed_out":      {Status: api.TrackerStatusPinError, Error: textTimedOut, Attempts: 9},
-	"queue_full":     {Status: api.TrackerStatusPinError, Error: textQueueFull, Attempts: 9},
-	"no_attempt":     {Status: api.TrackerStatusPinError, Error: textRefused},
-	"cluster_error":  {Status: api.TrackerStatusClusterError, Error: textUnavailable},
-	"undefined":      {Status: api.TrackerStatusUndefined},
-	"sharded":        {Status: api.TrackerStatusSharded},
-}
-
-// The record of the table was made at 0, written again at 100 s, and is read just
-// after that, or when the trackers must have seen it.
-var (
-	transitionAges   = map[string]time.Duration{"fresh": 101 * time.Second, "settled": 100*time.Second + trackerLag}
-	transitionAbouts = map[string]time.Duration{
-		"earlier-pin": -10 * time.Second, "older": 50 * time.Second, "same": 100 * time.Second, "newer": 150 * time.Second,
-	}
-)
-
-// transitionLine is one line of the table.
-type transitionLine struct {
-	text               string
-	report, age, about string
-	next               [numStates]State
-}
-
-func (l transitionLine) is(report, age, about string) bool {
-	in := func(cell, word string) bool {
-		for option := range strings.SplitSeq(cell, ",") {
-			if option == word || option == "*" {
-				return true
-			}
-		}
-		return false
-	}
-	return in(l.report, report) && in(l.age, age) &&
-		(in(l.about, about) && (about != "earlier-pin" || l.about != "*"))
-}
-
-// parseTransitions reads the table.
-func parseTransitions(t *testing.T) (lines []transitionLine) {
-	t.Helper()
-	named := make(map[string]State)
-	for s := range State(numStates) {
-		named[s.String()] = s
-	}
-	for i, text := range strings.Split(strings.TrimSpace(transitions), "\n") {
-		fields := strings.Fields(text)
-		if len(fields) == 0 {
-			continue
-		}
-		if len(fields) != 3+numStates {
-			t.Fatalf("%d cells in %q", len(fields), text)
-		}
-		line := transitionLine{text: text, report: fields[0], age: fields[1], about: fields[2]}
-		for s, cell := range fields[3:] {
-			next, ok := named[cell]
-			if cell == "." {
-				next, ok = State(s), true
-			}
-			if !ok {
-				t.Fatalf("no state %q in %q", cell, text)
-			}
-			line.next[s] = next
-		}
-		if i > 0 {
-			lines = append(lines, line)
-			continue
-		}
-		for s, next := range line.next { // The heading names the states in order.
-			if State(s) != next {
-				t.Fatalf("column %d is %s", s, next)
-			}
-		}
-	}
-	return lines
-}
-
-func TestTracker_Transitions(t *testing.T) {
-	lines := parseTransitions(t)
-	used := make([]bool, len(lines))
-	for name, report := range transitionReports {
-		for age := range transitionAges {
-			for _, about := range []string{"earlier-pin", "older", "same", "newer", "none"} {
-				found := -1
-				for i, line := range lines {
-					if line.is(name, age, about) {
-						if found >= 0 {
-							t.Fatalf("%s, %s, %s: two lines\n%s\n%s", name, age, about, lines[found].text, line.text)
-						}
-						found, used[i] = i, true
-					}
-				}
-				if found < 0 {
-					t.Fatalf("%s, %s, %s: no line", name, age, about)
-				}
-				for before := range State(numStates) {
-					if got, want := transition(t, before, report, age, about), lines[found].next[before]; got != want {
-						t.Errorf("%s and %s (%s, %s record): %s, want %s", before, name, age, about, got, want)
-					}
-				}
-			}
-		}
-	}
-	for i, line := range lines {
-		if !used[i] {
-			t.Errorf("nothing is like %q", line.text)
-		}
-	}
-}
-
-// transition returns the state after a report on the record of the table.
-func transition(t *testing.T, before State, r Report, age, about string) State {
-	t.Helper()
+func TestTracker_NothingIsPinnedBeforeItIsConfirmed(t *testing.T) {
 	tt := newTrackerTest(t)
-	made := tt.clock.now()
-	tt.DeleteRecord(tt.key)
-	pinrecord.Stamp(tt.rec, made)
-	tt.rec.Timestamp = made.Add(100 * time.Second)
-	tt.PutRecord(tt.rec, false)
-	tt.view.Update(tt.key, func(m *pinset.Mutable) bool {
-		m.Vector = tt.placements.withState(m.Placement, m.Vector, peerA, before)
-		return true
+	tt.wantState("at first", peerA, Unknown, queued)
+	for _, status := range []api.TrackerStatus{
+		api.TrackerStatusPinQueued, api.TrackerStatusPinning, api.TrackerStatusClusterError, api.TrackerStatusRemote,
+		api.TrackerStatusUnpinned, api.TrackerStatusSharded, api.TrackerStatusUndefined,
+	} {
+		tt.observe(peerA, status, "", 0)
+		if tt.pin().Status == pinned {
+			t.Errorf("pinned by %s", status)
+		}
+	}
+	tt.observe(peerC, api.TrackerStatusPinned, "", 0)
+	if tt.pin().Status == pinned {
+		t.Error("pinned by a peer that should not hold it")
+	}
+	tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+	tt.wantState("in the end", peerA, Pinned, pinned)
+}
+
+func TestTracker_ReportThatSaysNothingOfTheContentChangesNothing(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+	tt.observe(peerA, api.TrackerStatusClusterError, textUnavailable, 0)
+	tt.wantState("the tracker cannot read its IPFS node", peerA, Pinned, pinned)
+	tt.observe(peerA, api.TrackerStatusPinError, textUnavailable, 1)
+	tt.wantState("the IPFS node is unavailable", peerA, Pinned, pinned)
+	for _, text := range []string{textTimedOut, textStalled, textRefused} {
+		tt.observe(peerA, api.TrackerStatusPinError, text, 0)
+		tt.wantState("without an attempt: "+text, peerA, Pinned, pinned)
+	}
+	tt.observe(peerB, api.TrackerStatusPinError, textUnavailable, 1)
+	tt.wantState("the other's IPFS node is unavailable", peerB, Waiting, pinned)
+}
+
+func TestTracker_RecoveryOfLostContentIsNotPinned(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+	// The loss itself was not observed; the tracker pins the same record.
+	tt.observe(peerA, api.TrackerStatusPinning, "", 0)
+	tt.wantState("it is fetched", peerA, Lost, pinning)
+	tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+	tt.observe(peerA, api.TrackerStatusUnexpectedlyUnpinned, "x", 0)
+	tt.wantState("it is lost", peerA, Lost, pinning)
+	if due := tt.DueRetries(10); len(due) != 1 || due[0].State != Lost {
+		t.Errorf("retries %+v, want one of lost content", due)
+	}
+	tt.observe(peerA, api.TrackerStatusPinQueued, "", 0)
+	tt.wantState("it is queued", peerA, Lost, pinning)
+	tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+	if n := tt.FailurePins(); n != 0 {
+		t.Errorf("%d failures are kept after they are over", n)
+	}
+}
+
+func TestTracker_NewPinIsQueuedAndNotLost(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.rewrite(0)
+	// The state has the record and the tracker has not seen it yet.
+	tt.observe(peerA, api.TrackerStatusUnexpectedlyUnpinned, "x", 0)
+	tt.wantState("at first", peerA, Queued, queued)
+	tt.clock.advance(time.Minute)
+	tt.observe(peerA, api.TrackerStatusUnexpectedlyUnpinned, "x", 0)
+	tt.wantState("much later", peerA, Lost, pinning)
+}
+
+func TestTracker_FailedAfterMaxAttempts(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.failures.backoff.Jitter = 0
+	tt.allocate(1, peerA)
+	for attempt, want := range []string{
+		"merkledag: not found, attempt 1 of 3; next attempt in 10s",
+		"merkledag: not found, attempt 2 of 3; next attempt in 20s",
+	} {
+		tt.observe(peerA, api.TrackerStatusPinError, textRefused, attempt+1)
+		tt.observe(peerA, api.TrackerStatusPinError, textRefused, attempt+1) // Two reports, one attempt.
+		tt.wantState(want, peerA, Retrying, pinning)
+		tt.wantDetails("between two attempts", want)
+		tt.observe(peerA, api.TrackerStatusPinning, "", attempt+1)
+		tt.wantState("the next attempt is in progress", peerA, Retrying, pinning)
+	}
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 3)
+	tt.wantState("the last", peerA, Failed, failed)
+	tt.wantDetails("the last", "merkledag: not found, attempt 3 of 3")
+	// The cluster itself queues what is in error every 12 minutes.
+	for range 3 {
+		for _, status := range []api.TrackerStatus{api.TrackerStatusPinQueued, api.TrackerStatusPinning} {
+			tt.observe(peerA, status, "", 4)
+			tt.wantState(status.String(), peerA, Failed, failed)
+		}
+		tt.observe(peerA, api.TrackerStatusPinError, textRefused, 4)
+		tt.wantState("once more", peerA, Failed, failed)
+	}
+	tt.wantDetails("once more", "merkledag: not found, attempt 4 of 4")
+	tt.rewrite(time.Minute)
+	tt.wantState("written again", peerA, Queued, queued)
+	tt.wantDetails("written again", "")
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 5) // The tracker goes on counting.
+	tt.wantState("the first attempt for the new record", peerA, Retrying, pinning)
+	tt.observe(peerA, api.TrackerStatusPinned, "", 6)
+	tt.wantState("a success", peerA, Pinned, pinned)
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 1)
+	tt.wantState("and the count begins anew", peerA, Retrying, pinning)
+}
+
+// Under batching, and at other peers, a re-add reaches the tracker late.
+func TestTracker_FailureFromBeforeAReAddDoesNotCount(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.cfg.MaxAttempts = 1
+	tt.allocate(1, peerA)
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 2)
+	tt.wantState("failed", peerA, Failed, failed)
+	old := Report{Status: api.TrackerStatusPinError, Error: textRefused, Attempts: 2, RecordTime: tt.rec.Timestamp.Unix()}
+	for _, later := range []time.Duration{0, time.Minute} { // Also within one second.
+		tt.rewrite(later)
+		tt.Observe(peerA, tt.key, old)
+		tt.wantState("the earlier failure", peerA, Queued, queued)
+	}
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 3)
+	tt.wantState("a new one", peerA, Failed, failed)
+}
+
+func TestTracker_AttemptsWithoutAnIPFSNodeDoNotCount(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.allocate(1, peerA)
+	for n := range 5 {
+		tt.observe(peerA, api.TrackerStatusPinError, textUnavailable, n+1)
+		tt.wantState("the IPFS node is unavailable", peerA, Waiting, queued)
+	}
+	for range 5 {
+		tt.observe(peerA, api.TrackerStatusPinError, textStalled, 0)
+		tt.wantState("the check was cancelled", peerA, Waiting, queued)
+	}
+	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 6)
+	tt.wantState("the first real failure", peerA, Retrying, pinning)
+}
+
+// lostText and missingText are what users read of content that is not there.
+const (
+	lostText    = "the IPFS node of a peer lost the content; it is being fetched again"
+	missingText = "the IPFS node of a peer does not have the content yet; it is being fetched"
+)
+
+func TestTracker_LostIsSaidOnlyOfConfirmedContent(t *testing.T) {
+	lose := func(tt *trackerTest) { tt.observe(peerA, api.TrackerStatusUnexpectedlyUnpinned, "x", 0) }
+	t.Run("never confirmed", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		lose(tt)
+		tt.wantState("no operation of the tracker", peerA, Lost, pinning)
+		tt.wantDetails("no operation of the tracker", missingText)
 	})
-	tt.clock.advance(transitionAges[age])
-	if about != "none" {
-		r.RecordTime = made.Add(transitionAbouts[about]).Unix()
-	}
-	tt.Observe(peerA, tt.key, r)
-	after, _ := tt.stateOf(peerA)
-	return after
+	t.Run("waiting for the IPFS node", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinError, textUnavailable, 1)
+		lose(tt)
+		tt.wantDetails("it is back", missingText)
+	})
+	t.Run("confirmed", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+		lose(tt)
+		tt.wantDetails("lost", lostText)
+		lose(tt)
+		tt.wantDetails("reported twice", lostText)
+	})
+	t.Run("confirmed for an earlier record", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+		tt.rewrite(time.Minute)
+		lose(tt)
+		tt.wantDetails("lost", lostText)
+	})
+	t.Run("confirmed, then fetched again", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+		tt.observe(peerA, api.TrackerStatusPinning, "", 1)
+		tt.wantDetails("lost", lostText)
+	})
+	t.Run("confirmed, then unavailable", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+		tt.observe(peerA, api.TrackerStatusPinError, textUnavailable, 1)
+		lose(tt)
+		tt.wantState("lost", peerA, Lost, pinning)
+		tt.wantDetails("lost", lostText)
+	})
+	t.Run("no attempt had it", func(t *testing.T) {
+		tt := newTrackerTest(t)
+		tt.allocate(1, peerA)
+		tt.clock.advance(time.Minute)
+		for attempt, want := range []State{Retrying, Retrying, Failed} {
+			tt.observe(peerA, api.TrackerStatusPinError, textRefused, attempt+1)
+			details, _ := tt.Details(tt.key, pinning)
+			lose(tt)
+			tt.wantState("the operation is gone", peerA, want, tt.pin().Status)
+			tt.wantDetails("the operation is gone", details)
+		}
+	})
 }
 
-// Every status that a tracker may report is in the table.
-func TestTracker_TransitionsHaveAllStatuses(t *testing.T) {
-	have := make(map[api.TrackerStatus]bool)
-	for _, r := range transitionReports {
-		have[r.Status] = true
-	}
-	for _, s := range append(api.TrackerStatusAll(), api.TrackerStatusUndefined) {
-		filter := s == api.TrackerStatusError || s == api.TrackerStatusQueued
-		if !have[s] && !filter {
-			t.Errorf("%s is missing", s)
+// Whatever peers report, whatever is written and whoever leaves: no peer holds the
+// pin that has not confirmed it since the pin was made, and no peer has failed
+// before its last attempt for the record.
+func TestTracker_NothingIsAssumed(t *testing.T) {
+	peers := []peer.ID{peerA, peerB, peerC}
+	outer := t
+	rapid.Check(t, func(t *rapid.T) {
+		tt := newTrackerTest(outer)
+		confirmed, refused, count := make(map[peer.ID]bool), make(map[peer.ID]int), make(map[peer.ID]int)
+		report := func(status api.TrackerStatus) func(*rapid.T) {
+			return func(t *rapid.T) { reports(rapid.SampledFrom(peers).Draw(t, "peer"), status)(tt) }
 		}
-	}
-}
-
-// afterRewrite is the other half of the machine: what a re-add or a replace by the
-// same CID leaves.
-func TestState_AfterRewrite(t *testing.T) {
-	want := map[State]State{Pinned: Rewritten, Retrying: Queued, Failed: Queued}
-	for s := range State(numStates) {
-		next, changes := want[s]
-		if !changes {
-			next = s
+		anew := func() { clear(refused) }
+		// attempt is one of a peer that should hold the pin; others make none.
+		attempt := func(t *rapid.T) (p peer.ID, ok bool) {
+			p = rapid.SampledFrom(peers).Draw(t, "peer")
+			if _, ok = tt.stateOf(p); ok {
+				count[p]++
+			}
+			return p, ok
 		}
-		if got := s.afterRewrite(); got != next {
-			t.Errorf("%s: %s, want %s", s, got, next)
-		}
-	}
+		t.Repeat(map[string]func(*rapid.T){
+			"pinning":               report(api.TrackerStatusPinning),
+			"pin_queued":            report(api.TrackerStatusPinQueued),
+			"unpinned":              report(api.TrackerStatusUnpinned),
+			"unexpectedly_unpinned": report(api.TrackerStatusUnexpectedlyUnpinned),
+			"cluster_error":         report(api.TrackerStatusClusterError),
+			"pinned": func(t *rapid.T) {
+				p := rapid.SampledFrom(peers).Draw(t, "peer")
+				tt.observe(p, api.TrackerStatusPinned, "", count[p])
+				confirmed[p] = true
+				delete(refused, p) // The operation is over: the next one counts from 1.
+				delete(count, p)
+			},
+			"pin_error": func(t *rapid.T) {
+				if p, ok := attempt(t); ok {
+					refused[p]++
+					tt.observe(p, api.TrackerStatusPinError, textRefused, count[p])
+				}
+			},
+			"unavailable": func(t *rapid.T) {
+				if p, ok := attempt(t); ok {
+					tt.observe(p, api.TrackerStatusPinError, textUnavailable, count[p])
+				}
+			},
+			"readd": func(*rapid.T) { tt.rewrite(time.Minute); anew() },
+			// The tracker unpinned the content in between, and counts from 1.
+			"make": func(*rapid.T) { madeAgain(tt); anew(); clear(confirmed); clear(count) },
+			"allocate": func(t *rapid.T) {
+				holders := peers[:rapid.IntRange(1, 3).Draw(t, "holders")]
+				tt.allocate(rapid.IntRange(1, 3).Draw(t, "minimum"), holders...)
+				anew()
+				for _, p := range peers[len(holders):] {
+					delete(confirmed, p)
+					delete(count, p)
+				}
+			},
+			"members": func(t *rapid.T) { tt.SetMembers(peers[:rapid.IntRange(1, 3).Draw(t, "members")]) },
+			"time": func(t *rapid.T) {
+				tt.clock.advance(time.Duration(rapid.IntRange(0, 7200).Draw(t, "seconds")) * time.Second)
+			},
+			"retry": func(*rapid.T) {
+				for _, retry := range tt.DueRetries(10) {
+					tt.RetrySent(retry)
+				}
+			},
+			"": func(t *rapid.T) {
+				pin := tt.pin()
+				for _, p := range peers {
+					st, counts := tt.stateOf(p)
+					if (st == Pinned || st == Rewritten) && !confirmed[p] {
+						t.Fatalf("%q is %s without a confirmation", string(p), st)
+					}
+					if st == Failed && refused[p] < tt.cfg.MaxAttempts {
+						t.Fatalf("%q has failed after %d attempts", string(p), refused[p])
+					}
+					if !counts && st != Unknown {
+						t.Fatalf("%q does not count and is %s", string(p), st)
+					}
+				}
+				if sum := tt.Summary(pin.Placement, pin.Vector); sum.Status != pin.Status {
+					t.Fatalf("the row is %s, its summary %s", pin.Status, sum.Status)
+				}
+			},
+		})
+	})
 }

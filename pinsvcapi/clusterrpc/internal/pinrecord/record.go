@@ -7,6 +7,7 @@ package pinrecord
 import (
 	"hash/fnv"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,6 +118,7 @@ func WithRequest(rec api.Pin, pin pinsvc.Pin) api.Pin {
 		meta[keyCID] = withOwner(rec.Cid, pin.CID.String())
 	}
 	rec.Metadata = meta
+	rec.Allocations, rec.UserAllocations = slices.Clone(rec.Allocations), slices.Clone(rec.UserAllocations)
 	rec.Name = pin.Name
 	rec.Origins = make([]api.Multiaddr, len(pin.Origins))
 	for i, origin := range pin.Origins {
@@ -155,8 +157,8 @@ func Direct(rec api.Pin) bool {
 func Form(rec api.Pin) uint64 {
 	data, err := rec.ProtoMarshal()
 	if err != nil {
-		// Only an invalid peer ID cannot be marshalled, and the cluster would
-		// have refused it before.
+		// An invalid peer ID, or a name that is not UTF-8: the cluster cannot
+		// store such a record.
 		return unreadable
 	}
 	h := fnv.New64a()

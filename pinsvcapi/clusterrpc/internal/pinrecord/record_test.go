@@ -219,6 +219,39 @@ func TestRecord_WithRequestSharesNothing(t *testing.T) {
 	}
 }
 
+// A record that another tool wrote over gets the reserved metadata back (D2), and
+// all that the tool wrote stays.
+func TestRecord_WithReserved(t *testing.T) {
+	created := time.Date(2026, 1, 2, 15, 4, 5, 678_000_000, time.UTC)
+	v0, v1 := pinsvctest.V0CID(1), pinsvctest.V1CID(1)
+	for name, metadata := range map[string]map[string]string{
+		"none":          nil,
+		"of the tool":   {"of": "ctl"},
+		"of the client": {"of": "ctl", "pinsvc.created": "2020-01-01T00:00:00.000Z " + v1.String(), "pinsvc.cid": v0.String() + " " + v1.String()},
+		"of a copy":     {"pinsvc.created": "2020-01-01T00:00:00.000Z " + v0.String(), "pinsvc.later": "x"},
+	} {
+		for _, form := range []cid.Cid{v0, v1} {
+			rec := full(t)
+			rec.Cid, rec.Metadata = api.NewCid(v1), metadata
+			before := maps.Clone(metadata)
+			got := WithReserved(rec, form, created)
+			if at, ours := CreatedOf(got); !ours || !at.Equal(created) || RequestedCID(got) != form {
+				t.Errorf("%s: created %v (ours: %t), requested %s, want %s", name, at, ours, RequestedCID(got), form)
+			}
+			if !maps.Equal(metadata, before) {
+				t.Errorf("%s: the metadata of the record were changed", name)
+			}
+			if !maps.Equal(ClientMeta(got), ClientMeta(rec)) || got.Metadata["pinsvc.later"] != metadata["pinsvc.later"] {
+				t.Errorf("%s: metadata %v", name, got.Metadata)
+			}
+			got.Metadata = rec.Metadata
+			if !reflect.DeepEqual(got, rec) {
+				t.Errorf("%s: %+v, want %+v", name, got, rec)
+			}
+		}
+	}
+}
+
 func TestRecord_Visible(t *testing.T) {
 	for kind, want := range map[api.PinType]bool{
 		api.DataType: true, api.MetaType: true, api.ClusterDAGType: false, api.ShardType: false,

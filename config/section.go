@@ -68,6 +68,7 @@ func defaultSection() section {
 		IdleTimeout:            duration(DefaultIdleTimeout),
 		MaxHeaderBytes:         DefaultMaxHeaderBytes,
 		Headers:                map[string][]string{},
+		TrustedProxies:         []string{},
 		MaxBodyBytes:           DefaultMaxBodyBytes,
 		BodyReadTimeout:        duration(DefaultBodyReadTimeout),
 		ShutdownTimeout:        duration(DefaultShutdownTimeout),

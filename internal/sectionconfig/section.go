@@ -121,7 +121,7 @@ func (s Section[C]) parse(raw []byte) (jsonobject.Object, error) {
 	}
 	f := s.Faults()
 	if wrong, ok := errors.AsType[*jsonobject.TypeError](err); ok {
-		if wrong.Kind == "null" && s.Lenient {
+		if wrong.Kind == "null" {
 			return nil, nil
 		}
 		f.Add("", "is not a JSON object")

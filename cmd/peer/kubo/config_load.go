@@ -36,8 +36,8 @@ func (cfg *Config) Default() error {
 // LoadJSON reads the section. Keys that are left out or null get their
 // defaults. The error joins every fault found, each naming its key, and then the
 // keys are as they were. Keys that are not known are no fault, see UnknownKeys.
-// If the file alone is not valid, the environment variables are applied before
-// it is judged.
+// If the file alone is not valid, it is validated together with the environment
+// variables.
 func (cfg *Config) LoadJSON(raw []byte) error {
 	unknown, err := section().Load(cfg, raw)
 	cfg.unknown = unknown

@@ -24,7 +24,7 @@ func defaults(t *testing.T) *Config {
 	return cfg
 }
 
-func TestOmittedKeysKeepTheirDefaults(t *testing.T) {
+func TestLoadJSON_OmittedKeysKeepTheirDefaults(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{`{}`, `{"profile": "default"}`, `{"profile": null, "gc_interval": "60m"}`} {
 		cfg := &Config{}
@@ -37,14 +37,14 @@ func TestOmittedKeysKeepTheirDefaults(t *testing.T) {
 	}
 }
 
-func TestDefaultsAreValid(t *testing.T) {
+func TestDefault_IsValid(t *testing.T) {
 	t.Parallel()
 	if err := defaults(t).Validate(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestSectionSurvivesSavingAndLoading(t *testing.T) {
+func TestToJSON_LoadsAsItWas(t *testing.T) {
 	t.Parallel()
 	cfg := &Config{
 		RepoPath: "/data/kubo", BinaryPath: "bin/ipfs", Profile: ProfilePrivate,
@@ -69,7 +69,7 @@ func TestSectionSurvivesSavingAndLoading(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsReportedByKey(t *testing.T) {
+func TestLoadJSON_ReportsEveryFaultByKey(t *testing.T) {
 	t.Parallel()
 	cfg := &Config{}
 	err := cfg.LoadJSON([]byte(`{
@@ -104,7 +104,7 @@ func TestEveryFaultIsReportedByKey(t *testing.T) {
 	}
 }
 
-func TestNotAnObjectIsAFault(t *testing.T) {
+func TestLoadJSON_RefusesWhatIsNoObject(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{``, `[]`, `"x"`, `{`} {
 		if err := new(Config).LoadJSON([]byte(raw)); err == nil {
@@ -113,7 +113,7 @@ func TestNotAnObjectIsAFault(t *testing.T) {
 	}
 }
 
-func TestUnknownKeysAreToldNotRefused(t *testing.T) {
+func TestUnknownKeys_AreNamedNotRefused(t *testing.T) {
 	t.Parallel()
 	cfg := &Config{}
 	if err := cfg.LoadJSON([]byte(`{"storagemax": "1GB", "Profile": "private", "repo_path": "x"}`)); err != nil {
@@ -124,7 +124,7 @@ func TestUnknownKeysAreToldNotRefused(t *testing.T) {
 	}
 }
 
-func TestEnvironmentOverridesTheFile(t *testing.T) {
+func TestApplyEnvVars_OverridesTheFile(t *testing.T) {
 	for name, value := range map[string]string{
 		"REPOPATH": "elsewhere", "PROFILE": "private", "STORAGEMAX": "50%", "ENABLEGC": "false",
 		"GCINTERVAL": "5m", "SWARMADDRESSES": "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2", "ENVIRONMENT": "A:b",
@@ -247,7 +247,7 @@ func TestEnvNames_HasTheFilesOfSecrets(t *testing.T) {
 	}
 }
 
-func TestDisplayHidesTheEnvironment(t *testing.T) {
+func TestToDisplayJSON_MasksTheEnvironment(t *testing.T) {
 	t.Parallel()
 	cfg := defaults(t)
 	cfg.Environment["TOKEN"] = "secret"
@@ -260,7 +260,7 @@ func TestDisplayHidesTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestRepoIsUnderTheFolderOfServiceJSON(t *testing.T) {
+func TestRepoDir_IsUnderTheFolderOfServiceJSON(t *testing.T) {
 	t.Parallel()
 	cfg := defaults(t)
 	cfg.SetBaseDir("/srv/pins")

@@ -67,7 +67,7 @@ func (b *Backend) accepted(ctx context.Context, rec api.Pin, delegates []string)
 		// Another peer was so fast that it is gone again.
 		p = b.ledger.entry(rec)
 	}
-	if p.Extra {
+	if p.Origins != 0 || p.ExpiresAt != 0 {
 		_, mark, _ := b.extras.get(p.CID)
 		b.extras.put(p.CID, extraOf(rec), mark)
 	}

@@ -40,8 +40,14 @@ func (l *ledger) entry(rec api.Pin) pinset.Pin {
 	p := pinset.Pin{
 		CID: rec.Cid.Cid, AskedOtherForm: !askedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: clientMeta(rec), Created: created, Stamped: ours,
-		Status: pinsvc.StatusQueued, Extra: len(rec.Origins) > 0 || !rec.ExpireAt.IsZero(),
+		Status: pinsvc.StatusQueued,
 		Placement: l.places.of(rec),
+	}
+	if len(rec.Origins) > 0 {
+		p.Origins = 1 // Of which the record tells more.
+	}
+	if !rec.ExpireAt.IsZero() {
+		p.ExpiresAt = uint32(min(max(rec.ExpireAt.Unix(), 1), math.MaxUint32))
 	}
 	p.Written = uint32(min(max(rec.Timestamp.Unix(), 0), math.MaxUint32))
 	return p

@@ -63,7 +63,7 @@ func (s *sharedParts) row(ctx context.Context, e *pinset.Entry) (pinsvc.Row, err
 		s.verdict = s.backend.places.show(e.Placement, e.Vector)
 		s.delegates = s.backend.delegatesAt(ctx, e.Placement).rendered
 	}
-	if e.Extra || e.AskedOtherForm || s.verdict.troubled || e.Status == pinsvc.StatusQueued || s.backend.resubmitted(e.Key) {
+	if e.Origins != 0 || e.ExpiresAt != 0 || e.AskedOtherForm || s.verdict.troubled || e.Status == pinsvc.StatusQueued || s.backend.resubmitted(e.Key) {
 		return s.backend.rowApart(ctx, e)
 	}
 	return pinsvc.Row{

@@ -24,7 +24,7 @@ const maxOrigins = 20
 // present makes the answer about a pin of the view. It reads the record when
 // that has what the view does not keep.
 func (b *Backend) present(ctx context.Context, p pinset.Pin) (pinsvc.PinStatus, error) {
-	if !p.Extra {
+	if p.Origins == 0 && p.ExpiresAt == 0 {
 		return b.presentWith(ctx, p, extra{}), nil
 	}
 	x, mark, ok := b.extras.get(p.CID)

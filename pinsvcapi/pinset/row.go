@@ -9,16 +9,19 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// record is the compact form of a Pin: 48 bytes and one string. The string is
-// the CID, the name and the sorted metadata, each with its length before it,
-// and the few bytes of the expiry when there is one. So the collector sees one
-// pointer a pin and a scan reads one run of memory.
-type record struct {
+// row is the compact form of a Pin: 48 bytes and one string. It is packed by
+// hand because a struct with a map and two strings takes three times the memory
+// and scans several times as long.
+//
+// The string is the CID, the name and the sorted metadata, each with its length
+// before it, and the expiry, when there is one, as the last four bytes. So the
+// garbage collector follows one pointer a pin.
+type row struct {
 	data      string
-	created   int64 // Unix milliseconds
-	next      uint32
+	created   int64  // Unix milliseconds
+	next      uint32 // the next row with the same identity, or free slot
 	placement uint32
-	reports   uint32
+	vector    uint32
 	origins   uint32
 	written   uint32
 	status    pinsvc.Status // zero: the slot is free
@@ -35,22 +38,25 @@ const (
 // expiryBytes is the length of an expiry in data.
 const expiryBytes = 4
 
-// pack fills r from p, all but its link to the next record.
-func (r *record) pack(p Pin) {
+// pack sets all fields of r from p except next.
+func (r *row) pack(p Pin) {
 	r.data = packData(p)
 	r.created = p.Created.UnixMilli()
-	r.placement, r.reports, r.origins = p.Placement, p.Vector, p.Origins
+	r.placement, r.vector, r.origins = p.Placement, p.Vector, p.Origins
 	r.written = p.Written
 	r.status = p.Status
 	r.flags = 0
-	if p.AskedOtherForm {
-		r.flags |= flagOtherForm
-	}
-	if p.ExpiresAt != 0 {
-		r.flags |= flagExpires
-	}
-	if p.Stamped {
-		r.flags |= flagStamped
+	r.setFlag(flagOtherForm, p.AskedOtherForm)
+	r.setFlag(flagStamped, p.Stamped)
+	r.setFlag(flagExpires, p.ExpiresAt != 0)
+}
+
+func (r *row) has(flag uint8) bool { return r.flags&flag != 0 }
+
+func (r *row) setFlag(flag uint8, on bool) {
+	r.flags &^= flag
+	if on {
+		r.flags |= flag
 	}
 }
 
@@ -70,75 +76,51 @@ func packData(p Pin) string {
 	return string(buf)
 }
 
-// cidKey returns the bytes of the CID.
-func (r *record) cidKey() string {
+// cidKey returns the binary form of the CID.
+func (r *row) cidKey() string {
 	key, _ := pinsvc.CutField(r.data)
 	return key
 }
 
-func (r *record) name() string {
+func (r *row) name() string {
 	_, rest := pinsvc.CutField(r.data)
 	name, _ := pinsvc.CutField(rest)
 	return name
 }
 
-// fields are all that data holds.
-func (r *record) fields() (key, name, meta string, expiresAt uint32) {
+// fields returns everything that data holds.
+func (r *row) fields() (key, name, meta string, expiresAt uint32) {
 	key, rest := pinsvc.CutField(r.data)
 	name, meta = pinsvc.CutField(rest)
-	if r.flags&flagExpires != 0 {
-		cut := len(meta) - expiryBytes
-		expiresAt = binary.BigEndian.Uint32([]byte(meta[cut:]))
-		meta = meta[:cut]
+	if r.has(flagExpires) {
+		end := len(meta) - expiryBytes
+		expiresAt = binary.BigEndian.Uint32([]byte(meta[end:]))
+		meta = meta[:end]
 	}
 	return key, name, meta, expiresAt
 }
 
-// pair is one wanted pair of metadata.
-type pair struct{ key, value string }
-
-// matchesMeta reports whether the pin has every wanted pair. Few pairs are
-// wanted and few are there: comparing is faster than hashing.
-func (r *record) matchesMeta(want []pair) bool {
-	_, _, rest, _ := r.fields()
-	found := 0
-	for rest != "" && found < len(want) {
-		var have pair
-		have.key, rest = pinsvc.CutField(rest)
-		have.value, rest = pinsvc.CutField(rest)
-		for i := range want {
-			if want[i] == have {
-				found++
-			}
-		}
-	}
-	return found == len(want)
-}
-
-// entry returns the pin as it is kept. Its strings share memory with the
-// record, which never changes them in place.
-func (r *record) entry() Entry {
+// entry returns the pin. Its strings share memory with the row, which never
+// changes them in place.
+func (r *row) entry() Entry {
 	key, name, meta, expiresAt := r.fields()
 	return Entry{
 		Key:            key,
-		AskedOtherForm: r.flags&flagOtherForm != 0,
+		AskedOtherForm: r.has(flagOtherForm),
 		Name:           name,
 		Meta:           pinsvc.PackedPairs(meta),
 		Created:        r.created,
 		Status:         r.status,
-		Stamped:        r.flags&flagStamped != 0,
+		Stamped:        r.has(flagStamped),
 		Written:        r.written,
-		Placement:      r.placement,
-		Vector:         r.reports,
-		Origins:        r.origins,
 		ExpiresAt:      expiresAt,
+		Placement:      r.placement,
+		Vector:         r.vector,
+		Origins:        r.origins,
 	}
 }
 
-// unpack returns the Pin.
-func (r *record) unpack() (Pin, error) { return r.entry().Pin() }
-
-// Pin is the entry as a Pin.
+// Pin returns the entry as a Pin. It fails only for a key that is no CID.
 func (e Entry) Pin() (Pin, error) {
 	c, err := cid.Cast([]byte(e.Key))
 	if err != nil {
@@ -153,9 +135,9 @@ func (e Entry) Pin() (Pin, error) {
 		Status:         e.Status,
 		Stamped:        e.Stamped,
 		Written:        e.Written,
+		ExpiresAt:      e.ExpiresAt,
 		Placement:      e.Placement,
 		Vector:         e.Vector,
 		Origins:        e.Origins,
-		ExpiresAt:      e.ExpiresAt,
 	}, nil
 }

@@ -69,6 +69,9 @@ func checkPin(pin pinsvc.Pin) error {
 	if !pin.CID.Defined() {
 		return pinsvc.Errorf(pinsvc.KindBadRequest, "the pin has no CID")
 	}
+	if err := pinsvc.CheckPinnable(pin.CID); err != nil {
+		return pinsvc.Errorf(pinsvc.KindBadRequest, "cid: %v", err)
+	}
 	for key := range pin.Meta {
 		if isReserved(key) {
 			return pinsvc.Errorf(pinsvc.KindBadRequest, "meta key %q: keys that start with %q are reserved", key, reservedPrefix)

@@ -137,7 +137,7 @@ func newStatus(pin pinsvc.Pin, created time.Time) pinsvc.PinStatus {
 }
 
 func clonePin(pin pinsvc.Pin) pinsvc.Pin {
-	pin.Origins = slices.Clone(pin.Origins)
+	pin.Origins = slices.Clone(pin.Origins[:min(len(pin.Origins), pinsvc.MaxOrigins)])
 	pin.Meta = maps.Clone(pin.Meta)
 	return pin
 }
@@ -164,6 +164,9 @@ func (f *Fake) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.P
 	if err := f.begin(ctx); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
+	if err := pin.Validate(); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	return f.put(pin), nil
 }
 
@@ -187,6 +190,9 @@ func (f *Fake) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin
 	}
 	old, _, err := f.find(requestID)
 	if err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	if err := pin.Validate(); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	st := f.put(pin)

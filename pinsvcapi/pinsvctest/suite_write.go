@@ -7,27 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
-
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
-
-// origins are two addresses of a provider.
-func origins(t testing.TB) []multiaddr.Multiaddr {
-	t.Helper()
-	var addrs []multiaddr.Multiaddr
-	for _, text := range []string{
-		"/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
-		"/ip4/192.168.1.9/udp/4001/quic-v1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
-	} {
-		addr, err := multiaddr.NewMultiaddr(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, addr)
-	}
-	return addrs
-}
 
 func testReady(t *testing.T, s suite) {
 	if err := s.Backend.Ready(); err != nil {
@@ -79,6 +60,25 @@ func testAddAgain(t *testing.T, s suite) {
 	}
 	if page := s.list(pinsvc.Query{}); page.Count != 2 || page.Results[1].RequestID != first.RequestID {
 		t.Errorf("the re-added pin is not the older of two: %+v", page)
+	}
+}
+
+func testAddUnchanged(t *testing.T, s suite) {
+	pin := pinsvc.Pin{CID: RawCID(1), Name: "one", Origins: origins(t), Meta: map[string]string{"a": "1"}}
+	s.add(pin)
+	first := s.list(pinsvc.Query{}).Results
+	s.SetStatus(t, first[0].RequestID, pinsvc.StatusPinned)
+	first[0].Status, first[0].Info = pinsvc.StatusPinned, nil
+	for range 3 {
+		st := s.add(pin)
+		samePin(t, st.Pin, pin)
+		if st.Status != pinsvc.StatusPinned {
+			t.Errorf("adding the same pin again says %s, want pinned", st.Status)
+		}
+	}
+	page := s.list(pinsvc.Query{})
+	if page.Count != 1 || page.Results[0].RequestID != first[0].RequestID || !page.Results[0].Created.Equal(first[0].Created) {
+		t.Errorf("got %+v, want %+v", page, first)
 	}
 }
 

@@ -40,7 +40,7 @@ func (l *ledger) entry(rec api.Pin) pinset.Pin {
 	p := pinset.Pin{
 		CID: rec.Cid.Cid, AskedOtherForm: !askedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: clientMeta(rec), Created: created, Stamped: ours,
-		Status: pinsvc.StatusQueued,
+		Status:    pinsvc.StatusQueued,
 		Placement: l.places.of(rec),
 	}
 	if len(rec.Origins) > 0 {

@@ -274,9 +274,9 @@ func TestJournal_IsSilentWhileTheViewLoads(t *testing.T) {
 		t.Errorf("number %d while the view loads", seq)
 	}
 	v.FinishLoad()
-	<-listing // Who listed the empty view wakes, …
+	<-listing // A reader that listed the empty view wakes.
 	if _, err := v.Since(0, 1); !errors.Is(err, ErrTooOld) {
-		t.Errorf("… and is not told to list again: %v", err)
+		t.Errorf("Since of the empty view: %v, want ErrTooOld", err)
 	}
 	f := newFollower(v)
 	v.Put(samplePin(3))

@@ -89,7 +89,7 @@ func drawPin(t *rapid.T) Pin {
 		Status:         rapid.SampledFrom(statuses[:]).Draw(t, "status"),
 		AskedOtherForm: rapid.Bool().Draw(t, "form"),
 		Written:        rapid.Uint32().Draw(t, "written"),
-		Placement:      rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "reports"),
+		Placement:      rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "vector"),
 		Origins: rapid.Uint32().Draw(t, "origins"), ExpiresAt: rapid.SampledFrom([]uint32{0, 0, 1, 1<<32 - 1}).Draw(t, "expiry"),
 	}
 	if rapid.Bool().Draw(t, "has meta") {

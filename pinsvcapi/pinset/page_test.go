@@ -46,13 +46,13 @@ func TestPage_PagingByBeforeShowsEachPinOnce(t *testing.T) {
 			q.Before = page.Pins[len(page.Pins)-1].Created
 		}
 		if len(seen) != n {
-			t.Fatalf("saw %d of %d pins", len(seen), n)
+			t.Fatalf("%d of %d pins were listed", len(seen), n)
 		}
 	})
 }
 
 // A group of equal times that is larger than the largest page is cut there:
-// an answer is never unbounded.
+// a page is never unbounded.
 func TestPage_CutsTheLargestGroup(t *testing.T) {
 	v := New()
 	for i := range pinsvc.MaxLimit + 10 {

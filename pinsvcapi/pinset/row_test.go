@@ -9,7 +9,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// The promise of memory: see BenchmarkMemory for a million pins.
+// BenchmarkMemory measures a million pins.
 func TestRow_FitsIn300Bytes(t *testing.T) {
 	if got := bytesPerPin(50_000); got > 300 {
 		t.Errorf("a pin takes %d bytes", got)

@@ -12,7 +12,7 @@ import (
 func TestScan_EndsWithTheContext(t *testing.T) {
 	v := New()
 	v.Put(Pin{CID: cidOf(1), Status: pinsvc.StatusPinned})
-	gone := errors.New("the client went away")
+	gone := errors.New("the client is gone")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(gone)
 	q := &pinsvc.Query{Meta: map[string]string{"a": "b"}, Statuses: pinsvc.AllStatuses, Limit: 1}
@@ -44,6 +44,6 @@ func TestScan_SurvivesPinsThatAreRemovedMeanwhile(t *testing.T) {
 	}
 	v.scanSlab(1, &p, &found)
 	if found.count != n || len(found.candidates) != pinsvc.MaxLimit+1 {
-		t.Errorf("saw %d pins and keeps %d", found.count, len(found.candidates))
+		t.Errorf("found %d pins and keeps %d", found.count, len(found.candidates))
 	}
 }

@@ -153,7 +153,7 @@ func TestGet_FindsEitherForm(t *testing.T) {
 	}
 }
 
-// Pins that were made at one moment are told apart by their CIDs, which are in
+// Pins that were made at one moment differ in their CIDs, which are in
 // slots that later pins get.
 func TestView_ReusesSlotsAmongPinsOfOneMoment(t *testing.T) {
 	v := New()

@@ -116,7 +116,7 @@ func TestDecodePin_ExplainsReservedKeys(t *testing.T) {
 // What the reader says is the caller's to judge: it is wrapped and has no kind
 // but its own.
 func TestDecodePin_ReturnsErrorsOfTheReader(t *testing.T) {
-	own := Errorf(KindUnavailable, "going away")
+	own := Errorf(KindUnavailable, "shutting down")
 	broken := errors.New("connection reset")
 	for _, test := range []struct {
 		err  error

@@ -77,7 +77,7 @@ func TestDecodePin_ReadsTheBodiesOfClients(t *testing.T) {
 	}
 }
 
-// TestMarshalJSON_WritesTheGoldenFiles holds the golden answers against both directions.
+// TestMarshalJSON_WritesTheGoldenFiles reads and writes the golden responses.
 func TestMarshalJSON_WritesTheGoldenFiles(t *testing.T) {
 	t.Run("pinresults.json", func(t *testing.T) { roundTrip[PinResults](t) })
 	t.Run("failure.json", func(t *testing.T) { roundTrip[Failure](t) })
@@ -101,11 +101,11 @@ func roundTrip[T any](t *testing.T) {
 }
 
 // TestDecodePin_UnderstandsBoxo has the library that Kubo uses send its requests, and
-// read our answers.
+// read our responses.
 func TestDecodePin_UnderstandsBoxo(t *testing.T) {
 	var page PinResults
 	readGolden(t, "pinresults.json", &page)
-	page.Count = len(page.Results) // else the client asks for more
+	page.Count = len(page.Results) // else the client requests more
 	var queries []Query
 	var pins []Pin
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +139,7 @@ func TestDecodePin_UnderstandsBoxo(t *testing.T) {
 	}
 	want := Query{CIDs: []cid.Cid{v1}, Name: "ä b", Statuses: SetOf(StatusFailed), Before: before.UTC(), Limit: 10, Meta: meta}
 	if !reflect.DeepEqual(queries, []Query{want}) {
-		t.Errorf("asked %+v, want %+v", queries, want)
+		t.Errorf("requested %+v, want %+v", queries, want)
 	}
 	if len(results) != 2 || !results[1].GetCreated().Equal(page.Results[1].Created) || results[0].GetInfo()["status_details"] == "" {
 		t.Errorf("the client read %v", results)

@@ -13,8 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Wherever a byte stands in a string, it is written as encoding/json writes
-// it: eight bytes are looked at together, and none may hide behind another.
+// Every byte is escaped as encoding/json does, at every position of a string.
 func TestAppendString_EscapesAtEveryPosition(t *testing.T) {
 	for _, pair := range []string{"aa", "a\x1f", " !", "\u00e9", "\xff\x01"} {
 		for b := range 256 {

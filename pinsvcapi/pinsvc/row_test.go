@@ -80,7 +80,7 @@ func TestRow_ThatBreaksTheContractIsNotWritten(t *testing.T) {
 	}
 }
 
-// page is like what most services answer.
+// page is like the pages of most services.
 func page(n int, form func(multihash.Multihash) cid.Cid) PinResults {
 	results := PinResults{Count: 1_000_000}
 	for i := range n {

@@ -13,7 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// FakeDelegate is the only delegate that a Fake answers with.
+// FakeDelegate is the only delegate of a Fake.
 const FakeDelegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 // Fake is a Backend in memory with shared tenancy: new pins are queued until
@@ -49,7 +49,7 @@ func (f *Fake) SetStatus(requestID string, status pinsvc.Status) {
 	}
 	st.Status, st.Info = status, nil
 	if status == pinsvc.StatusFailed {
-		st.Info = map[string]string{"status_details": "the fake was told to fail this pin"}
+		st.Info = map[string]string{"status_details": "SetStatus made this pin fail"}
 	}
 	f.pins[key] = st
 }
@@ -70,14 +70,14 @@ func (f *Fake) Fail(err error) {
 	f.failure = err
 }
 
-// SetReady sets what Ready answers.
+// SetReady sets the result of Ready.
 func (f *Fake) SetReady(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.notReady = err
 }
 
-// SetHealth sets what Health answers.
+// SetHealth sets the result of Health.
 func (f *Fake) SetHealth(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +99,7 @@ func (f *Fake) begin(ctx context.Context) error {
 	return f.failure
 }
 
-// find looks a request ID up in either form of its CID. The caller holds the
+// find returns the pin with either form of the CID of a request ID. The caller holds the
 // lock.
 func (f *Fake) find(requestID string) (string, pinsvc.PinStatus, error) {
 	notFound := pinsvc.Errorf(pinsvc.KindNotFound, "no pin has the request ID %q", requestID)

@@ -123,7 +123,7 @@ func testAddConcurrent(t *testing.T, s suite) {
 
 func testAddSameConcurrent(t *testing.T, s suite) {
 	const n = 16
-	answers := make([]pinsvc.PinStatus, n)
+	responses := make([]pinsvc.PinStatus, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -131,13 +131,13 @@ func testAddSameConcurrent(t *testing.T, s suite) {
 			if err != nil {
 				t.Errorf("Add: %v", err)
 			}
-			answers[i] = st
+			responses[i] = st
 		})
 	}
 	wg.Wait()
-	for _, st := range answers {
-		if st.RequestID != answers[0].RequestID || !st.Created.Equal(answers[0].Created) {
-			t.Errorf("%s of %v and %s of %v", st.RequestID, st.Created, answers[0].RequestID, answers[0].Created)
+	for _, st := range responses {
+		if st.RequestID != responses[0].RequestID || !st.Created.Equal(responses[0].Created) {
+			t.Errorf("%s of %v and %s of %v", st.RequestID, st.Created, responses[0].RequestID, responses[0].Created)
 		}
 	}
 	if page := s.list(pinsvc.Query{}); page.Count != 1 {
@@ -254,7 +254,7 @@ func testReplaceOther(t *testing.T, s suite) {
 	st := s.replace(old.RequestID, pin)
 	samePin(t, st.Pin, pin)
 	if st.RequestID == old.RequestID || !st.Created.After(old.Created) {
-		t.Errorf("%s of %v took the place of %s of %v", st.RequestID, st.Created, old.RequestID, old.Created)
+		t.Errorf("%s of %v replaced %s of %v", st.RequestID, st.Created, old.RequestID, old.Created)
 	}
 	s.gone(old.RequestID)
 	samePin(t, s.get(st.RequestID).Pin, pin)
@@ -307,7 +307,7 @@ func testElsewhere(t *testing.T, s suite) {
 
 func testCut(t *testing.T, s suite) {
 	held := s.add(pinsvc.Pin{CID: RawCID(1), Name: "held"})
-	mend := s.Cut(t)
+	restore := s.Cut(t)
 	_, err := s.Backend.Add(t.Context(), user, pinsvc.Pin{CID: RawCID(2)})
 	wantKind(t, "Add", err, pinsvc.KindUnavailable)
 	_, err = s.Backend.Replace(t.Context(), user, held.RequestID, pinsvc.Pin{CID: RawCID(3)})
@@ -316,7 +316,7 @@ func testCut(t *testing.T, s suite) {
 	wantKind(t, "Delete", err, pinsvc.KindUnavailable)
 	_, err = s.Backend.Get(t.Context(), user, held.RequestID)
 	wantKind(t, "Get", err, pinsvc.KindUnavailable)
-	mend()
+	restore()
 	samePin(t, s.get(held.RequestID).Pin, pinsvc.Pin{CID: RawCID(1), Name: "held"})
 	s.gone(RawCID(2).String())
 	s.gone(RawCID(3).String())

@@ -12,11 +12,11 @@ import (
 
 // The functions of this file append JSON by hand: see Row for the reason.
 
-// AppendTime appends the one form in which the service writes times: UTC with
+// appendTime appends the one form in which the service writes times: UTC with
 // exactly three digits of a second's fraction (D2), the rest cut off. It fails
 // for years that RFC 3339 cannot write. time.AppendFormat would make a page take
 // 1.3 to 1.5 times as long.
-func AppendTime(dst []byte, t time.Time) ([]byte, error) {
+func appendTime(dst []byte, t time.Time) ([]byte, error) {
 	t = t.UTC()
 	year, month, day := t.Date()
 	if year < 0 || year > 9999 {

@@ -36,7 +36,7 @@ func TestAppendString_EscapesAtEveryPosition(t *testing.T) {
 func TestAppendTime_HasMilliseconds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := time.Unix(rapid.Int64Range(-62167219200, 253402300799).Draw(t, "seconds"), rapid.Int64Range(0, 1e9-1).Draw(t, "nanoseconds"))
-		got, err := AppendTime(nil, at)
+		got, err := appendTime(nil, at)
 		if want := at.UTC().Format("2006-01-02T15:04:05.000Z"); err != nil || string(got) != want {
 			t.Fatalf("got %s, %v, want %s", got, err, want)
 		}

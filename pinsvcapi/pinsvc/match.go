@@ -117,9 +117,9 @@ func foldRune(r rune) rune {
 	return smallest
 }
 
-// HasMeta reports whether meta has every pair of want. A missing key is not the
+// hasMeta reports whether meta has every pair of want. A missing key is not the
 // same as a key with an empty value.
-func HasMeta(meta, want map[string]string) bool {
+func hasMeta(meta, want map[string]string) bool {
 	for key, value := range want {
 		if have, ok := meta[key]; !ok || have != value {
 			return false

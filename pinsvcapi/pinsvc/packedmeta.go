@@ -13,8 +13,8 @@ import (
 // times the memory, and a page is written from them without a map.
 type Pairs struct{ packed string }
 
-// PackPairs packs a map.
-func PackPairs(pairs map[string]string) Pairs {
+// packPairs packs a map.
+func packPairs(pairs map[string]string) Pairs {
 	if len(pairs) == 0 {
 		return Pairs{}
 	}

@@ -11,7 +11,7 @@ import (
 func TestPairs_AreAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "pairs")
-		packed := PackPairs(want)
+		packed := packPairs(want)
 		if got := packed.Map(); !maps.Equal(got, want) || (got == nil) != (len(want) == 0) {
 			t.Fatalf("got %q, want %q", got, want)
 		}

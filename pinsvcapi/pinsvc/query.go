@@ -45,7 +45,7 @@ func (q Query) Matches(ps PinStatus) bool {
 		q.Statuses.Has(ps.Status) &&
 		(q.Before.IsZero() || ps.Created.Before(q.Before)) &&
 		(q.After.IsZero() || ps.Created.After(q.After)) &&
-		HasMeta(ps.Pin.Meta, q.Meta)
+		hasMeta(ps.Pin.Meta, q.Meta)
 }
 
 func (q Query) wantsCID(c cid.Cid) bool {

@@ -74,7 +74,7 @@ func RowOf(ps PinStatus) (Row, error) {
 	}
 	return Row{
 		Key: key.KeyString(), CID: ps.Pin.CID.KeyString(), Status: ps.Status, Created: ps.Created.UnixMilli(),
-		Name: ps.Pin.Name, Meta: PackPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
+		Name: ps.Pin.Name, Meta: packPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
 		Delegates: RawStrings(ps.Delegates), Info: RawPairs(ps.Info),
 	}, nil
 }
@@ -181,7 +181,7 @@ func (r *Row) AppendJSON(dst []byte) ([]byte, error) {
 	dst = append(dst, `","status":"`...)
 	dst = append(dst, r.Status.String()...)
 	dst = append(dst, `","created":"`...)
-	dst, err := AppendTime(dst, time.UnixMilli(r.Created))
+	dst, err := appendTime(dst, time.UnixMilli(r.Created))
 	if err != nil {
 		return dst, err
 	}

@@ -49,7 +49,7 @@ func (f *Fake) SetStatus(requestID string, status pinsvc.Status) {
 	}
 	st.Status, st.Info = status, nil
 	if status == pinsvc.StatusFailed {
-		st.Info = map[string]string{"status_details": "SetStatus made this pin fail"}
+		st.Info = map[string]string{"status_details": "the fake was told to fail this pin"}
 	}
 	f.pins[key] = st
 }

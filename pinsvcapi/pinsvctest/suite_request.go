@@ -44,8 +44,8 @@ func parseAddr(t testing.TB, text string) multiaddr.Multiaddr {
 	return addr
 }
 
-// UnpinnableCID is a CID that no IPFS node can pin: an IPNS name.
-func UnpinnableCID() cid.Cid { return cid.NewCidV1(cid.Libp2pKey, digest(1)) }
+// unpinnableCID is a CID that no IPFS node can pin: an IPNS name.
+func unpinnableCID() cid.Cid { return cid.NewCidV1(cid.Libp2pKey, digest(1)) }
 
 func testUnpinnable(t *testing.T, s suite) {
 	held := s.add(pinsvc.Pin{CID: RawCID(1), Name: "held"})
@@ -53,7 +53,7 @@ func testUnpinnable(t *testing.T, s suite) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []cid.Cid{UnpinnableCID(), cid.NewCidV1(cid.Raw, short)} {
+	for _, c := range []cid.Cid{unpinnableCID(), cid.NewCidV1(cid.Raw, short)} {
 		_, err := s.Backend.Add(t.Context(), user, pinsvc.Pin{CID: c})
 		wantKind(t, "Add", err, pinsvc.KindBadRequest)
 		_, err = s.Backend.Replace(t.Context(), user, held.RequestID, pinsvc.Pin{CID: c})

@@ -2,10 +2,10 @@ package pinset
 
 import "strings"
 
-// The data of all rows of a slab stand behind each other in one string, which
-// their own strings share, because a scan of a million rows must read memory in
-// one direction: it takes 2 to 9 times as long with strings scattered over the
-// heap (BenchmarkScan).
+// Each slab stores the data of its rows in one contiguous string, which the
+// strings of the rows share. A scan of a million rows then reads memory in one
+// direction; with strings scattered over the heap it takes 2 to 9 times as long
+// (BenchmarkScan).
 
 // maxFragments is how many rows of a slab may have left the slab's string, or
 // left a gap in it, before a new one is made.

@@ -6,8 +6,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Mutable are the fields of a pin that its feeder sets again and again.
-// Changing them allocates nothing.
+// Mutable are the fields of a pin that its feeder sets again and again. They are
+// numbers in the row: changing them leaves its string alone.
 type Mutable struct {
 	// Created is in Unix milliseconds.
 	Created int64

@@ -32,8 +32,8 @@ func ParseRawQuery(raw string) (Query, error) {
 // of the parameter.
 //
 // Parameters that the specification does not know are ignored. An empty value is
-// the same as none, except for cid, where "the pins of no CID" must not become
-// "every pin". Repeated parameters must have the same value; those of cid, status
+// the same as none, except for cid: an empty list of CIDs must not match every
+// pin. Repeated parameters must have the same value; those of cid, status
 // and meta add up.
 func ParseQuery(values url.Values) (Query, error) {
 	q, err := parseQuery(values)

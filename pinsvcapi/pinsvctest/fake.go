@@ -94,7 +94,7 @@ func (f *Fake) Closed() int {
 // begin is what every request starts with. The caller holds the lock.
 func (f *Fake) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was given up")
+		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was cancelled")
 	}
 	return f.failure
 }

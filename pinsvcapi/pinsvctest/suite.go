@@ -55,7 +55,7 @@ func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"paging by before finds each pin once", testListPages},
 		{"a group larger than the limit comes whole", testListLargeGroup},
 		{"requests fail as unavailable while the state is unreachable", testCut},
-		{"a request that was given up changes nothing", testCancelled},
+		{"a cancelled request changes nothing", testCancelled},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

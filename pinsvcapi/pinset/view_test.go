@@ -15,121 +15,147 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Whatever is put in, changed and removed, every page and count is that of a
-// plain list.
+// viewMachine changes a view and a plain list in the same way.
+type viewMachine struct {
+	view  *View
+	model naive
+}
+
+// Every page, count and visit is that of a plain list, whatever the changes.
 func TestView_IsAPlainList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v, model := New(), naive{}
+		m := viewMachine{New(), naive{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"put": func(t *rapid.T) {
-				p := drawPin(t)
-				v.Put(p)
-				model[p.CID.KeyString()] = p
-			},
-			"put both forms": func(t *rapid.T) {
-				p := drawPin(t)
-				if other, ok := pinsvc.OtherForm(p.CID); ok {
-					p.CID = other
-				}
-				v.Put(p)
-				model[p.CID.KeyString()] = p
-			},
-			"upsert": func(t *rapid.T) {
-				p := drawPin(t)
-				held, has := model[p.CID.KeyString()]
-				v.Upsert(p, func(old, fresh *Mutable) {
-					if (old != nil) != has || has && *old != mutableOf(held) || *fresh != mutableOf(p) {
-						t.Fatalf("Upsert shows %+v and %+v, want %+v and %+v", old, fresh, held, p)
-					}
-					if old != nil {
-						*fresh = *old
-					}
-				})
-				if has {
-					p = p.withMutable(mutableOf(held))
-				}
-				model[p.CID.KeyString()] = p
-			},
-			"update": func(t *rapid.T) {
-				p := drawPin(t)
-				keep := rapid.Bool().Draw(t, "keep")
-				held, want := model[p.CID.KeyString()]
-				if got := v.Update(p.CID, func(m *Mutable) bool { *m = mutableOf(p); return keep }); got != want {
-					t.Fatalf("Update says %v, want %v", got, want)
-				}
-				if want && keep {
-					model[p.CID.KeyString()] = held.withMutable(mutableOf(p))
-				}
-			},
-			"update all": func(t *rapid.T) {
-				m := mutableOf(drawPin(t))
-				odd := func(key string) bool { return key[len(key)-1]%2 == 1 }
-				shown := map[string]bool{}
-				v.UpdateAll(func(key string, old *Mutable) bool {
-					if held, ok := model[key]; !ok || shown[key] || *old != mutableOf(held) {
-						t.Fatalf("UpdateAll shows %+v, want %+v", old, held)
-					}
-					shown[key] = true
-					*old = m
-					return odd(key)
-				})
-				for key, p := range model {
-					if !shown[key] {
-						t.Fatalf("UpdateAll does not show %s", p.CID)
-					}
-					if odd(key) {
-						model[key] = p.withMutable(m)
-					}
-				}
-			},
-			"for each": func(t *rapid.T) {
-				set := pinsvc.StatusSet(rapid.IntRange(0, 15).Draw(t, "set") << 1)
-				left := map[string]Mutable{}
-				for key, p := range model {
-					if set.Has(p.Status) {
-						left[key] = mutableOf(p)
-					}
-				}
-				if got := v.Count(set); got != len(left) {
-					t.Fatalf("Count(%s) is %d, want %d", set, got, len(left))
-				}
-				v.ForEach(set, func(key string, m Mutable) bool {
-					if want, ok := left[key]; !ok || m != want {
-						t.Fatalf("ForEach(%s) shows %+v, want %+v", set, m, want)
-					}
-					delete(left, key)
-					return true
-				})
-				if len(left) > 0 {
-					t.Fatalf("ForEach(%s) does not show %v", set, left)
-				}
-			},
-			"remove": func(t *rapid.T) {
-				c := cidOf(rapid.IntRange(0, 40).Draw(t, "removed"))
-				_, want := model[c.KeyString()]
-				delete(model, c.KeyString())
-				if got := v.Remove(c); got != want {
-					t.Fatalf("Remove says %v, want %v", got, want)
-				}
-			},
-			"": func(t *rapid.T) {
-				q := drawQuery(t)
-				got, err := listOf(v.Page(context.Background(), q))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if want := model.page(q); !reflect.DeepEqual(got, want) {
-					t.Fatalf("%+v:\n got %+v\nwant %+v", q, got, want)
-				}
-				if v.Len() != len(model) {
-					t.Fatalf("Len is %d, want %d", v.Len(), len(model))
-				}
-				if err := v.Verify(); err != nil || v.IndexRebuilds() != 0 {
-					t.Fatalf("after %d rebuilds: %v", v.IndexRebuilds(), err)
-				}
-			},
+			"put":            m.put,
+			"put both forms": m.putOtherForm,
+			"upsert":         m.upsert,
+			"update":         m.update,
+			"update all":     m.updateAll,
+			"for each":       m.forEach,
+			"remove":         m.remove,
+			"":               m.check,
 		})
 	})
+}
+
+func (m viewMachine) put(t *rapid.T) {
+	p := drawPin(t)
+	m.view.Put(p)
+	m.model[p.CID.KeyString()] = p
+}
+
+func (m viewMachine) putOtherForm(t *rapid.T) {
+	p := drawPin(t)
+	if other, ok := pinsvc.OtherForm(p.CID); ok {
+		p.CID = other
+	}
+	m.view.Put(p)
+	m.model[p.CID.KeyString()] = p
+}
+
+func (m viewMachine) upsert(t *rapid.T) {
+	p := drawPin(t)
+	held, has := m.model[p.CID.KeyString()]
+	m.view.Upsert(p, func(old, fresh *Mutable) {
+		if (old != nil) != has || has && *old != mutableOf(held) || *fresh != mutableOf(p) {
+			t.Fatalf("Upsert shows %+v and %+v, want %+v and %+v", old, fresh, held, p)
+		}
+		if old != nil {
+			*fresh = *old
+		}
+	})
+	if has {
+		p = p.withMutable(mutableOf(held))
+	}
+	m.model[p.CID.KeyString()] = p
+}
+
+func (m viewMachine) update(t *rapid.T) {
+	p := drawPin(t)
+	keep := rapid.Bool().Draw(t, "keep")
+	held, want := m.model[p.CID.KeyString()]
+	if got := m.view.Update(p.CID, func(old *Mutable) bool { *old = mutableOf(p); return keep }); got != want {
+		t.Fatalf("Update says %v, want %v", got, want)
+	}
+	if want && keep {
+		m.model[p.CID.KeyString()] = held.withMutable(mutableOf(p))
+	}
+}
+
+func (m viewMachine) updateAll(t *rapid.T) {
+	fresh := mutableOf(drawPin(t))
+	odd := func(key string) bool { return key[len(key)-1]%2 == 1 }
+	shown := map[string]bool{}
+	m.view.UpdateAll(func(key string, old *Mutable) bool {
+		if held, ok := m.model[key]; !ok || shown[key] || *old != mutableOf(held) {
+			t.Fatalf("UpdateAll shows %+v, want %+v", old, held)
+		}
+		shown[key] = true
+		*old = fresh
+		return odd(key)
+	})
+	for key, p := range m.model {
+		if !shown[key] {
+			t.Fatalf("UpdateAll does not show %s", p.CID)
+		}
+		if odd(key) {
+			m.model[key] = p.withMutable(fresh)
+		}
+	}
+}
+
+func (m viewMachine) forEach(t *rapid.T) {
+	set := pinsvc.StatusSet(rapid.IntRange(0, 15).Draw(t, "set") << 1)
+	left := map[string]Mutable{}
+	for key, p := range m.model {
+		if set.Has(p.Status) {
+			left[key] = mutableOf(p)
+		}
+	}
+	if got := m.view.Count(set); got != len(left) {
+		t.Fatalf("Count(%s) is %d, want %d", set, got, len(left))
+	}
+	m.view.ForEach(set, func(key string, got Mutable) bool {
+		if want, ok := left[key]; !ok || got != want {
+			t.Fatalf("ForEach(%s) shows %+v, want %+v", set, got, want)
+		}
+		delete(left, key)
+		return true
+	})
+	if len(left) > 0 {
+		t.Fatalf("ForEach(%s) does not show %v", set, left)
+	}
+}
+
+func (m viewMachine) remove(t *rapid.T) {
+	c := cidOf(rapid.IntRange(0, 40).Draw(t, "removed"))
+	_, want := m.model[c.KeyString()]
+	delete(m.model, c.KeyString())
+	if got := m.view.Remove(c); got != want {
+		t.Fatalf("Remove says %v, want %v", got, want)
+	}
+}
+
+func (m viewMachine) check(t *rapid.T) {
+	q := drawQuery(t)
+	got, err := listOf(m.view.Page(context.Background(), q))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := m.model.page(q); !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v:\n got %+v\nwant %+v", q, got, want)
+	}
+	if m.view.Len() != len(m.model) {
+		t.Fatalf("Len is %d, want %d", m.view.Len(), len(m.model))
+	}
+	if err := m.view.Verify(); err != nil || m.view.IndexRebuilds() != 0 {
+		t.Fatalf("after %d rebuilds: %v", m.view.IndexRebuilds(), err)
+	}
+	p := drawPin(t)
+	held, want := m.model[p.CID.KeyString()]
+	if got, ok := m.view.Lookup(p.CID); ok != want || ok && got != mutableOf(held) {
+		t.Fatalf("Lookup(%s) is %+v, %v, want %+v, %v", p.CID, got, ok, held, want)
+	}
 }
 
 func TestGet_FindsEitherForm(t *testing.T) {

@@ -36,7 +36,7 @@ func TestABadBodyIs400AndPinsNothing(t *testing.T) {
 		{"meta that is no object", body(1, `,"meta":["a"]`), "meta"},
 		{"meta of more than 16 KiB", body(1, `,"meta":{"a":"`+strings.Repeat("x", 17<<10)+`"}`), "meta"},
 		{"a reserved key", body(1, `,"meta":{"pinsvc.created":"x"}`), "meta"},
-		{"origin that is no address", body(1, `,"origins":["x"]`), "origins"},
+		{"origin that is no string", body(1, `,"origins":[1]`), "origins"},
 		{"origin without /p2p", body(1, `,"origins":["/ip4/203.0.113.9/tcp/4001"]`), "origins"},
 		{"origins that are no list", body(1, `,"origins":"x"`), "origins"},
 	}

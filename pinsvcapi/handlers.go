@@ -1,6 +1,7 @@
 package pinsvcapi
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/multiformats/go-multiaddr"
@@ -70,9 +71,12 @@ func (x *exchange) requestID() string { return x.found.vars["requestid"] }
 
 // decodePin reads the body of a request.
 func (api *API) decodePin(r *http.Request) (pinsvc.Pin, error) {
-	pin, err := pinsvc.DecodePin(r.Body)
-	if err != nil || !api.cfg.RefusePrivateOrigins {
-		return pin, err
+	pin, _, err := pinsvc.DecodePin(r.Body)
+	if err != nil {
+		return pin, bodyError(err)
+	}
+	if !api.cfg.RefusePrivateOrigins {
+		return pin, nil
 	}
 	for _, origin := range pin.Origins {
 		if isPrivate(origin) {
@@ -81,6 +85,17 @@ func (api *API) decodePin(r *http.Request) (pinsvc.Pin, error) {
 		}
 	}
 	return pin, nil
+}
+
+// bodyError gives the errors of reading a body their kinds.
+func bodyError(err error) error {
+	if _, ok := errors.AsType[*pinsvc.Error](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return pinsvc.Wrap(pinsvc.KindPayloadTooLarge, err, "the body is too large")
+	}
+	return pinsvc.Wrap(pinsvc.KindBadRequest, err, "the body could not be read to its end")
 }
 
 // isPrivate is true for addresses that mean something only on the machine or

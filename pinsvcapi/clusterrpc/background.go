@@ -29,6 +29,17 @@ func (b *Backend) loops() []func(context.Context) {
 		every(repairInterval, b.retrier.RetryDue),
 		every(repairInterval, b.metadata.RepairDue),
 		every(idlePollInterval, func(ctx context.Context) { b.poller.Active(ctx) }),
+		b.watchIndex,
+	}
+}
+
+// watchIndex logs when the index of the view had to be rebuilt.
+func (b *Backend) watchIndex(ctx context.Context) {
+	for last := 0; backoff.Sleep(ctx, time.Minute); {
+		if n := b.view.IndexRebuilds(); n != last {
+			log.Errorf("the index of the view was damaged and rebuilt %d times: please report this bug", n)
+			last = n
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
 		return row
 	}
 	row.Info = pinsvc.RawPairs(b.info(key, e.Status, r.summary, e.ExpiresAt))
-	if e.AskedOtherForm {
+	if e.OtherFormRequested {
 		if other, ok := pinsvc.OtherForm(key); ok {
 			row.CID = other.KeyString()
 		}
@@ -101,5 +101,5 @@ func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
 
 // special reports whether there is more to tell of a pin than its summary.
 func special(e *pinset.Entry, s *peerstatus.Summary) bool {
-	return e.AskedOtherForm || e.ExpiresAt != 0 || s.Failing || e.Status == pinsvc.StatusQueued
+	return e.OtherFormRequested || e.ExpiresAt != 0 || s.Failing || e.Status == pinsvc.StatusQueued
 }

@@ -40,6 +40,8 @@ var (
 		"Whether a peer is not polled because it did not respond (1) or is (0).", []string{"peer"}, nil)
 	scanAtDesc = prometheus.NewDesc("pinsvcapi_peer_last_scan_timestamp_seconds",
 		"Unix time of the end of the last complete scan of a peer's pins; 0 before the first.", []string{"peer"}, nil)
+	rebuildsDesc = prometheus.NewDesc("pinsvcapi_index_rebuilds_total",
+		"Times that the index of the view was found damaged and was rebuilt: a bug if not 0.", nil, nil)
 	retriesDesc = prometheus.NewDesc("pinsvcapi_retries_total",
 		"Requests to peers to retry a pin.", nil, nil)
 	metadataDesc = prometheus.NewDesc("pinsvcapi_metadata_repairs_total",
@@ -54,7 +56,7 @@ var (
 func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
-		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, retriesDesc, metadataDesc, readyDesc, readyAfterDesc,
+		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, readyDesc, readyAfterDesc,
 	} {
 		ch <- desc
 	}
@@ -90,6 +92,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(breakerDesc, boolValue(stats.Open), id.String())
 		gauge(scanAtDesc, unixSeconds(stats.Scanned), id.String())
 	}
+	counter(rebuildsDesc, uint64(b.view.IndexRebuilds()))
 	counter(retriesDesc, b.retrier.Sent())
 	counter(metadataDesc, b.metadata.Repaired())
 	gauge(readyDesc, boolValue(b.readiness.ready()))

@@ -34,7 +34,7 @@ func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 		Delegates: b.delegatesOf(ctx, row.Placement).List,
 		Info:      b.info(row.CID, row.Status, b.tracker.Summary(row.Placement, row.Vector), row.ExpiresAt),
 	}
-	if row.AskedOtherForm {
+	if row.OtherFormRequested {
 		if other, ok := pinsvc.OtherForm(row.CID); ok {
 			st.Pin.CID = other
 		}

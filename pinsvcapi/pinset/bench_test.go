@@ -3,55 +3,14 @@ package pinset
 import (
 	"context"
 	"fmt"
-	"runtime"
+	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
-
-// The promise of memory: see BenchmarkMemory for a million pins.
-func TestPinFitsIn300Bytes(t *testing.T) {
-	if got := bytesPerPin(50_000); got > 300 {
-		t.Errorf("a pin takes %d bytes", got)
-	}
-}
-
-func bytesPerPin(n int) int {
-	v := New()
-	used := heapOf(func() {
-		for i := range n {
-			v.Put(samplePin(i))
-		}
-	})
-	runtime.KeepAlive(v)
-	return used / n
-}
-
-// heapOf is how much more is in use after fill than before.
-func heapOf(fill func()) int {
-	inUse := func() int {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int(m.HeapAlloc)
-	}
-	before := inUse()
-	fill()
-	return inUse() - before
-}
-
-// samplePin has a CID of 59 characters, a name of 20 and one meta pair.
-func samplePin(i int) Pin {
-	return Pin{
-		CID: cidOf(3*i + 2), Name: fmt.Sprintf("backup of %010d", i), Meta: map[string]string{"app": fmt.Sprint(i % 100)},
-		Created: time.UnixMilli(1_790_000_000_000 + int64(i*7919%1_000_003)), Status: pinsvc.StatusPinned,
-	}
-}
 
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
@@ -86,5 +45,63 @@ func BenchmarkPage(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkScan has the pins of a cluster that was loaded, in which the packed
+// data of a slab are one string, and with data scattered over the heap.
+func BenchmarkScan(b *testing.B) {
+	const n = 1_000_000
+	v := NewLoading()
+	shuffled := rand.New(rand.NewPCG(1, 2)).Perm(n)
+	for _, i := range shuffled {
+		v.Put(samplePin(i))
+	}
+	v.FinishLoad()
+	for _, layout := range []string{"packed", "scattered"} {
+		if layout == "scattered" {
+			for _, i := range shuffled {
+				r := v.at(uint32(i))
+				r.data = strings.Clone(r.data)
+			}
+		}
+		for name, q := range map[string]pinsvc.Query{
+			"partial":  {Name: "f 00000005", Match: pinsvc.MatchPartial},
+			"ipartial": {Name: "F 00000005", Match: pinsvc.MatchIPartial},
+			"meta":     {Meta: map[string]string{"app": "7"}},
+		} {
+			q.Statuses, q.Limit = pinsvc.SetOf(pinsvc.StatusPinned), 10
+			b.Run(layout+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					if page, err := v.Page(context.Background(), &q); err != nil || len(page.Entries) == 0 {
+						b.Fatal(page, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkUpdate changes one pin after the other.
+func BenchmarkUpdate(b *testing.B) {
+	const n = 100_000
+	cids := make([]cid.Cid, n)
+	v := New()
+	for i := range n {
+		p := samplePin(i)
+		cids[i] = p.CID
+		v.Put(p)
+	}
+	for name, change := range map[string]func(i int, m *Mutable) bool{
+		"nothing": func(int, *Mutable) bool { return false },
+		"vector":  func(i int, m *Mutable) bool { m.Vector = uint32(i); return true },
+		"status":  func(i int, m *Mutable) bool { m.Status = statuses[(i/n)%4]; return true },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 1; b.Loop(); i++ {
+				v.Update(cids[i%n], func(m *Mutable) bool { return change(i, m) })
+			}
+		})
 	}
 }

@@ -12,58 +12,65 @@ var statuses = [...]pinsvc.Status{
 	pinsvc.StatusQueued, pinsvc.StatusPinning, pinsvc.StatusPinned, pinsvc.StatusFailed,
 }
 
-// index keeps three orders of the same pins: all of them, those of a name and
-// those of a name as case folding leaves it. A name that folding does not
-// change needs no entry in the third.
+// index keeps three orders of the same pins: all of them, by name, and by the
+// case-folded name. A name that folding does not change has no key in the third.
 //
-// Groups of names are 61-bit keyed hashes. A page verifies every pin that it
-// shows, so a collision (about 10^-7 for a million different names) could
+// Groups of names are keyed hashes of 61 bits. A page checks every pin that it
+// shows, so a collision (probability 10^-7 for a million different names) could
 // only make a count too large.
 type index struct {
-	all, named, folded *tree
+	all, named, folded *rankTree
 	seed               maphash.Seed
 }
 
-func newIndex(less func(a, b key) bool) *index {
-	return &index{all: newTree(less), named: newTree(less), folded: newTree(less), seed: maphash.MakeSeed()}
+func newIndex(seed maphash.Seed, less func(a, b key) bool) *index {
+	return &index{all: newRankTree(less), named: newRankTree(less), folded: newRankTree(less), seed: seed}
 }
+
+func (x *index) trees() []*rankTree { return []*rankTree{x.all, x.named, x.folded} }
 
 func (x *index) nameGroup(name string, s pinsvc.Status) uint64 {
 	return maphash.String(x.seed, name)<<3 | uint64(s)
 }
 
-// add and drop take a record as it is in the slot.
-func (x *index) add(slot uint32, r *record) {
-	x.each(slot, r, func(t *tree, k key) { t.insert(k) })
+// add inserts the keys of the row in that slot.
+func (x *index) add(slot uint32, r *row) {
+	x.keysOf(slot, r, func(t *rankTree, k key) { t.insert(k) })
 }
 
-func (x *index) drop(slot uint32, r *record) {
-	x.each(slot, r, func(t *tree, k key) { t.remove(k) })
+// remove takes out the keys of the row in that slot. It returns false when one
+// of them was missing: the index is damaged, and counts would be wrong from now
+// on.
+func (x *index) remove(slot uint32, r *row) (intact bool) {
+	intact = true
+	x.keysOf(slot, r, func(t *rankTree, k key) { intact = t.remove(k) && intact })
+	return intact
 }
 
-func (x *index) each(slot uint32, r *record, do func(*tree, key)) {
+// keysOf calls visit for every key that the row in that slot should have.
+func (x *index) keysOf(slot uint32, r *row, visit func(*rankTree, key)) {
 	k := key{group: uint64(r.status), created: r.created, slot: slot}
-	do(x.all, k)
+	visit(x.all, k)
 	name := r.name()
 	if name == "" {
 		return
 	}
 	k.group = x.nameGroup(name, r.status)
-	do(x.named, k)
+	visit(x.named, k)
 	if folded := pinsvc.Fold(name); folded != name {
 		k.group = x.nameGroup(folded, r.status)
-		do(x.folded, k)
+		visit(x.folded, k)
 	}
 }
 
 // span is a run of ranks in one tree.
 type span struct {
-	tree     *tree
+	tree     *rankTree
 	from, to int
 }
 
-// spans returns the runs that hold all pins that match the statuses, the times
-// and the whole name. They are disjoint.
+// spans returns the runs that together hold the pins of those statuses, times
+// and whole name. They are disjoint.
 func (x *index) spans(q *predicate) []span {
 	spans := make([]span, 0, 2*len(statuses))
 	for _, s := range statuses {
@@ -73,7 +80,7 @@ func (x *index) spans(q *predicate) []span {
 		switch {
 		case q.name == "":
 			spans = x.all.appendSpan(spans, uint64(s), q.window)
-		case q.match == pinsvc.MatchExact:
+		case q.strategy == pinsvc.MatchExact:
 			spans = x.named.appendSpan(spans, x.nameGroup(q.name, s), q.window)
 		default:
 			group := x.nameGroup(q.folded, s)
@@ -84,9 +91,9 @@ func (x *index) spans(q *predicate) []span {
 	return spans
 }
 
-func (t *tree) appendSpan(spans []span, group uint64, w window) []span {
-	// Slots above every real one make keys that sort before or after all of
-	// one creation time; see View.less.
+func (t *rankTree) appendSpan(spans []span, group uint64, w window) []span {
+	// The two special slots make keys before and after all rows of one
+	// creation time; see View.compare.
 	from := t.rank(key{group: group, created: w.newest, slot: slotFirst})
 	to := t.rank(key{group: group, created: w.oldest, slot: slotLast})
 	if from >= to {

@@ -80,7 +80,7 @@ type journalEntry struct {
 	key      []byte
 	created  int64
 	kind     ChangeKind
-	old, new pinsvc.Status
+	from, to pinsvc.Status
 }
 
 // maxKeptKey bounds the memory of a key that an entry keeps for the next one.
@@ -106,7 +106,7 @@ func (j *journal) append(c Change) {
 		e.key = nil
 	}
 	e.key = append(e.key[:0], c.Key...)
-	e.created, e.kind, e.old, e.new = c.Created, c.Kind, c.Old, c.New
+	e.created, e.kind, e.from, e.to = c.Created, c.Kind, c.Old, c.New
 	j.notify()
 }
 
@@ -162,7 +162,7 @@ func (v *View) Since(seq uint64, max int) (changes []Change, err error) {
 		seq++
 		e := j.at(seq)
 		changes[i] = Change{
-			Seq: seq, Key: string(e.key), Kind: e.kind, Old: e.old, New: e.new, Created: e.created,
+			Seq: seq, Key: string(e.key), Kind: e.kind, Old: e.from, New: e.to, Created: e.created,
 		}
 	}
 	return changes, nil

@@ -8,8 +8,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// window is the range of creation times that a query asks for, in Unix
-// milliseconds, both ends inclusive.
+// window is the range of creation times of a query, in Unix milliseconds, both
+// ends inclusive.
 type window struct {
 	newest, oldest int64
 }
@@ -32,23 +32,23 @@ func windowOf(q *pinsvc.Query) window {
 
 func (w window) has(created int64) bool { return created >= w.oldest && created <= w.newest }
 
-// Page returns one page of the pins that match q, and the number of all that
-// do. It fails only when the context ends while it scans or waits to.
+// Page returns one page of the pins that pass q, and the number of all that do.
+// It fails only when the context ends before or during a scan.
 func (v *View) Page(ctx context.Context, q *pinsvc.Query) (Page, error) {
 	p := predicateOf(q)
 	whole := q.Match == pinsvc.MatchExact || q.Match == pinsvc.MatchIExact
 	switch {
 	case len(q.CIDs) > 0:
-		return v.lookUp(q, &p), nil
+		return v.pageByCID(q, &p), nil
 	case len(q.Meta) > 0 || q.Name != "" && !whole:
 		return v.scan(ctx, q.Limit, &p)
 	default:
-		return v.readSpans(q, &p), nil
+		return v.pageByIndex(q, &p), nil
 	}
 }
 
-// readSpans answers a query that the indexes hold whole.
-func (v *View) readSpans(q *pinsvc.Query, p *predicate) Page {
+// pageByIndex serves a query that needs no more than the index.
+func (v *View) pageByIndex(q *pinsvc.Query, p *predicate) Page {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	spans := v.index.spans(p)
@@ -58,13 +58,29 @@ func (v *View) readSpans(q *pinsvc.Query, p *predicate) Page {
 		keys = first(nil, spans, pinsvc.MaxLimit, v.compare)
 		n = sameTime(keys)
 	}
-	return v.fill(p, keys[:n], count(spans))
+	return v.entriesOf(p, keys[:n], count(spans))
 }
 
-// cut returns how many of up to limit+1 keys belong on the page: all when
-// there is no further one, else those before the group of equal creation times
-// that does not end on it. Zero of some says that the page is all one group
-// that goes on behind it.
+// pageByCID serves a query by CID; the other filters apply to what it finds.
+func (v *View) pageByCID(q *pinsvc.Query, p *predicate) Page {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	keys := make([]key, 0, len(q.CIDs))
+	for _, c := range q.CIDs {
+		for slot, r := range v.forms(c) {
+			k := key{created: r.created, slot: slot}
+			if p.accepts(r) && !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	slices.SortFunc(keys, v.compare)
+	return v.entriesOf(p, trim(keys, q.Limit), len(keys))
+}
+
+// cut returns how many of up to limit+1 keys belong on the page. A page never
+// ends inside a group of equal creation times: the client continues it by that
+// time. Zero of some says that the first group does not fit.
 func cut(keys []key, limit int) int {
 	if len(keys) <= limit {
 		return len(keys)
@@ -85,7 +101,8 @@ func sameTime(keys []key) int {
 	return n
 }
 
-// trim applies the rule on equal creation times to keys that are all at hand.
+// trim cuts a page from all keys that there are; a first group that does not
+// fit comes whole, up to the largest page.
 func trim(keys []key, limit int) []key {
 	n := cut(keys[:min(len(keys), limit+1)], limit)
 	if n == 0 {
@@ -94,30 +111,13 @@ func trim(keys []key, limit int) []key {
 	return keys[:n]
 }
 
-// lookUp answers a query by CID, the other filters applied to what is found.
-func (v *View) lookUp(q *pinsvc.Query, p *predicate) Page {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	keys := make([]key, 0, len(q.CIDs))
-	for _, c := range q.CIDs {
-		for slot, r := range v.forms(c) {
-			k := key{created: r.created, slot: slot}
-			if p.matches(r) && !slices.Contains(keys, k) {
-				keys = append(keys, k)
-			}
-		}
-	}
-	slices.SortFunc(keys, v.compare)
-	return v.fill(p, trim(keys, q.Limit), len(keys))
-}
-
-// fill reads the records of the keys. The caller holds the lock.
-func (v *View) fill(p *predicate, keys []key, total int) Page {
+// entriesOf reads the rows of the keys. It needs the lock.
+func (v *View) entriesOf(p *predicate, keys []key, total int) Page {
 	page := Page{Count: total, Entries: make([]Entry, 0, len(keys))}
 	for _, k := range keys {
 		r := v.at(k.slot)
-		if !p.matches(r) {
-			page.Count-- // A collision of names; see index.
+		if !p.accepts(r) {
+			page.Count-- // Two names with one hash; see index.
 			continue
 		}
 		page.Entries = append(page.Entries, r.entry())

@@ -1,15 +1,18 @@
 // Package pinset is the ordered view of a cluster's unordered pinset: it holds
-// what lists need of every pin in compact form and answers pages and exact
+// in compact form what lists need of every pin, and serves pages and exact
 // counts from memory.
 //
 // Pins are ordered by creation time, newest first, ties by the bytes of the
 // CID (D3). Pages and counts under the filters status, whole name (exact and
 // case-insensitive), before and after cost O(log n + page); a filter by CID
-// costs O(CIDs); partial names and metadata scan the compact records, in
-// storage order, in O(page) memory.
+// costs O(CIDs); partial names and metadata scan the compact rows in storage
+// order and take O(page) memory.
 //
-// The package knows nothing of RPC, HTTP or the cluster. Whoever feeds the
-// view decides what is in it.
+// Every change of a row goes into a journal, which readers follow by sequence
+// numbers: see View.Since.
+//
+// The package knows nothing of RPC, HTTP or the cluster. The feeder of the view
+// decides which pins are in it.
 package pinset
 
 import (
@@ -20,22 +23,22 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Pin is one entry of the view.
+// Pin is one pin of the view.
 type Pin struct {
-	// CID is the identity of the pin: the form that the cluster holds.
+	// CID is the identity of the pin, in the form that the cluster holds.
 	CID cid.Cid
-	// AskedOtherForm says that clients last asked for the other of the two
-	// forms, CIDv0 and CIDv1, that name the same pin (D1).
-	AskedOtherForm bool
-	Name           string
-	// Meta are the client's own pairs; nil when there are none.
+	// OtherFormRequested says that the latest request named the other one of the
+	// two forms of the CID, CIDv0 and CIDv1 (D1).
+	OtherFormRequested bool
+	Name               string
+	// Meta are the pairs of the client; nil when there are none.
 	Meta map[string]string
-	// Created has millisecond precision; what is finer is cut off.
+	// Created is kept with millisecond precision; the rest is cut off.
 	Created time.Time
 	Status  pinsvc.Status
-	// Direct says that only the root block is kept, not its children.
+	// Direct says that the pin keeps the root block alone.
 	Direct bool
-	// Stamped says that the record itself keeps Created.
+	// Stamped says that the cluster's record itself holds Created.
 	Stamped bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
@@ -48,28 +51,28 @@ type Pin struct {
 	Placement, Vector, Origins uint32
 }
 
-// Entry is a Pin as the view keeps it, which costs nothing to hand out.
+// Entry is a Pin in the form in which the view keeps it; making one allocates
+// nothing.
 type Entry struct {
 	// Key is the binary form of the CID.
-	Key            string
-	AskedOtherForm bool
-	Name           string
-	Meta           pinsvc.Pairs
+	Key                string
+	OtherFormRequested bool
+	Name               string
+	Meta               pinsvc.Pairs
 	// Created is in Unix milliseconds.
-	Created           int64
-	Status            pinsvc.Status
-	Stamped, Direct   bool
-	Written           uint32
-	ExpiresAt         uint32
-	Placement, Vector uint32
-	Origins           uint32
+	Created         int64
+	Status          pinsvc.Status
+	Stamped, Direct bool
+	// The numbers are those of Pin.
+	Written, ExpiresAt         uint32
+	Placement, Vector, Origins uint32
 }
 
-// Page is the answer to a query.
+// Page is the result of a query.
 type Page struct {
-	// Count is the number of matches of all filters.
+	// Count is the number of pins that pass all filters.
 	Count int
 	// Entries are the newest of them, at most the limit of the query, except
-	// for the rule on equal creation times (D3).
+	// under the rule on equal creation times (D3).
 	Entries []Entry
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// scan answers what no index holds: parts of names and metadata. It reads the
-// records in storage order, which is kind to the processor's caches, keeps the
-// newest matches only, and looks at the context once a slab.
+// scan serves queries that no index can: parts of names, and metadata. It reads
+// the rows in storage order, which suits the processor's caches, keeps only the
+// newest ones, and checks the context once a slab.
 func (v *View) scan(ctx context.Context, limit int, p *predicate) (Page, error) {
 	select {
 	case v.scans <- struct{}{}:
@@ -40,73 +40,77 @@ func (v *View) scan(ctx context.Context, limit int, p *predicate) (Page, error) 
 	if ctx.Err() != nil {
 		return Page{}, context.Cause(ctx)
 	}
+	return v.pageOf(found, limit, p), nil
+}
 
+func (v *View) scanSlab(slab int, p *predicate, into *newest) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	rows := v.slabs[slab]
+	for i := range rows {
+		if r := &rows[i]; r.status != 0 && p.accepts(r) {
+			into.add(candidate{key{created: r.created, slot: uint32(slab*slabSize + i)}, r.cidKey()})
+		}
+	}
+}
+
+// pageOf makes a page of what the workers of a scan have found.
+func (v *View) pageOf(found []newest, limit int, p *predicate) Page {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	var keys []key
 	total := 0
 	for _, f := range found {
 		total += f.count
-		for _, k := range f.keys {
-			// What changed since it was seen is not what the key says.
-			if r := v.at(k.slot); r.status != 0 && r.created == k.created && r.cidKey() == k.cid && p.matches(r) {
-				keys = append(keys, k.key)
+		for _, c := range f.candidates {
+			// The pin may have changed since the scan read it.
+			if r := v.at(c.slot); r.status != 0 && r.created == c.created && r.cidKey() == c.cid && p.accepts(r) {
+				keys = append(keys, c.key)
 			} else {
 				total--
 			}
 		}
 	}
 	slices.SortFunc(keys, v.compare)
-	return v.fill(p, trim(keys, limit), total), nil
+	return v.entriesOf(p, trim(keys, limit), total)
 }
 
-func (v *View) scanSlab(slab int, p *predicate, into *newest) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	records := v.slabs[slab]
-	for i := range records {
-		if r := &records[i]; r.status != 0 && p.matches(r) {
-			into.add(sighting{key{created: r.created, slot: uint32(slab*slabSize + i)}, r.cidKey()})
-		}
-	}
-}
-
-// sighting is a record as a scan saw it: the slot may have another one, or
-// none, by the time that the next slab is read.
-type sighting struct {
+// candidate is a row as a scan has read it. Its slot may hold another row, or
+// none, when the next slab is read, so candidates are compared without it.
+type candidate struct {
 	key
 	cid string // as cidKey
 }
 
 // compare is list order.
-func (s sighting) compare(other sighting) int {
-	return cmp.Or(cmp.Compare(other.created, s.created), strings.Compare(s.cid, other.cid))
+func (c candidate) compare(other candidate) int {
+	return cmp.Or(cmp.Compare(other.created, c.created), strings.Compare(c.cid, other.cid))
 }
 
-// newest keeps the first keys in list order of all that are added, as many as
-// the largest page can need, in a heap whose top is the last of them.
+// newest keeps the first candidates in list order, as many as the largest page
+// can need, in a heap with the last of them on top.
 type newest struct {
-	keys  []sighting
-	count int
+	candidates []candidate
+	count      int // of all that were added
 }
 
-func (h *newest) add(s sighting) {
+func (h *newest) add(c candidate) {
 	h.count++
 	switch {
-	case len(h.keys) <= pinsvc.MaxLimit:
-		heap.Push(h, s)
-	case s.compare(h.keys[0]) < 0:
-		h.keys[0] = s
+	case len(h.candidates) <= pinsvc.MaxLimit:
+		heap.Push(h, c)
+	case c.compare(h.candidates[0]) < 0:
+		h.candidates[0] = c
 		heap.Fix(h, 0)
 	}
 }
 
-func (h *newest) Len() int           { return len(h.keys) }
-func (h *newest) Less(i, j int) bool { return h.keys[i].compare(h.keys[j]) > 0 }
-func (h *newest) Swap(i, j int)      { h.keys[i], h.keys[j] = h.keys[j], h.keys[i] }
-func (h *newest) Push(x any)         { h.keys = append(h.keys, x.(sighting)) }
+func (h *newest) Len() int           { return len(h.candidates) }
+func (h *newest) Less(i, j int) bool { return h.candidates[i].compare(h.candidates[j]) > 0 }
+func (h *newest) Swap(i, j int)      { h.candidates[i], h.candidates[j] = h.candidates[j], h.candidates[i] }
+func (h *newest) Push(x any)         { h.candidates = append(h.candidates, x.(candidate)) }
 func (h *newest) Pop() any {
-	last := h.keys[len(h.keys)-1]
-	h.keys = h.keys[:len(h.keys)-1]
+	last := h.candidates[len(h.candidates)-1]
+	h.candidates = h.candidates[:len(h.candidates)-1]
 	return last
 }

@@ -12,36 +12,37 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// View is the ordered view. All methods may be called concurrently; each sees
-// the pins as they were at one moment, except that a scan lets writers in
-// between runs of a few thousand records, so that what changes while it goes
-// on is seen either before or after the change.
+// View is the ordered view. All methods may be called concurrently. Each sees
+// the pins at one moment, except for scans (UpdateAll and ForEach too), which
+// let writers in between runs of a few thousand rows: a pin that changes
+// meanwhile is seen either before or after the change.
 type View struct {
 	mu    sync.RWMutex
-	slabs []*[slabSize]record
-	loose []uint16 // see arrange.go
-	used  uint32   // slots handed out so far
-	free  uint32   // head of the list of free slots
-	n     int
-	// loading says that index is empty: see NewLoading.
+	slabs []*[slabSize]row
+	// fragments are, by slab, the rows whose data is not in the slab's
+	// string: see defragment.go.
+	fragments []uint16
+	used      uint32 // slots handed out so far
+	free      uint32 // head of the list of free slots
+	n         int
+	// loading says that index is empty and stays so: see NewLoading.
 	loading bool
-	// counts are by status.
-	counts [pinsvc.StatusFailed + 1]int
-	// heads maps the hash of a pin's identity to the first of the records
+	counts  [pinsvc.StatusFailed + 1]int // by status
+	// heads maps the hash of a pin's identity to the first one of the rows
 	// that have it, linked by next.
 	heads map[uint64]uint32
 	index *index
-	// journal has its own lock.
+	// rebuilds is how often the index was damaged: see rebuildIndex.
+	rebuilds int
+	// journal has a lock of its own, which is taken after mu.
 	journal *journal
-	// scans bounds how many scans run at once.
+	// scans bounds the number of scans that run at once.
 	scans chan struct{}
-	// latest is the largest creation time ever put in.
-	latest int64
 }
 
 const (
 	slabSize = 4096
-	// none ends a list of slots. slotFirst and slotLast belong to no record.
+	// none ends a list of slots. slotFirst and slotLast belong to no row.
 	none      = ^uint32(0)
 	slotLast  = ^uint32(0) - 1
 	slotFirst = ^uint32(0) - 2
@@ -54,12 +55,12 @@ func New() *View { return newView(journalSize) }
 
 func newView(journalSize int) *View {
 	v := &View{
-		journal: newJournal(journalSize),
 		free:    none,
 		heads:   make(map[uint64]uint32),
+		journal: newJournal(journalSize),
 		scans:   make(chan struct{}, concurrentScans),
 	}
-	v.index = newIndex(v.less)
+	v.index = newIndex(maphash.MakeSeed(), v.less)
 	return v
 }
 
@@ -70,81 +71,42 @@ func (v *View) Len() int {
 	return v.n
 }
 
-// Latest is the largest creation time that was ever put in, in Unix
-// milliseconds; zero before the first.
-func (v *View) Latest() int64 {
+// Counts are the numbers of pins by status.
+func (v *View) Counts() [pinsvc.StatusFailed + 1]int {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.latest
+	return v.counts
 }
 
-// Put adds a pin, or replaces the one with the same CID (the same form of it).
-// Its status must be one of the four.
-func (v *View) Put(p Pin) { v.Upsert(p, nil) }
-
-// store puts fresh in the place of r, which has the same CID.
-func (v *View) store(slot uint32, r *record, fresh record) {
-	fresh.next = r.next
-	old := r.status
-	if fresh.data == r.data {
-		fresh.data = r.data // One copy is enough.
+// Count is the number of pins with one of the statuses.
+func (v *View) Count(set pinsvc.StatusSet) int {
+	counts := v.Counts()
+	n := 0
+	for _, s := range statuses {
+		if set.Has(s) {
+			n += counts[s]
+		}
 	}
-	loosened := fresh.data != r.data
-	if fresh == *r {
-		return
-	}
-	moved := !v.loading && (r.created != fresh.created || r.status != fresh.status || r.name() != fresh.name())
-	if moved {
-		v.index.drop(slot, r)
-	}
-	v.counts[r.status]--
-	v.counts[fresh.status]++
-	*r = fresh
-	if moved {
-		v.index.add(slot, r)
-	}
-	if loosened {
-		v.loosened(slot)
-	}
-	v.log(Updated, r, old, r.status)
+	return n
 }
 
-// log puts a change of a row into the journal, except while the view loads.
-func (v *View) log(kind ChangeKind, r *record, from, to pinsvc.Status) {
-	if !v.loading {
-		v.journal.append(Change{Key: r.cidKey(), Kind: kind, Old: from, New: to, Created: r.created})
-	}
-}
-
-// Remove takes out the pin with that CID (that form of it) and reports whether
-// it was there.
-func (v *View) Remove(c cid.Cid) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+// Lookup returns the mutable fields of the pin with that form of the CID.
+func (v *View) Lookup(c cid.Cid) (Mutable, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
 	slot, ok := v.find(c)
 	if !ok {
-		return false
+		return Mutable{}, false
 	}
-	r := v.at(slot)
-	if !v.loading {
-		v.index.drop(slot, r)
-	}
-	v.unlink(slot, r, c)
-	v.counts[r.status]--
-	v.log(Removed, r, r.status, 0)
-	*r = record{next: v.free}
-	v.free = slot
-	v.n--
-	v.loosened(slot)
-	return true
+	return v.at(slot).mutable(), true
 }
 
-// Get returns the pin with that CID: that form of it, or the other one (D1)
-// when only that is there.
+// Get returns the pin with that form of the CID, or with the other one (D1)
+// when only that one is in the view.
 func (v *View) Get(c cid.Cid) (Pin, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	var found *record
+	var found *row
 	for _, r := range v.forms(c) {
 		if found == nil || r.cidKey() == c.KeyString() {
 			found = r
@@ -153,17 +115,17 @@ func (v *View) Get(c cid.Cid) (Pin, bool) {
 	if found == nil {
 		return Pin{}, false
 	}
-	p, err := found.unpack()
+	p, err := found.entry().Pin()
 	return p, err == nil
 }
 
-// less is list order inside a group: newest first, then by the bytes of the
-// CID. slotFirst comes before, slotLast after every record of that time.
+// less is the order of an index: by group, then in list order.
 func (v *View) less(a, b key) bool {
 	return a.group < b.group || a.group == b.group && v.compare(a, b) < 0
 }
 
-// compare is list order without regard to groups.
+// compare is list order: newest first, then by the bytes of the CID. slotFirst
+// sorts before and slotLast after every row of the same time.
 func (v *View) compare(a, b key) int {
 	switch {
 	case a.created != b.created:
@@ -179,7 +141,7 @@ func (v *View) compare(a, b key) int {
 	}
 }
 
-func (v *View) at(slot uint32) *record { return &v.slabs[slot/slabSize][slot%slabSize] }
+func (v *View) at(slot uint32) *row { return &v.slabs[slot/slabSize][slot%slabSize] }
 
 func (v *View) allocate() uint32 {
 	if v.free != none {
@@ -188,8 +150,8 @@ func (v *View) allocate() uint32 {
 		return slot
 	}
 	if int(v.used) == len(v.slabs)*slabSize {
-		v.slabs = append(v.slabs, new([slabSize]record))
-		v.loose = append(v.loose, 0)
+		v.slabs = append(v.slabs, new([slabSize]row))
+		v.fragments = append(v.fragments, 0)
 	}
 	v.used++
 	return v.used - 1
@@ -200,7 +162,7 @@ func (v *View) identity(c cid.Cid) uint64 {
 	return maphash.String(v.index.seed, pinsvc.PinKey(c))
 }
 
-func (v *View) link(slot uint32, r *record, c cid.Cid) {
+func (v *View) link(slot uint32, r *row, c cid.Cid) {
 	id := v.identity(c)
 	r.next = none
 	if head, ok := v.heads[id]; ok {
@@ -209,7 +171,7 @@ func (v *View) link(slot uint32, r *record, c cid.Cid) {
 	v.heads[id] = slot
 }
 
-func (v *View) unlink(slot uint32, r *record, c cid.Cid) {
+func (v *View) unlink(slot uint32, r *row, c cid.Cid) {
 	id := v.identity(c)
 	head := v.heads[id]
 	switch {
@@ -225,10 +187,10 @@ func (v *View) unlink(slot uint32, r *record, c cid.Cid) {
 	}
 }
 
-// forms ranges over the records of the pin that c names, at most one for each
-// form of it.
-func (v *View) forms(c cid.Cid) iter.Seq2[uint32, *record] {
-	return func(yield func(uint32, *record) bool) {
+// forms ranges over the rows of the pin that c names, at most one for each form
+// of the CID.
+func (v *View) forms(c cid.Cid) iter.Seq2[uint32, *row] {
+	return func(yield func(uint32, *row) bool) {
 		slot, ok := v.heads[v.identity(c)]
 		for ; ok && slot != none; slot = v.at(slot).next {
 			r := v.at(slot)

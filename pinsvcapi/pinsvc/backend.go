@@ -20,7 +20,7 @@ type Backend interface {
 	// Get returns the pin with that request ID, or KindNotFound for
 	// anything that is unknown, a CID or not.
 	Get(ctx context.Context, user User, requestID string) (PinStatus, error)
-	// Replace puts pin in the place of requestID (D6). With KindNotFound
+	// Replace puts pin in place of the pin with that request ID (D6). With KindNotFound
 	// nothing was pinned.
 	Replace(ctx context.Context, user User, requestID string, pin Pin) (PinStatus, error)
 	// Delete gives up the pin, or fails with KindNotFound.

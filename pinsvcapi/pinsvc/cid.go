@@ -9,9 +9,8 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// MaxDigestBytes bounds the multihash digest of a CID: IPFS nodes refuse
-// longer ones (identity CIDs, which carry their content, in particular), so
-// such a pin could only fail.
+// MaxDigestBytes bounds the multihash digest of a CID. IPFS nodes refuse longer
+// ones (identity CIDs, which carry their content, in particular).
 const MaxDigestBytes = 128
 
 const (
@@ -23,14 +22,15 @@ const (
 	cidV0Len = len(sha256Prefix) + 32
 )
 
-// ParseCID reads a CID in any multibase. Paths (/ipfs/…) are not CIDs.
+// ParseCID reads a CID in any multibase. The error for a path, a URL or a name
+// says what to send instead. Whether the CID can be pinned is for CheckPinnable.
 func ParseCID(s string) (cid.Cid, error) {
 	if s == "" {
 		return cid.Undef, errors.New("a CID is empty")
 	}
 	c, err := cid.Decode(s)
 	if err != nil {
-		return cid.Undef, fmt.Errorf("%s is not a CID: %w", quote(s), err)
+		return cid.Undef, notCID(s, err)
 	}
 	if n := c.Prefix().MhLength; n < 0 || n > MaxDigestBytes {
 		return cid.Undef, fmt.Errorf("the digest of CID %s is longer than %d bytes", quote(s), MaxDigestBytes)
@@ -38,8 +38,8 @@ func ParseCID(s string) (cid.Cid, error) {
 	return c, nil
 }
 
-// ParseRequestID reads a request ID, which is the text of a CID (D1). What is
-// no CID names no pin: the answer to it is KindNotFound, not KindBadRequest.
+// ParseRequestID reads a request ID, which is the text of a CID (D1). Every
+// other text names no pin: that is KindNotFound, not KindBadRequest.
 func ParseRequestID(s string) (cid.Cid, bool) {
 	c, err := ParseCID(s)
 	return c, err == nil
@@ -51,8 +51,8 @@ func SamePin(a, b cid.Cid) bool {
 	return a == b || a.Defined() && b.Defined() && PinKey(a) == PinKey(b)
 }
 
-// PinKey is a key for maps and sets of pins: equal for two CIDs exactly when
-// SamePin is true of them. It is binary, costs no allocation and is not the
+// PinKey is a key for maps and sets of pins: it is equal for two CIDs exactly
+// when SamePin is true of them. It is binary, costs no allocation and is not the
 // request ID.
 func PinKey(c cid.Cid) string {
 	key := c.KeyString()
@@ -62,8 +62,8 @@ func PinKey(c cid.Cid) string {
 	return key
 }
 
-// OtherForm returns the CIDv1 of a CIDv0, or the CIDv0 of a CIDv1 which has
-// one (codec dag-pb, SHA2-256): the other CID that names the same pin.
+// OtherForm returns the CIDv1 of a CIDv0, or the CIDv0 of a CIDv1 that has one
+// (codec dag-pb, SHA2-256): the other CID that names the same pin.
 func OtherForm(c cid.Cid) (cid.Cid, bool) {
 	key := c.KeyString()
 	if isV0(key) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Kind says what went wrong in terms of the contract; the HTTP layer alone
-// turns it into a status code (D8). The zero Kind hides its details from the
+// Kind classifies a failure in terms of the contract. Only the HTTP layer turns
+// it into a status code (D8). The details of the zero Kind are not sent to the
 // client.
 type Kind uint8
 
@@ -27,14 +27,13 @@ const (
 	KindUnavailable               // 503 SERVICE_UNAVAILABLE
 )
 
-// Error is a failure that a client may be told of.
+// Error is a failure whose details may be sent to the client.
 type Error struct {
 	Kind Kind
-	// Details is one sentence for the client's human; not sent for
-	// KindInternal.
+	// Details is one sentence for the user; not sent for KindInternal.
 	Details string
-	// RetryAfter is when to try again; zero lets the HTTP layer choose for
-	// the kinds that need one.
+	// RetryAfter is the time after which the client should try again; with
+	// zero the HTTP layer chooses one for the kinds that need it.
 	RetryAfter time.Duration
 	// Err is the cause, for the log only.
 	Err error
@@ -60,14 +59,14 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Details: fmt.Sprintf(format, args...)}
 }
 
-// Wrap makes an Error of the given kind whose cause is err. The client reads
-// the details, the log both.
+// Wrap makes an Error of the given kind whose cause is err. The details are sent
+// to the client; both are logged.
 func Wrap(kind Kind, err error, format string, args ...any) *Error {
 	return &Error{Kind: kind, Details: fmt.Sprintf(format, args...), Err: err}
 }
 
-// String is the reason that the client's program reads (D8). A value that is
-// no Kind reads as KindInternal.
+// String is the reason in the response, for programs (D8). A value that is no
+// Kind has the reason of KindInternal.
 func (k Kind) String() string {
 	switch k {
 	case KindBadRequest:
@@ -98,7 +97,7 @@ func (k Kind) String() string {
 }
 
 // KindOf is the kind of the first *Error in the chain of err. Errors without
-// one are internal: nobody decided that a client may read them.
+// one are internal: their text is not meant for clients.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
@@ -106,17 +105,17 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
-// Failure is the spec's Failure object, the body of every error answer:
+// Failure is the spec's Failure object, the body of every error response:
 // {"error":{"reason":"…","details":"…"}}.
 type Failure struct {
 	// Reason is for programs, never empty: the String of a Kind.
 	Reason string
-	// Details is a sentence for humans; left out when empty.
+	// Details is a sentence for the user; left out when empty.
 	Details string
 }
 
-// FailureOf is what a client is told of err: the reason of its kind, and its
-// details unless the kind is KindInternal. Causes are not told.
+// FailureOf is the body for err: the reason of its kind, and its details unless
+// the kind is KindInternal. Causes are left out.
 func FailureOf(err error) Failure {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind.String() == KindInternal.String() {

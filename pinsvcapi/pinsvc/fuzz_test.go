@@ -54,7 +54,7 @@ func FuzzDecodePin(f *testing.F) {
 	f.Add([]byte(body(`"origins":["/dns4/x.example/tcp/443/tls/ws` + textPeer + `","/unix/a%2Fb/p2p/x"]`)))
 	f.Add([]byte(body(`"name":null`) + "x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		pin, err := DecodePin(bytes.NewReader(data))
+		pin, _, err := DecodePin(bytes.NewReader(data))
 		if err != nil {
 			checkKind(t, err)
 			return
@@ -70,9 +70,9 @@ func FuzzDecodePin(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := DecodePin(bytes.NewReader(written))
-		if err != nil {
-			t.Fatalf("%s: %v", written, err)
+		again, dropped, err := DecodePin(bytes.NewReader(written))
+		if err != nil || dropped != (DroppedOrigins{}) {
+			t.Fatalf("%s: %+v, %v", written, dropped, err)
 		}
 		if !reflect.DeepEqual(again, pin) {
 			t.Fatalf("%+v was read again as %+v", pin, again)

@@ -41,7 +41,7 @@ type queryGolden struct{ Client, Raw, Want string }
 
 type bodyGolden struct{ Client, Body, Want string }
 
-func TestQueriesOfClients(t *testing.T) {
+func TestParseRawQuery_ReadsTheQueriesOfClients(t *testing.T) {
 	var golden []queryGolden
 	readGolden(t, "queries.json", &golden)
 	for _, g := range golden {
@@ -57,12 +57,12 @@ func TestQueriesOfClients(t *testing.T) {
 	}
 }
 
-func TestBodiesOfClients(t *testing.T) {
+func TestDecodePin_ReadsTheBodiesOfClients(t *testing.T) {
 	var golden []bodyGolden
 	readGolden(t, "bodies.json", &golden)
 	for _, g := range golden {
 		t.Run(g.Client, func(t *testing.T) {
-			pin, err := DecodePin(strings.NewReader(g.Body))
+			pin, _, err := DecodePin(strings.NewReader(g.Body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,8 +77,8 @@ func TestBodiesOfClients(t *testing.T) {
 	}
 }
 
-// TestAnswers holds the golden answers against both directions.
-func TestAnswers(t *testing.T) {
+// TestMarshalJSON_WritesTheGoldenFiles reads and writes the golden responses.
+func TestMarshalJSON_WritesTheGoldenFiles(t *testing.T) {
 	t.Run("pinresults.json", func(t *testing.T) { roundTrip[PinResults](t) })
 	t.Run("failure.json", func(t *testing.T) { roundTrip[Failure](t) })
 }
@@ -100,23 +100,23 @@ func roundTrip[T any](t *testing.T) {
 	}
 }
 
-// TestBoxoIsUnderstood has the library that Kubo uses send its requests, and
-// read our answers.
-func TestBoxoIsUnderstood(t *testing.T) {
+// TestDecodePin_UnderstandsBoxo has the library that Kubo uses send its requests, and
+// read our responses.
+func TestDecodePin_UnderstandsBoxo(t *testing.T) {
 	var page PinResults
 	readGolden(t, "pinresults.json", &page)
-	page.Count = len(page.Results) // else the client asks for more
+	page.Count = len(page.Results) // else the client requests more
 	var queries []Query
 	var pins []Pin
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodPost {
-			pin, err := DecodePin(r.Body)
+			pin, _, err := DecodePin(r.Body)
 			if err != nil {
 				t.Errorf("body: %v", err)
 			}
 			pins = append(pins, pin)
-			answer(t, w, &page.Results[0])
+			respond(t, w, &page.Results[0])
 			return
 		}
 		q, err := ParseRawQuery(r.URL.RawQuery)
@@ -124,7 +124,7 @@ func TestBoxoIsUnderstood(t *testing.T) {
 			t.Errorf("query: %v", err)
 		}
 		queries = append(queries, q)
-		answer(t, w, page)
+		respond(t, w, rowsOf(t, page))
 	}))
 	defer server.Close()
 	client := boxo.NewClient(server.URL, "token")
@@ -139,7 +139,7 @@ func TestBoxoIsUnderstood(t *testing.T) {
 	}
 	want := Query{CIDs: []cid.Cid{v1}, Name: "ä b", Statuses: SetOf(StatusFailed), Before: before.UTC(), Limit: 10, Meta: meta}
 	if !reflect.DeepEqual(queries, []Query{want}) {
-		t.Errorf("asked %+v, want %+v", queries, want)
+		t.Errorf("requested %+v, want %+v", queries, want)
 	}
 	if len(results) != 2 || !results[1].GetCreated().Equal(page.Results[1].Created) || results[0].GetInfo()["status_details"] == "" {
 		t.Errorf("the client read %v", results)
@@ -161,7 +161,7 @@ type jsonAppender interface {
 	AppendJSON([]byte) ([]byte, error)
 }
 
-func answer(t *testing.T, w io.Writer, v jsonAppender) {
+func respond(t *testing.T, w io.Writer, v jsonAppender) {
 	body, err := v.AppendJSON(nil)
 	if err != nil {
 		t.Error(err)

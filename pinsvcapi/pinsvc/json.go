@@ -9,59 +9,28 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// The objects write themselves, because lists are most of what is asked of the
-// service: appending costs a fraction of what reflection does, and nothing is
-// allocated but the buffer. Optional fields that are empty are left out, never
-// null; arrays are never null. Field order is the specification's.
+// Optional fields that are empty are left out, never null; arrays are never
+// null. The order of the fields is that of the specification. PinResults and
+// PinStatus are written as a Page and a Row: see row.go.
 
-// errUndefinedCID is a mistake of the backend, not of a client.
+// errUndefinedCID is a fault of the backend, not of a client.
 var errUndefinedCID = errors.New("a pin without a CID has no wire form")
 
 // AppendJSON appends the JSON form to dst. It fails only for values that break
-// the contract: no CID, no status, no request ID, a year beyond 9999.
-func (r PinResults) AppendJSON(dst []byte) ([]byte, error) {
-	return appendResults(dst, r.Count, len(r.Results), func(i int, dst []byte) ([]byte, error) {
-		return r.Results[i].AppendJSON(dst)
-	})
-}
-
-// AppendJSON appends the JSON form to dst; see PinResults.AppendJSON.
+// the contract: no CID, no status, a request ID that is no CID, a year beyond
+// 9999.
 func (ps *PinStatus) AppendJSON(dst []byte) ([]byte, error) {
-	if ps.RequestID == "" {
-		return dst, errors.New("a pin status without a request ID has no wire form")
-	}
-	dst = append(dst, `{"requestid":`...)
-	dst = appendString(dst, ps.RequestID)
-	dst, err := appendState(dst, ps.Status, ps.Created)
+	row, err := RowOf(*ps)
 	if err != nil {
-		return dst, fmt.Errorf("%s: %w", ps.RequestID, err)
-	}
-	dst = append(dst, `,"pin":`...)
-	if dst, err = ps.Pin.AppendJSON(dst); err != nil {
 		return dst, err
 	}
-	dst = append(dst, `,"delegates":`...)
-	dst = appendStrings(dst, ps.Delegates)
-	if len(ps.Info) > 0 {
-		dst = append(dst, `,"info":`...)
-		dst = appendStringMap(dst, ps.Info)
+	if dst, err = row.AppendJSON(dst); err != nil {
+		return dst, fmt.Errorf("%s: %w", ps.RequestID, err)
 	}
-	return append(dst, '}'), nil
+	return dst, nil
 }
 
-// appendState appends the members status and created.
-func appendState(dst []byte, status Status, created time.Time) ([]byte, error) {
-	if !AllStatuses.Has(status) {
-		return dst, fmt.Errorf("status %d has no wire form", status)
-	}
-	dst = append(dst, `,"status":"`...)
-	dst = append(dst, status.String()...)
-	dst = append(dst, `","created":"`...)
-	dst, err := AppendTime(dst, created)
-	return append(dst, '"'), err
-}
-
-// AppendJSON appends the JSON form to dst; see PinResults.AppendJSON.
+// AppendJSON appends the JSON form to dst; see PinStatus.AppendJSON.
 func (p *Pin) AppendJSON(dst []byte) ([]byte, error) {
 	if !p.CID.Defined() {
 		return dst, errUndefinedCID
@@ -113,8 +82,14 @@ func (f Failure) AppendJSON(dst []byte) []byte {
 	return append(dst, "}}"...)
 }
 
-// MarshalJSON is AppendJSON for encoding/json.
-func (r PinResults) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil) }
+// MarshalJSON writes what Page.AppendJSON writes.
+func (r PinResults) MarshalJSON() ([]byte, error) {
+	page, err := r.Page()
+	if err != nil {
+		return nil, err
+	}
+	return page.AppendJSON(nil)
+}
 
 // MarshalJSON is AppendJSON for encoding/json.
 func (ps PinStatus) MarshalJSON() ([]byte, error) { return ps.AppendJSON(nil) }
@@ -128,7 +103,7 @@ func (f Failure) MarshalJSON() ([]byte, error) { return f.AppendJSON(nil), nil }
 // UnmarshalJSON reads what MarshalJSON writes, and what other services write.
 // It checks types, not the limits of requests: see DecodePin for those.
 func (p *Pin) UnmarshalJSON(data []byte) error {
-	pin, err := decodePin(data)
+	pin, _, err := decodePin(data)
 	if err != nil {
 		return err
 	}

@@ -114,14 +114,14 @@ func drawResults(t *rapid.T, text *rapid.Generator[string]) PinResults {
 	return results
 }
 
-func TestAppendJSONIsEncodingJSON(t *testing.T) {
+func TestAppendJSON_IsEncodingJSON(t *testing.T) {
 	// Names of pins made by other means may hold anything.
 	text := rapid.OneOf(rapid.String(), rapid.Custom(func(t *rapid.T) string {
 		return string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
 	}), rapid.SampledFrom([]string{"<&>", "\u2028\u2029\x7f", "\b\f\n\r\t\"\\/", "\x00\x1f", "\xff\xfe😀\xc3"}))
 	rapid.Check(t, func(t *rapid.T) {
 		results := drawResults(t, text)
-		got, err := results.AppendJSON([]byte("before"))
+		got, err := rowsOf(t, results).AppendJSON([]byte("before"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestAppendJSONIsEncodingJSON(t *testing.T) {
 	})
 }
 
-func TestResultsRoundTrip(t *testing.T) {
+func TestPinResults_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawResults(t, rapid.String())
 		data, err := json.Marshal(want)
@@ -155,22 +155,23 @@ func TestResultsRoundTrip(t *testing.T) {
 	})
 }
 
-func TestEmptyResultsAreAnArray(t *testing.T) {
+func TestPinResults_EmptyAreAnArray(t *testing.T) {
 	got, err := json.Marshal(PinResults{})
 	if err != nil || string(got) != `{"count":0,"results":[]}` {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
 
-func TestBrokenValuesHaveNoWireForm(t *testing.T) {
+func TestMarshalJSON_RefusesBrokenValues(t *testing.T) {
 	good := func() PinStatus {
-		return PinStatus{RequestID: "x", Status: StatusPinned, Pin: Pin{CID: cid.MustParse(textV0)}}
+		return PinStatus{RequestID: textV0, Status: StatusPinned, Pin: Pin{CID: cid.MustParse(textV0)}}
 	}
 	if _, err := json.Marshal(good()); err != nil {
 		t.Fatal(err)
 	}
 	for name, breakIt := range map[string]func(*PinStatus){
 		"request ID": func(ps *PinStatus) { ps.RequestID = "" },
+		"no CID":     func(ps *PinStatus) { ps.RequestID = "x" },
 		"status":     func(ps *PinStatus) { ps.Status = 0 },
 		"no status":  func(ps *PinStatus) { ps.Status = StatusFailed + 1 },
 		"CID":        func(ps *PinStatus) { ps.Pin.CID = cid.Undef },
@@ -184,7 +185,7 @@ func TestBrokenValuesHaveNoWireForm(t *testing.T) {
 	}
 }
 
-func TestUnmarshalRefuses(t *testing.T) {
+func TestUnmarshalJSON_Refuses(t *testing.T) {
 	const pin = `"pin":{"cid":"` + textV0 + `"}`
 	for _, text := range []string{
 		`{}`, `{"count":-1,"results":[]}`, `{"count":1,"results":[{}]}`,
@@ -200,68 +201,5 @@ func TestUnmarshalRefuses(t *testing.T) {
 	var failure Failure
 	if err := json.Unmarshal([]byte(`{"error":{}}`), &failure); err == nil {
 		t.Errorf("a failure without a reason was read as %+v", failure)
-	}
-}
-
-func TestAppendTime(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		at := time.Unix(rapid.Int64Range(-62167219200, 253402300799).Draw(t, "seconds"), rapid.Int64Range(0, 1e9-1).Draw(t, "nanoseconds"))
-		got, err := AppendTime(nil, at)
-		if want := at.UTC().Format("2006-01-02T15:04:05.000Z"); err != nil || string(got) != want {
-			t.Fatalf("got %s, %v, want %s", got, err, want)
-		}
-	})
-}
-
-// page is like what most services answer.
-func page(n int, form func(multihash.Multihash) cid.Cid) PinResults {
-	results := PinResults{Count: 1_000_000}
-	for i := range n {
-		hash, _ := multihash.Sum(fmt.Append(nil, i), multihash.SHA2_256, -1)
-		c := form(hash)
-		results.Results = append(results.Results, PinStatus{
-			RequestID: c.String(),
-			Status:    StatusPinned,
-			Created:   time.UnixMilli(1767366245678 + int64(i)).UTC(),
-			Pin:       Pin{CID: c, Name: fmt.Sprintf("holiday picture %04d", i), Meta: map[string]string{"app_id": "99986338-1113"}},
-			Delegates: []string{textOrigin, "/ip4/203.0.113.1/udp/4001/quic-v1" + textPeer},
-			Info:      map[string]string{"replicas": "2/3"},
-		})
-	}
-	return results
-}
-
-func BenchmarkAppendJSON(b *testing.B) {
-	forms := map[string]func(multihash.Multihash) cid.Cid{
-		"v0": cid.NewCidV0,
-		"v1": func(h multihash.Multihash) cid.Cid { return cid.NewCidV1(cid.Raw, h) },
-	}
-	for _, n := range []int{10, 1000} {
-		for name, form := range forms {
-			results := page(n, form)
-			for what, v := range map[string]interface {
-				AppendJSON([]byte) ([]byte, error)
-			}{"results": results, "rows": rowsOf(b, results)} {
-				b.Run(fmt.Sprintf("%d/%s/%s", n, name, what), func(b *testing.B) {
-					var buf []byte
-					var err error
-					b.ReportAllocs()
-					for b.Loop() {
-						if buf, err = v.AppendJSON(buf[:0]); err != nil {
-							b.Fatal(err)
-						}
-					}
-				})
-			}
-		}
-		results := mirror(page(n, cid.NewCidV0))
-		b.Run(fmt.Sprintf("%d/encoding-json", n), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := json.Marshal(results); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// TextMatchingStrategy is the spec's: how the name of a pin is compared
-// with the name of a query. Nothing is normalised: two spellings of one
-// character (composed and decomposed) are different names.
+// TextMatchingStrategy is the spec's: how the name of a pin is compared with the
+// name in a query. Names are not normalised: the composed and the decomposed
+// form of a character are different.
 type TextMatchingStrategy uint8
 
 // The four strategies of the specification; MatchExact is the default.
@@ -75,8 +75,8 @@ func (m *TextMatchingStrategy) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Matches reports whether a pin called name is wanted by a query for filter.
-// An empty filter wants every name.
+// Matches reports whether the name passes the filter. An empty filter lets every
+// name pass.
 func (m TextMatchingStrategy) Matches(name, filter string) bool {
 	if filter == "" {
 		return true
@@ -96,15 +96,15 @@ func (m TextMatchingStrategy) Matches(name, filter string) bool {
 }
 
 // Fold maps every code point to the smallest one that differs from it only in
-// case (Unicode simple case folding, as strings.EqualFold): two names are equal
-// but for case when their folded forms are equal. No code point becomes two,
-// so "ß" and "SS" stay different. An index of names may store the folded form.
+// case (Unicode simple case folding, as strings.EqualFold): two names differ
+// only in case exactly when their folded forms are equal. No code point becomes
+// two, so "ß" and "SS" stay different.
 func Fold(name string) string { return strings.Map(foldRune, name) }
 
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
-		// Capital letters are the smallest of their orbits: that of k has
-		// the Kelvin sign too, that of s the long s, both larger.
+		// Capital letters are the smallest of their orbits: the orbit of k
+		// has the Kelvin sign too, that of s the long s, both larger.
 		if 'a' <= r && r <= 'z' {
 			return r - ('a' - 'A')
 		}
@@ -117,9 +117,9 @@ func foldRune(r rune) rune {
 	return smallest
 }
 
-// HasMeta reports whether meta has every pair of want. A pair with an empty
-// value wants the key to be there, with an empty value.
-func HasMeta(meta, want map[string]string) bool {
+// hasMeta reports whether meta has every pair of want. A missing key is not the
+// same as a key with an empty value.
+func hasMeta(meta, want map[string]string) bool {
 	for key, value := range want {
 		if have, ok := meta[key]; !ok || have != value {
 			return false

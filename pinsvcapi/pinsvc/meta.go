@@ -13,13 +13,13 @@ const (
 	MaxMetaPairs = 1000
 	// MaxMetaBytes bounds the keys and values together, in UTF-8.
 	MaxMetaBytes = 16 << 10
-	// ReservedMetaPrefix begins the keys under which the service keeps its
-	// own records in a pin's metadata (D2, D7): refused from clients and
-	// never shown to them.
+	// ReservedMetaPrefix begins the keys under which the service keeps data
+	// of its own in the metadata of a pin (D2, D7). Clients can neither set
+	// nor see them.
 	ReservedMetaPrefix = "pinsvc."
 )
 
-// checkMeta reports the first limit that pairs go beyond.
+// checkMeta returns an error for the first limit that the pairs exceed.
 func checkMeta(pairs map[string]string) error {
 	if len(pairs) > MaxMetaPairs {
 		return fmt.Errorf("%d pairs are more than %d", len(pairs), MaxMetaPairs)
@@ -30,7 +30,7 @@ func checkMeta(pairs map[string]string) error {
 		if strings.HasPrefix(key, ReservedMetaPrefix) {
 			return fmt.Errorf("keys that begin with %q are reserved for the service", ReservedMetaPrefix)
 		}
-		// Records are protocol buffers, whose strings are UTF-8.
+		// The cluster's records are protocol buffers, whose strings are UTF-8.
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
 			return errors.New("not valid UTF-8")
 		}
@@ -41,9 +41,9 @@ func checkMeta(pairs map[string]string) error {
 	return nil
 }
 
-// parseMetaFilter reads the value of a meta parameter in either of the two
-// encodings that need no brackets in the parameter's name: the JSON object of
-// the specification, and the text of a Go map that boxo's client sends.
+// parseMetaFilter reads the value of a meta parameter in one of the two
+// encodings without brackets in the name of the parameter: the JSON object of the
+// specification, and the text of a Go map, which boxo's client sends.
 func parseMetaFilter(s string) (map[string]string, error) {
 	if text, ok := strings.CutPrefix(s, "map["); ok {
 		if text, ok = strings.CutSuffix(text, "]"); !ok {
@@ -65,17 +65,17 @@ func parseMetaFilter(s string) (map[string]string, error) {
 }
 
 // parseGoMap reads what fmt prints between "map[" and "]" for a
-// map[string]string. That text does not say where a pair ends when values hold
-// spaces, but fmt sorts by key: a word with a colon begins a new pair only if
-// what stands before the colon sorts after the key before it, so that
-// "map[app:x note:see also: y]" has two pairs. A value that imitates a later
-// key is misread; the other two encodings have no such gap.
+// map[string]string. The text is ambiguous when values contain spaces, but fmt
+// sorts by key: a word with a colon begins a new pair only if the text before the
+// colon sorts after the previous key, so "map[app:x note:see also: y]" has two
+// pairs. A value that looks like a later key is misread; the other two encodings
+// are not ambiguous.
 func parseGoMap(text string) (map[string]string, error) {
 	pairs := make(map[string]string)
 	if text == "" {
 		return pairs, nil
 	}
-	// The first key may hold spaces: it goes on until the first colon.
+	// The first key may contain spaces: it ends at the first colon.
 	key, rest, ok := strings.Cut(text, ":")
 	if !ok {
 		return nil, fmt.Errorf("%s has no colon between key and value", quote("map["+text+"]"))

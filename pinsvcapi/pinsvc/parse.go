@@ -17,8 +17,8 @@ import (
 // MaxNameRunes bounds the name of a pin, in Unicode code points.
 const MaxNameRunes = 255
 
-// ParseRawQuery is ParseQuery of the query part of a URL. Unlike
-// (*url.URL).Query, which leaves out what it cannot read, it refuses it.
+// ParseRawQuery is ParseQuery for the query of a URL. It refuses parameters that
+// are not encoded well; (*url.URL).Query leaves them out.
 func ParseRawQuery(raw string) (Query, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -31,10 +31,10 @@ func ParseRawQuery(raw string) (Query, error) {
 // (D4, D10). Every error is a KindBadRequest whose details begin with the name
 // of the parameter.
 //
-// Parameters that the specification does not know are ignored. A parameter
-// with an empty value is as good as absent, except cid, where "the pins of
-// none" must not become "every pin". Repeated parameters of one value must
-// agree; those of cid, status and meta add up.
+// Parameters that the specification does not know are ignored. An empty value is
+// the same as none, except for cid: an empty list of CIDs must not match every
+// pin. Repeated parameters must have the same value; those of cid, status
+// and meta add up.
 func ParseQuery(values url.Values) (Query, error) {
 	q, err := parseQuery(values)
 	if err != nil {
@@ -75,7 +75,7 @@ func parseQuery(values url.Values) (q Query, err error) {
 }
 
 // defaultStatuses is D4: the specification's default is pinned, but its
-// compliance suite looks for pins by name before they can be.
+// compliance suite lists pins by name before they can be pinned.
 func defaultStatuses(q Query) StatusSet {
 	if len(q.CIDs) == 0 && q.Name == "" && len(q.Meta) == 0 {
 		return SetOf(StatusPinned)
@@ -87,7 +87,7 @@ func refuse(parameter string, err error) *Error {
 	return Errorf(KindBadRequest, "%s: %v", parameter, err)
 }
 
-// single reads a parameter that has one value, however often it is written.
+// single reads a parameter with one value, which may be repeated.
 func single[T comparable](texts []string, absent T, parse func(string) (T, error)) (T, error) {
 	result, first := absent, ""
 	for _, text := range texts {
@@ -106,7 +106,7 @@ func single[T comparable](texts []string, absent T, parse func(string) (T, error
 	return result, nil
 }
 
-// parseCIDs folds CIDs that name the same pin (D1) before it counts them.
+// parseCIDs removes CIDs that name the same pin (D1) before it counts them.
 func parseCIDs(lists []string) ([]cid.Cid, error) {
 	var cids []cid.Cid
 	for _, list := range lists {
@@ -162,16 +162,16 @@ func parseLimit(s string) (int, error) {
 	return int(n), nil
 }
 
-// parseTime reads RFC 3339 with any fraction of a second; what is finer than a
-// nanosecond is cut off.
+// parseTime reads RFC 3339 with any fraction of a second, cut off after
+// nanoseconds.
 func parseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil || !isRFC3339(s) {
-		hint := ""
+		advice := ""
 		if strings.Contains(s, " ") {
-			hint = " (a + in a URL is written %2B)"
+			advice = " (a + in a URL is written %2B)"
 		}
-		return time.Time{}, fmt.Errorf("%s is no RFC 3339 time like 2006-01-02T15:04:05.678Z%s", quote(s), hint)
+		return time.Time{}, fmt.Errorf("%s is no RFC 3339 time like 2006-01-02T15:04:05.678Z%s", quote(s), advice)
 	}
 	t = t.UTC()
 	if year := t.Year(); year < 0 || year > 9999 {
@@ -184,8 +184,9 @@ func parseTime(s string) (time.Time, error) {
 	return t, nil
 }
 
-// isRFC3339 refuses what time.Parse takes beyond RFC 3339: a comma for the
-// point, one digit for the hour, offsets of a day and more (golang/go#54580).
+// isRFC3339 refuses forms that time.Parse takes and RFC 3339 does not have: a
+// comma for the point, one digit for the hour, offsets of a day and more
+// (golang/go#54580).
 func isRFC3339(s string) bool {
 	const clock = "2006-01-02T15:04:05"
 	if len(s) <= len(clock) || s[len("2006-01-02T15")] != ':' {
@@ -198,8 +199,9 @@ func isRFC3339(s string) bool {
 	return len(zone) == len("+00:00") && zone[1:3] < "24" && zone[4:] < "60"
 }
 
-// collectMeta reads meta in its three encodings: the specification's JSON
-// object, boxo's map[key:value], and the meta[key]=value of the npm client.
+// collectMeta reads meta in three encodings: the JSON object of the
+// specification, map[key:value] from boxo, and meta[key]=value from the npm
+// client.
 func collectMeta(values url.Values) (map[string]string, error) {
 	all := make(map[string]string)
 	for _, text := range values["meta"] {
@@ -244,7 +246,7 @@ func addPair(pairs map[string]string, key, value string) error {
 	return nil
 }
 
-// quote makes what a client sent fit to be shown in a message.
+// quote makes a text of a client fit for a message: ASCII, and not too long.
 func quote(s string) string {
 	const shown = 64
 	if len(s) > shown {

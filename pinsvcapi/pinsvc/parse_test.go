@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"pgregory.net/rapid"
 )
 
-func TestParseQuery(t *testing.T) {
+func TestParseQuery_Reads(t *testing.T) {
 	v0, v1 := cid.MustParse(textV0), cid.MustParse(textV1)
 	v0AsV1, _ := OtherForm(v0)
 	utc := func(text string) time.Time {
@@ -73,7 +72,7 @@ func TestParseQuery(t *testing.T) {
 	}
 }
 
-func TestParseQueryRefuses(t *testing.T) {
+func TestParseQuery_Refuses(t *testing.T) {
 	many := make(url.Values)
 	for i := range MaxMetaPairs + 1 {
 		many.Set(fmt.Sprintf("meta[%d]", i), "")
@@ -123,24 +122,9 @@ func checkRefusal(t *testing.T, input, field string, err error) {
 	}
 }
 
-func TestParseQueryHintsAtPlus(t *testing.T) {
+func TestParseQuery_NamesThePlus(t *testing.T) {
 	_, err := ParseRawQuery("before=2026-01-02T15:04:05+02:00")
 	if err == nil || !strings.Contains(err.Error(), "%2B") {
 		t.Errorf("got %v", err)
 	}
-}
-
-// TestGoMapText reads what boxo sends for any map whose text is not ambiguous.
-func TestGoMapText(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		words := rapid.StringMatching(`[^ :]{0,5}`)
-		want := rapid.MapOfN(words, rapid.StringMatching(`[^:]{0,12}`), 1, 5).Draw(t, "map")
-		got, err := ParseQuery(url.Values{"meta": {fmt.Sprint(want)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(got.Meta, want) {
-			t.Fatalf("%q read as %q", fmt.Sprint(want), got.Meta)
-		}
-	})
 }

@@ -1,10 +1,11 @@
 // Package pinsvc is the contract of the IPFS Pinning Service API v1.0.0
 // (https://ipfs.github.io/pinning-services-api-spec/): its objects, the parser
-// of its queries, the decoder of its bodies and the kinds of its failures. It
-// opens no socket, reads no clock and writes no log.
+// of its queries, the decoder of its bodies, the kinds of its failures and the
+// interface of its backends. It opens no socket, reads no clock and writes no
+// log.
 //
-// Everything it hands out has been validated: a handler that got a Query or a
-// Pin from here need not check it again.
+// ParseQuery and DecodePin return validated values, which handlers need not
+// check again.
 package pinsvc
 
 import (
@@ -14,22 +15,22 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// User is the name of the caller as the configuration knows it. The zero User
-// is the caller of a service without credentials.
+// User is the name of the caller in the configuration. The zero User is the
+// caller of a service without credentials.
 type User string
 
-// Pin is the spec's Pin object: what a client asks to be kept.
+// Pin is the spec's Pin object: the request of a client.
 type Pin struct {
 	CID cid.Cid
 	// Name is at most 255 Unicode code points; empty when absent.
 	Name string
 	// Origins are at most 20 addresses of providers, nil when absent.
 	Origins []multiaddr.Multiaddr
-	// Meta are the caller's own pairs, nil when absent. Treat as read-only.
+	// Meta are the pairs of the client, nil when absent. They are read-only.
 	Meta map[string]string
 }
 
-// PinStatus is the spec's PinStatus object: a Pin and what became of it.
+// PinStatus is the spec's PinStatus object: a Pin and its status.
 type PinStatus struct {
 	// RequestID is the CID in the text form of the cluster's state key (D1).
 	RequestID string
@@ -44,10 +45,10 @@ type PinStatus struct {
 	Info map[string]string
 }
 
-// PinResults is one page: the newest matches first, and the number of all of
-// them.
+// PinResults is one page of a list as its readers see it, newest pins first.
+// Backends return a Page.
 type PinResults struct {
-	// Count is the number of pins that match every filter, Before and After
+	// Count is the number of pins that pass every filter, Before and After
 	// included.
 	Count   int
 	Results []PinStatus

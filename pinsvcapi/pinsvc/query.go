@@ -18,12 +18,12 @@ const (
 	MaxCIDs      = 10
 )
 
-// Query is a validated list request. Every filter that is set must match.
+// Query is a validated list request. A pin must pass every filter that is set.
 type Query struct {
 	// CIDs are at most MaxCIDs CIDs of which no two are the same pin (D1);
 	// empty means any.
 	CIDs []cid.Cid
-	// Name is compared as Match says; empty means any.
+	// Name is compared by the strategy Match; empty means any.
 	Name  string
 	Match TextMatchingStrategy
 	// Statuses is never empty: the parser fills in the default (D4).
@@ -33,20 +33,19 @@ type Query struct {
 	Before, After time.Time
 	// Limit is 1 to MaxLimit.
 	Limit int
-	// Meta are pairs that a pin must have, with equal values; empty means any.
+	// Meta are pairs that a pin must have; empty means any.
 	Meta map[string]string
 }
 
-// Matches reports whether every filter of the query wants the pin. It is the
-// definition that faster ways of answering are tested against; Limit is no
-// filter.
+// Matches reports whether the pin passes every filter. Limit is no filter. It is
+// the definition by which faster implementations are tested.
 func (q Query) Matches(ps PinStatus) bool {
 	return q.wantsCID(ps.Pin.CID) &&
 		q.Match.Matches(ps.Pin.Name, q.Name) &&
 		q.Statuses.Has(ps.Status) &&
 		(q.Before.IsZero() || ps.Created.Before(q.Before)) &&
 		(q.After.IsZero() || ps.Created.After(q.After)) &&
-		HasMeta(ps.Pin.Meta, q.Meta)
+		hasMeta(ps.Pin.Meta, q.Meta)
 }
 
 func (q Query) wantsCID(c cid.Cid) bool {
@@ -54,8 +53,8 @@ func (q Query) wantsCID(c cid.Cid) bool {
 		slices.ContainsFunc(q.CIDs, func(want cid.Cid) bool { return SamePin(want, c) })
 }
 
-// Values are parameters that ParseQuery reads as this query again. Statuses
-// and limit are always among them, so they do not depend on defaults.
+// Values are parameters that ParseQuery reads as this query. They always have
+// status and limit, so that they do not depend on defaults.
 func (q Query) Values() url.Values {
 	values := url.Values{
 		"status": {q.Statuses.String()},

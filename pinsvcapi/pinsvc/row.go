@@ -5,24 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multiaddr"
 )
 
-// Page is the answer to a list request: a PinResults as a backend hands it
-// over. Its JSON form is that of PinResults.
+// Page is one page of a list: a PinResults as a backend returns it. Its JSON
+// form is that of PinResults.
 type Page struct {
-	// Count is the number of pins that match every filter, Before and After
+	// Count is the number of pins that pass every filter, Before and After
 	// included.
 	Count int
 	Rows  []Row
 }
 
-// Row is one PinStatus of a page. A page may have a thousand, so that what
-// would cost an allocation for each is there in the form in which it is kept,
-// and what many rows share is written once for all of them.
+// Row is one PinStatus of a page. Rows keep fields in their stored form to avoid
+// an allocation for each; values shared by many rows are encoded once. Rows are
+// rendered by hand because encoding/json takes several times as long
+// (BenchmarkAppendJSON), and lists are most of the service's work.
 type Row struct {
 	// Key is the binary form of the CID whose text is the request ID.
 	Key string
@@ -42,13 +44,13 @@ type Row struct {
 	Info RawJSON
 }
 
-// RawJSON is a JSON value that was written before. The zero value is none.
+// RawJSON is a JSON value in its text form. The zero value is none.
 type RawJSON string
 
-// RawStrings writes a list.
+// RawStrings returns a list.
 func RawStrings(list []string) RawJSON { return RawJSON(appendStrings(nil, list)) }
 
-// RawOrigins writes a list; nothing when there are no origins.
+// RawOrigins returns a list, or nothing when there are no origins.
 func RawOrigins(origins []multiaddr.Multiaddr) RawJSON {
 	if len(origins) == 0 {
 		return ""
@@ -56,7 +58,7 @@ func RawOrigins(origins []multiaddr.Multiaddr) RawJSON {
 	return RawJSON(appendOrigins(nil, origins))
 }
 
-// RawPairs writes an object; nothing when there are no pairs.
+// RawPairs returns an object, or nothing when there are no pairs.
 func RawPairs(pairs map[string]string) RawJSON {
 	if len(pairs) == 0 {
 		return ""
@@ -64,7 +66,7 @@ func RawPairs(pairs map[string]string) RawJSON {
 	return RawJSON(appendStringMap(nil, pairs))
 }
 
-// RowOf makes a row of a PinStatus whose request ID is a CID.
+// RowOf returns a PinStatus as a row. Its request ID must be a CID.
 func RowOf(ps PinStatus) (Row, error) {
 	key, ok := ParseRequestID(ps.RequestID)
 	if !ok {
@@ -72,12 +74,12 @@ func RowOf(ps PinStatus) (Row, error) {
 	}
 	return Row{
 		Key: key.KeyString(), CID: ps.Pin.CID.KeyString(), Status: ps.Status, Created: ps.Created.UnixMilli(),
-		Name: ps.Pin.Name, Meta: PackPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
+		Name: ps.Pin.Name, Meta: packPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
 		Delegates: RawStrings(ps.Delegates), Info: RawPairs(ps.Info),
 	}, nil
 }
 
-// PinStatus is the row as the object that it stands for.
+// PinStatus returns the row as a PinStatus.
 func (r *Row) PinStatus() (PinStatus, error) {
 	key, err := cid.Cast([]byte(r.Key))
 	if err != nil {
@@ -118,7 +120,19 @@ func (raw RawJSON) multiaddrs() ([]multiaddr.Multiaddr, error) {
 	return addrs, nil
 }
 
-// PinResults is the page as the object that it stands for.
+// Page returns the results as rows. Request IDs must be CIDs.
+func (r PinResults) Page() (Page, error) {
+	page := Page{Count: r.Count, Rows: make([]Row, len(r.Results))}
+	for i, ps := range r.Results {
+		var err error
+		if page.Rows[i], err = RowOf(ps); err != nil {
+			return Page{}, fmt.Errorf("result %d: %w", i, err)
+		}
+	}
+	return page, nil
+}
+
+// PinResults returns the page as PinResults.
 func (p Page) PinResults() (PinResults, error) {
 	results := PinResults{Count: p.Count, Results: make([]PinStatus, len(p.Rows))}
 	for i := range p.Rows {
@@ -130,30 +144,23 @@ func (p Page) PinResults() (PinResults, error) {
 	return results, nil
 }
 
-// AppendJSON appends the JSON form to dst; see PinResults.AppendJSON.
+// AppendJSON appends the JSON form to dst; see PinStatus.AppendJSON.
 func (p Page) AppendJSON(dst []byte) ([]byte, error) {
-	return appendResults(dst, p.Count, len(p.Rows), func(i int, dst []byte) ([]byte, error) {
-		return p.Rows[i].AppendJSON(dst)
-	})
-}
-
-// appendResults appends the object around n results.
-func appendResults(dst []byte, count, n int, appendOne func(i int, dst []byte) ([]byte, error)) ([]byte, error) {
 	dst = append(dst, `{"count":`...)
-	dst = appendInt(dst, count)
+	dst = strconv.AppendInt(dst, int64(p.Count), 10)
 	dst = append(dst, `,"results":[`...)
-	for i := range n {
+	for i := range p.Rows {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		before := len(dst)
 		var err error
-		if dst, err = appendOne(i, dst); err != nil {
+		if dst, err = p.Rows[i].AppendJSON(dst); err != nil {
 			return dst, fmt.Errorf("result %d: %w", i, err)
 		}
 		if i == 0 {
-			// The others will be of about the same size.
-			dst = slices.Grow(dst, (len(dst)-before+32)*n)
+			// The others will have about the same length.
+			dst = slices.Grow(dst, (len(dst)-before+32)*len(p.Rows))
 		}
 	}
 	return append(dst, "]}"...), nil
@@ -164,16 +171,21 @@ func (r *Row) AppendJSON(dst []byte) ([]byte, error) {
 	if r.Key == "" || r.CID == "" {
 		return dst, errUndefinedCID
 	}
+	if !AllStatuses.Has(r.Status) {
+		return dst, fmt.Errorf("status %d has no wire form", r.Status)
+	}
 	dst = append(dst, `{"requestid":"`...)
 	from := len(dst)
 	dst = appendCID(dst, r.Key)
 	to := len(dst)
-	dst = append(dst, '"')
-	dst, err := appendState(dst, r.Status, time.UnixMilli(r.Created))
+	dst = append(dst, `","status":"`...)
+	dst = append(dst, r.Status.String()...)
+	dst = append(dst, `","created":"`...)
+	dst, err := appendTime(dst, time.UnixMilli(r.Created))
 	if err != nil {
 		return dst, err
 	}
-	dst = append(dst, `,"pin":{"cid":"`...)
+	dst = append(dst, `","pin":{"cid":"`...)
 	if r.CID == r.Key {
 		dst = append(dst, dst[from:to]...)
 	} else {

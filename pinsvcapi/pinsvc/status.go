@@ -48,8 +48,8 @@ func (s Status) String() string {
 	}
 }
 
-// MarshalText gives the wire form, in JSON a string. It fails for a value
-// that is no status: boxo's client rejects a whole list for one unknown word.
+// MarshalText returns the wire form, in JSON a string. It fails for a value that
+// is no status: boxo's client rejects a whole list for one unknown word.
 func (s Status) MarshalText() ([]byte, error) {
 	if !AllStatuses.Has(s) {
 		return nil, fmt.Errorf("status %d has no wire form", uint8(s))
@@ -73,7 +73,8 @@ type StatusSet uint8
 // AllStatuses matches every pin.
 const AllStatuses = StatusSet(1<<StatusQueued | 1<<StatusPinning | 1<<StatusPinned | 1<<StatusFailed)
 
-// SetOf returns the set of the given statuses. What is no status is left out.
+// SetOf returns the set of the given statuses. Values that are no status are left
+// out.
 func SetOf(statuses ...Status) StatusSet {
 	var set StatusSet
 	for _, s := range statuses {
@@ -85,7 +86,7 @@ func SetOf(statuses ...Status) StatusSet {
 // Has reports whether s is in the set.
 func (set StatusSet) Has(s Status) bool { return s != 0 && set&(1<<s) != 0 }
 
-// Statuses lists what is in the set, in the order of the specification.
+// Statuses are the members of the set, in the order of the specification.
 func (set StatusSet) Statuses() []Status {
 	var statuses []Status
 	for s := StatusQueued; s <= StatusFailed; s++ {

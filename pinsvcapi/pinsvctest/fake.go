@@ -13,7 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// FakeDelegate is the only delegate that a Fake answers with.
+// FakeDelegate is the only delegate of a Fake.
 const FakeDelegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 // Fake is a Backend in memory with shared tenancy: new pins are queued until
@@ -70,14 +70,14 @@ func (f *Fake) Fail(err error) {
 	f.failure = err
 }
 
-// SetReady sets what Ready answers.
+// SetReady sets the result of Ready.
 func (f *Fake) SetReady(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.notReady = err
 }
 
-// SetHealth sets what Health answers.
+// SetHealth sets the result of Health.
 func (f *Fake) SetHealth(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,12 +94,12 @@ func (f *Fake) Closed() int {
 // begin is what every request starts with. The caller holds the lock.
 func (f *Fake) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was given up")
+		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was cancelled")
 	}
 	return f.failure
 }
 
-// find looks a request ID up in either form of its CID. The caller holds the
+// find returns the pin with either form of the CID of a request ID. The caller holds the
 // lock.
 func (f *Fake) find(requestID string) (string, pinsvc.PinStatus, error) {
 	notFound := pinsvc.Errorf(pinsvc.KindNotFound, "no pin has the request ID %q", requestID)
@@ -137,7 +137,7 @@ func newStatus(pin pinsvc.Pin, created time.Time) pinsvc.PinStatus {
 }
 
 func clonePin(pin pinsvc.Pin) pinsvc.Pin {
-	pin.Origins = slices.Clone(pin.Origins)
+	pin.Origins = slices.Clone(pin.Origins[:min(len(pin.Origins), pinsvc.MaxOrigins)])
 	pin.Meta = maps.Clone(pin.Meta)
 	return pin
 }
@@ -164,6 +164,9 @@ func (f *Fake) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.P
 	if err := f.begin(ctx); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
+	if err := pin.Validate(); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	return f.put(pin), nil
 }
 
@@ -187,6 +190,9 @@ func (f *Fake) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin
 	}
 	old, _, err := f.find(requestID)
 	if err != nil {
+		return pinsvc.PinStatus{}, err
+	}
+	if err := pin.Validate(); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	st := f.put(pin)

@@ -1,9 +1,9 @@
-// Package pinsvctest keeps backends honest: RunBackendTests is the contract
-// that every backend of the component has to pass, and Fake is an in-memory
-// backend that passes it and that the tests of the HTTP layer run on.
+// Package pinsvctest tests backends: RunBackendTests is the contract of
+// pinsvc.Backend as tests, and Fake is a backend in memory that passes them and
+// on which the tests of the HTTP layer run.
 //
 // It must not be imported outside tests. It does not import pinsvcapi, so that
-// tests inside that package and inside its backends can use it.
+// the tests of that package and of its backends can use it.
 package pinsvctest
 
 import (
@@ -17,9 +17,9 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Harness is one fresh, empty, ready backend and what the suite can do to the
-// cluster behind it. Every function returns only when the backend can know of
-// the change. All fields are required.
+// Harness is one new, empty, ready backend and the means by which the suite
+// changes the cluster behind it. Every function returns only when the backend can
+// know of the change. All fields are required.
 type Harness struct {
 	// Backend is the one under test. The harness closes it, in a t.Cleanup.
 	Backend pinsvc.Backend
@@ -29,8 +29,8 @@ type Harness struct {
 	// PinElsewhere puts pins into the cluster's state by other means than
 	// this backend, all of them created at that moment (whole milliseconds).
 	PinElsewhere func(t testing.TB, created time.Time, pins ...pinsvc.Pin)
-	// Cut takes the cluster's state out of reach until mend is called.
-	Cut func(t testing.TB) (mend func())
+	// Cut makes the cluster's state unreachable until restore is called.
+	Cut func(t testing.TB) (restore func())
 }
 
 // RawCID is the n-th of a series of distinct CIDs, a CIDv1 of raw leaves.
@@ -50,8 +50,7 @@ func digest(n int) multihash.Multihash {
 	return sum
 }
 
-// Results are a page as the object that it stands for. It takes what List of a
-// backend returns.
+// Results converts a page; its parameters are the results of Backend.List.
 func Results(page pinsvc.Page, err error) (pinsvc.PinResults, error) {
 	if err != nil {
 		return pinsvc.PinResults{}, err

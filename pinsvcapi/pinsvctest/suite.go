@@ -14,19 +14,20 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// user is who the suite asks as; it tests no isolation between users.
+// user is the user of all requests: the suite tests no isolation between users.
 const user pinsvc.User = "alice"
 
-// RunBackendTests runs the contract of pinsvcapi.Backend. Each test gets a
-// harness of its own from newHarness, which registers the clean-up with t.
+// RunBackendTests runs the contract of pinsvc.Backend. Each test gets a harness
+// of its own from newHarness, which registers the clean-up with t.
 func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 	tests := []struct {
 		name string
 		run  func(t *testing.T, s suite)
 	}{
-		{"Ready and Health answer nil", testReady},
-		{"Add answers with the request's own pin", testAdd},
+		{"Ready and Health return nil", testReady},
+		{"Add returns the pin of the request", testAdd},
 		{"Add again keeps request ID and created, sets the rest", testAddAgain},
+		{"Add of the same pin again changes nothing", testAddUnchanged},
 		{"Add says the real status", testAddStatus},
 		{"Add of many at once loses none", testAddConcurrent},
 		{"Add of one CID at once makes one pin", testAddSameConcurrent},
@@ -37,11 +38,15 @@ func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Delete gives the pin up", testDelete},
 		{"Replace with the same CID keeps the pin", testReplaceSame},
 		{"Replace with the other form of the CID keeps the pin", testReplaceOtherForm},
-		{"Replace with another CID takes its place", testReplaceOther},
+		{"Replace with another CID removes the old pin", testReplaceOther},
 		{"Replace with a CID that is held ends the old", testReplaceHeld},
 		{"Replace of nothing pins nothing", testReplaceUnknown},
+		{"Add and Replace refuse what can never be pinned", testUnpinnable},
+		{"origins come back in their order, up to the largest number", testOrigins},
+		{"origins that were dropped are missing everywhere", testDroppedOrigins},
 		{"failed says why", testFailed},
 		{"a pin made elsewhere is served", testElsewhere},
+		{"a pin made elsewhere shows as many origins as are allowed", testElsewhereOrigins},
 		{"the empty list", testListEmpty},
 		{"filters, each and combined", testListFilters},
 		{"one status, in lists too", testListStatus},
@@ -49,8 +54,8 @@ func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"any CID form finds the pin once", testListCIDs},
 		{"paging by before finds each pin once", testListPages},
 		{"a group larger than the limit comes whole", testListLargeGroup},
-		{"requests fail as unavailable while the state is away", testCut},
-		{"a request that was given up changes nothing", testCancelled},
+		{"requests fail as unavailable while the state is unreachable", testCut},
+		{"a cancelled request changes nothing", testCancelled},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,7 +123,7 @@ func (s suite) list(q pinsvc.Query) pinsvc.PinResults {
 	return page
 }
 
-// gone asks every way there is whether the pin is really not there.
+// gone checks by Get and List that there is no such pin.
 func (s suite) gone(requestID string) {
 	s.t.Helper()
 	_, err := s.Backend.Get(s.t.Context(), user, requestID)
@@ -130,7 +135,7 @@ func (s suite) gone(requestID string) {
 	}
 }
 
-// wellFormed checks what holds for every answer.
+// wellFormed checks what holds for every PinStatus.
 func (s suite) wellFormed(st pinsvc.PinStatus) {
 	s.t.Helper()
 	if c, err := cid.Decode(st.RequestID); err != nil || !bytes.Equal(c.Hash(), st.Pin.CID.Hash()) {
@@ -160,7 +165,7 @@ func (s suite) wellFormed(st pinsvc.PinStatus) {
 	}
 }
 
-// samePin compares what a client asked for with what an answer says.
+// samePin compares the pin of a response with that of the request.
 func samePin(t testing.TB, got, want pinsvc.Pin) {
 	t.Helper()
 	if !got.CID.Equals(want.CID) || got.Name != want.Name {
@@ -174,7 +179,7 @@ func samePin(t testing.TB, got, want pinsvc.Pin) {
 	}
 }
 
-// wantKind checks that a request failed in the way that the contract says.
+// wantKind checks that a request failed with an error of that kind.
 func wantKind(t testing.TB, what string, err error, kind pinsvc.Kind) {
 	t.Helper()
 	var failure *pinsvc.Error

@@ -7,27 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
-
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
-
-// origins are two addresses of a provider.
-func origins(t testing.TB) []multiaddr.Multiaddr {
-	t.Helper()
-	var addrs []multiaddr.Multiaddr
-	for _, text := range []string{
-		"/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
-		"/ip4/192.168.1.9/udp/4001/quic-v1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
-	} {
-		addr, err := multiaddr.NewMultiaddr(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, addr)
-	}
-	return addrs
-}
 
 func testReady(t *testing.T, s suite) {
 	if err := s.Backend.Ready(); err != nil {
@@ -82,6 +63,25 @@ func testAddAgain(t *testing.T, s suite) {
 	}
 }
 
+func testAddUnchanged(t *testing.T, s suite) {
+	pin := pinsvc.Pin{CID: RawCID(1), Name: "one", Origins: origins(t), Meta: map[string]string{"a": "1"}}
+	s.add(pin)
+	first := s.list(pinsvc.Query{}).Results
+	s.SetStatus(t, first[0].RequestID, pinsvc.StatusPinned)
+	first[0].Status, first[0].Info = pinsvc.StatusPinned, nil
+	for range 3 {
+		st := s.add(pin)
+		samePin(t, st.Pin, pin)
+		if st.Status != pinsvc.StatusPinned {
+			t.Errorf("adding the same pin again says %s, want pinned", st.Status)
+		}
+	}
+	page := s.list(pinsvc.Query{})
+	if page.Count != 1 || page.Results[0].RequestID != first[0].RequestID || !page.Results[0].Created.Equal(first[0].Created) {
+		t.Errorf("got %+v, want %+v", page, first)
+	}
+}
+
 func testAddStatus(t *testing.T, s suite) {
 	pin := pinsvc.Pin{CID: RawCID(1), Name: "one"}
 	st := s.add(pin)
@@ -123,7 +123,7 @@ func testAddConcurrent(t *testing.T, s suite) {
 
 func testAddSameConcurrent(t *testing.T, s suite) {
 	const n = 16
-	answers := make([]pinsvc.PinStatus, n)
+	responses := make([]pinsvc.PinStatus, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -131,13 +131,13 @@ func testAddSameConcurrent(t *testing.T, s suite) {
 			if err != nil {
 				t.Errorf("Add: %v", err)
 			}
-			answers[i] = st
+			responses[i] = st
 		})
 	}
 	wg.Wait()
-	for _, st := range answers {
-		if st.RequestID != answers[0].RequestID || !st.Created.Equal(answers[0].Created) {
-			t.Errorf("%s of %v and %s of %v", st.RequestID, st.Created, answers[0].RequestID, answers[0].Created)
+	for _, st := range responses {
+		if st.RequestID != responses[0].RequestID || !st.Created.Equal(responses[0].Created) {
+			t.Errorf("%s of %v and %s of %v", st.RequestID, st.Created, responses[0].RequestID, responses[0].Created)
 		}
 	}
 	if page := s.list(pinsvc.Query{}); page.Count != 1 {
@@ -254,7 +254,7 @@ func testReplaceOther(t *testing.T, s suite) {
 	st := s.replace(old.RequestID, pin)
 	samePin(t, st.Pin, pin)
 	if st.RequestID == old.RequestID || !st.Created.After(old.Created) {
-		t.Errorf("%s of %v took the place of %s of %v", st.RequestID, st.Created, old.RequestID, old.Created)
+		t.Errorf("%s of %v replaced %s of %v", st.RequestID, st.Created, old.RequestID, old.Created)
 	}
 	s.gone(old.RequestID)
 	samePin(t, s.get(st.RequestID).Pin, pin)
@@ -307,7 +307,7 @@ func testElsewhere(t *testing.T, s suite) {
 
 func testCut(t *testing.T, s suite) {
 	held := s.add(pinsvc.Pin{CID: RawCID(1), Name: "held"})
-	mend := s.Cut(t)
+	restore := s.Cut(t)
 	_, err := s.Backend.Add(t.Context(), user, pinsvc.Pin{CID: RawCID(2)})
 	wantKind(t, "Add", err, pinsvc.KindUnavailable)
 	_, err = s.Backend.Replace(t.Context(), user, held.RequestID, pinsvc.Pin{CID: RawCID(3)})
@@ -316,7 +316,7 @@ func testCut(t *testing.T, s suite) {
 	wantKind(t, "Delete", err, pinsvc.KindUnavailable)
 	_, err = s.Backend.Get(t.Context(), user, held.RequestID)
 	wantKind(t, "Get", err, pinsvc.KindUnavailable)
-	mend()
+	restore()
 	samePin(t, s.get(held.RequestID).Pin, pinsvc.Pin{CID: RawCID(1), Name: "held"})
 	s.gone(RawCID(2).String())
 	s.gone(RawCID(3).String())
@@ -326,10 +326,10 @@ func testCancelled(t *testing.T, s suite) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.Backend.Add(ctx, user, pinsvc.Pin{CID: RawCID(1)}); err == nil {
-		t.Error("Add did not mind that the request was given up")
+		t.Error("Add of a cancelled request succeeded")
 	}
 	s.gone(RawCID(1).String())
 	if _, err := s.Backend.List(ctx, user, pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses}); err == nil {
-		t.Error("List did not mind that the request was given up")
+		t.Error("List of a cancelled request succeeded")
 	}
 }

@@ -42,12 +42,10 @@ func (s *Placements) internOrigins(origins []api.Multiaddr) uint32 {
 
 func newOriginSet(origins []api.Multiaddr) *OriginSet {
 	set := &OriginSet{}
-	texts := make([]string, 0, len(origins))
 	for _, origin := range origins {
 		set.Addrs = append(set.Addrs, origin.Value())
-		texts = append(texts, origin.Value().String())
 	}
-	set.Raw = pinsvc.RawStrings(texts)
+	set.Raw = pinsvc.RawOrigins(set.Addrs)
 	return set
 }
 

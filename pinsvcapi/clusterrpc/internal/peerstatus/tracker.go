@@ -59,7 +59,7 @@ func NewTracker(cfg Config) *Tracker {
 func (t *Tracker) Row(rec api.Pin) pinset.Pin {
 	created, ours := pinrecord.CreatedOf(rec)
 	row := pinset.Pin{
-		CID: rec.Cid.Cid, AskedOtherForm: !pinrecord.RequestedCID(rec).Equals(rec.Cid.Cid),
+		CID: rec.Cid.Cid, OtherFormRequested: !pinrecord.RequestedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: pinrecord.ClientMeta(rec), Created: created, Stamped: ours,
 		Status: pinsvc.StatusQueued, Direct: pinrecord.Direct(rec),
 		Placement: t.placements.of(rec), Written: unixSecond(rec.Timestamp),
@@ -98,7 +98,7 @@ func (t *Tracker) PutRecord(rec api.Pin, rewritten bool) {
 // carryOver keeps what holds on of an earlier record of the same pin.
 func (t *Tracker) carryOver(key cid.Cid, old, fresh *pinset.Mutable, rewritten bool) (metadataLost bool) {
 	if metadataLost = old.Stamped && !fresh.Stamped; metadataLost {
-		fresh.Created, fresh.Stamped, fresh.AskedOtherForm = old.Created, true, old.AskedOtherForm
+		fresh.Created, fresh.Stamped, fresh.OtherFormRequested = old.Created, true, old.OtherFormRequested
 	}
 	if old.Created != fresh.Created || old.Direct && !fresh.Direct {
 		// Another pin of the same content, or one of all its children now:

@@ -249,7 +249,7 @@ func TestTracker_RowOfARecord(t *testing.T) {
 	tt := newTrackerTest(t)
 	tt.rec.ExpireAt = tt.clock.now().Add(time.Hour)
 	row := tt.Row(tt.rec)
-	if row.CID != tt.key || row.Name != "as requested" || row.Meta != nil || row.Direct || !row.Stamped || row.AskedOtherForm {
+	if row.CID != tt.key || row.Name != "as requested" || row.Meta != nil || row.Direct || !row.Stamped || row.OtherFormRequested {
 		t.Errorf("%+v", row)
 	}
 	if int64(row.Written) != tt.rec.Timestamp.Unix() || int64(row.ExpiresAt) != tt.rec.ExpireAt.Unix() {

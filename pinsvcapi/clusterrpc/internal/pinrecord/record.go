@@ -72,11 +72,15 @@ func ClientMeta(rec api.Pin) map[string]string {
 	return meta
 }
 
-// CheckPin refuses a pin that a record cannot hold: one without a CID, or with
-// reserved metadata keys. The error is of KindBadRequest.
+// CheckPin refuses a pin that a record cannot hold: one without a CID, with a CID
+// that can never be pinned, or with reserved metadata keys. The error is of
+// KindBadRequest.
 func CheckPin(pin pinsvc.Pin) error {
 	if !pin.CID.Defined() {
 		return pinsvc.Errorf(pinsvc.KindBadRequest, "the pin has no CID")
+	}
+	if err := pinsvc.CheckPinnable(pin.CID); err != nil {
+		return pinsvc.Errorf(pinsvc.KindBadRequest, "cid: %v", err)
 	}
 	for key := range pin.Meta {
 		if IsReserved(key) {

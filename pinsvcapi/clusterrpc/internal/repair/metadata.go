@@ -135,7 +135,7 @@ func restoreMetadata(row pinset.Pin) statesync.Mutation {
 			return current
 		}
 		requested := row.CID
-		if other, ok := pinsvc.OtherForm(row.CID); ok && row.AskedOtherForm {
+		if other, ok := pinsvc.OtherForm(row.CID); ok && row.OtherFormRequested {
 			requested = other
 		}
 		rec := pinrecord.WithReserved(current.Rec, requested, row.Created)

@@ -9,18 +9,19 @@ import (
 
 // Pairs are string pairs in one piece of memory, sorted by key: each key and
 // each value with its length before it, as a uvarint. The zero value has none.
-// They cost nothing to hand over and are written out without a map.
+// They are packed by hand because a map for each of a million pins takes several
+// times the memory, and a page is written from them without a map.
 type Pairs struct{ packed string }
 
-// PackPairs packs a map.
-func PackPairs(pairs map[string]string) Pairs {
+// packPairs packs a map.
+func packPairs(pairs map[string]string) Pairs {
 	if len(pairs) == 0 {
 		return Pairs{}
 	}
 	return Pairs{string(AppendPairs(nil, pairs))}
 }
 
-// PackedPairs are the pairs that AppendPairs appended, sharing their memory.
+// PackedPairs returns pairs in the form of AppendPairs, sharing its memory.
 func PackedPairs(packed string) Pairs { return Pairs{packed} }
 
 // AppendPairs appends the packed form to dst.
@@ -83,7 +84,7 @@ func AppendField(dst []byte, s string) []byte {
 // CutField returns the string that AppendField appended first and what follows
 // it, sharing the memory of data, which must be whole.
 func CutField(data string) (field, rest string) {
-	// The common length needs one byte.
+	// The usual length has one byte.
 	n, width := uint64(data[0]), 1
 	if n >= 0x80 {
 		n = 0

@@ -14,9 +14,9 @@ func compareKeys(a, b key) int {
 
 // The tree holds what a sorted slice holds, whatever the order of insertions
 // and removals, and its nodes stay within their bounds.
-func TestTreeIsASortedSlice(t *testing.T) {
+func TestRankTree_IsASortedSlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tr := newTree(func(a, b key) bool { return compareKeys(a, b) < 0 })
+		tr := newRankTree(func(a, b key) bool { return compareKeys(a, b) < 0 })
 		var model []key
 		order := rapid.SampledFrom([]string{"random", "newest first", "oldest first"}).Draw(t, "order")
 		for i := range rapid.IntRange(1, 1500).Draw(t, "insertions") {
@@ -59,37 +59,43 @@ func TestTreeIsASortedSlice(t *testing.T) {
 				t.Fatalf("rank %d, want %d", got, i)
 			}
 		}
-		checkNode(t, tr.root)
+		if err := tr.verify(); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
-func checkNode(t *rapid.T, n *node) {
-	if len(n.keys) > fanout {
-		t.Fatalf("a node has %d keys", len(n.keys))
-	}
-	if n.kids == nil {
-		return
-	}
-	if len(n.kids) != len(n.keys) || len(n.sizes) != len(n.keys) {
-		t.Fatal("children, sizes and keys differ in number")
-	}
-	for i, kid := range n.kids {
-		if kid.keys[0] != n.keys[i] {
-			t.Fatal("the key of a child is not its smallest")
+// Trees of any size are what they would be had the keys been inserted.
+func TestRankTree_BuildIsASortedSlice(t *testing.T) {
+	for _, n := range []int{0, 1, fanout, fanout*7/8 + 1, 5000, 200_000} {
+		built := newRankTree(func(a, b key) bool { return a.created < b.created })
+		keys := make([]key, n)
+		for i := range keys {
+			keys[i].created = int64(2 * i)
 		}
-		if kid.size() != n.sizes[i] {
-			t.Fatalf("a child has %d keys, not %d", kid.size(), n.sizes[i])
+		built.build(keys)
+		if got := built.appendRange(nil, 0, n); built.root.size() != n || !slices.Equal(got, keys) {
+			t.Fatalf("a tree of %d keys has %d", n, len(got))
 		}
-		if len(kid.keys) < fanout/8 {
-			t.Fatalf("a child has only %d keys", len(kid.keys))
+		for i := range min(n, 500) {
+			k := key{created: int64(2*(i*7919%n) + 1)}
+			if rank := built.rank(k); rank != int(k.created+1)/2 {
+				t.Fatalf("rank of %d is %d", k.created, rank)
+			}
+			if !built.remove(key{created: k.created - 1}) {
+				t.Fatalf("%d is not there", k.created-1)
+			}
+			built.insert(key{created: k.created - 1})
 		}
-		checkNode(t, kid)
+		if built.root.size() != n {
+			t.Fatalf("%d keys are left of %d", built.root.size(), n)
+		}
 	}
 }
 
 // When every pin is the newest, most of the memory of the leaves is used.
-func TestTreeStaysDenseWhenKeysComeInOrder(t *testing.T) {
-	tr := newTree(func(a, b key) bool { return compareKeys(a, b) < 0 })
+func TestRankTree_StaysDenseWhenKeysComeInOrder(t *testing.T) {
+	tr := newRankTree(func(a, b key) bool { return compareKeys(a, b) < 0 })
 	const n = 20_000
 	for i := range n {
 		tr.insert(key{created: int64(i), slot: uint32(i)})
@@ -100,11 +106,11 @@ func TestTreeStaysDenseWhenKeysComeInOrder(t *testing.T) {
 }
 
 func countLeaves(n *node) int {
-	if n.kids == nil {
+	if n.children == nil {
 		return 1
 	}
 	total := 0
-	for _, kid := range n.kids {
+	for _, kid := range n.children {
 		total += countLeaves(kid)
 	}
 	return total

@@ -7,45 +7,66 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// predicate is a query made ready to be asked of many records. It means what
-// pinsvc.Query.Matches means, CIDs apart, without allocating for each name.
+// predicate is a query prepared for many rows. It means the same as
+// pinsvc.Query.Matches, CIDs apart, and allocates nothing for a name.
 type predicate struct {
 	statuses pinsvc.StatusSet
 	window   window
 	name     string
-	match    pinsvc.TextMatchingStrategy
-	folded   string // of name, when the match ignores case
+	strategy pinsvc.TextMatchingStrategy
+	folded   string // of name, when the strategy ignores case
 	meta     []pair
 }
 
+// pair is one wanted pair of metadata.
+type pair struct{ key, value string }
+
 func predicateOf(q *pinsvc.Query) predicate {
 	p := predicate{
-		statuses: q.Statuses, window: windowOf(q), name: q.Name, match: q.Match,
+		statuses: q.Statuses, window: windowOf(q), name: q.Name, strategy: q.Match,
 	}
 	for k, v := range q.Meta {
 		p.meta = append(p.meta, pair{k, v})
 	}
-	if p.match == pinsvc.MatchIExact || p.match == pinsvc.MatchIPartial {
+	if p.strategy == pinsvc.MatchIExact || p.strategy == pinsvc.MatchIPartial {
 		p.folded = pinsvc.Fold(q.Name)
 	}
 	return p
 }
 
-func (p *predicate) matches(r *record) bool {
+func (p *predicate) accepts(r *row) bool {
 	return p.statuses.Has(r.status) && p.window.has(r.created) &&
-		(p.name == "" || p.matchesName(r.name())) &&
-		(len(p.meta) == 0 || r.matchesMeta(p.meta))
+		(p.name == "" || p.acceptsName(r.name())) &&
+		(len(p.meta) == 0 || r.hasMeta(p.meta))
 }
 
-func (p *predicate) matchesName(name string) bool {
-	switch p.match {
+func (p *predicate) acceptsName(name string) bool {
+	switch p.strategy {
 	case pinsvc.MatchIExact:
 		return strings.EqualFold(name, p.name)
 	case pinsvc.MatchIPartial:
 		return containsFolded(name, p.folded)
 	default:
-		return p.match.Matches(name, p.name)
+		return p.strategy.Matches(name, p.name)
 	}
+}
+
+// hasMeta reports whether the pin has every wanted pair. Both sides have few
+// pairs, so comparing is faster than hashing.
+func (r *row) hasMeta(want []pair) bool {
+	_, _, rest, _ := r.fields()
+	found := 0
+	for rest != "" && found < len(want) {
+		var have pair
+		have.key, rest = pinsvc.CutField(rest)
+		have.value, rest = pinsvc.CutField(rest)
+		for i := range want {
+			if want[i] == have {
+				found++
+			}
+		}
+	}
+	return found == len(want)
 }
 
 // containsFolded reports whether the folded form of s contains folded.

@@ -13,7 +13,7 @@ import (
 
 // However often pins come, change and go, they keep their texts, whether the
 // view was loaded or not.
-func TestTextsStayWithTheirPins(t *testing.T) {
+func TestDefragment_KeepsTheDataOfEveryPin(t *testing.T) {
 	for name, loading := range map[string]bool{"new": false, "loaded": true} {
 		t.Run(name, func(t *testing.T) {
 			v, model := New(), naive{}
@@ -48,6 +48,9 @@ func TestTextsStayWithTheirPins(t *testing.T) {
 					t.Fatalf("got %+v, want %+v", got, want)
 				}
 			}
+			if err := v.Verify(); err != nil {
+				t.Fatal(err)
+			}
 			q := &pinsvc.Query{Statuses: pinsvc.AllStatuses, Limit: pinsvc.MaxLimit}
 			if got, err := listOf(v.Page(t.Context(), q)); err != nil || !reflect.DeepEqual(got, model.page(q)) {
 				t.Fatalf("the first page differs (%v)", err)
@@ -57,7 +60,7 @@ func TestTextsStayWithTheirPins(t *testing.T) {
 }
 
 // Texts that were left behind do not stay for ever.
-func TestChangesDoNotCostMemory(t *testing.T) {
+func TestDefragment_FreesTheDataOfOldRows(t *testing.T) {
 	const n = 20_000
 	v := newView(1) // The journal's memory does not depend on the pins.
 	used := heapOf(func() {

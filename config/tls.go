@@ -54,3 +54,12 @@ func readPEM(path string) ([]byte, error) {
 	}
 	return raw, nil
 }
+
+// ReadTLS reads the certificate and its key again, as when the section was
+// read, without changing the Config. It returns nil when the Config names no
+// files, and an error with a *Fault for each key that is wrong.
+func (c *Config) ReadTLS() (*tls.Config, error) {
+	var f faults
+	loaded := loadTLS(c.BaseDir, c.PathSSLCertFile, c.PathSSLKeyFile, &f)
+	return loaded, f.err()
+}

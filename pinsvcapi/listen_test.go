@@ -12,7 +12,7 @@ import (
 )
 
 // Upstream never serves the third.
-func TestEveryListenerIsServed(t *testing.T) {
+func TestListen_EveryListenerIsServed(t *testing.T) {
 	s := start(t, func(set *setup) {
 		set.cfg.HTTPListenAddr = addrs(t, "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0", "/dns4/localhost/tcp/0", "/unix"+t.TempDir()+"/api.sock")
 	})
@@ -49,7 +49,7 @@ func free(t *testing.T) multiaddr.Multiaddr {
 }
 
 // Upstream leaks the listeners that were bound before the one that failed.
-func TestAnAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
+func TestListen_AddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestAnAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	l.Close()
 }
 
-func TestNothingToListenOnIsAnError(t *testing.T) {
+func TestListen_NothingToListenOnIsAnError(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.HTTPListenAddr = nil
 	if _, err := NewAPI(t.Context(), cfg, Options{}); err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") {

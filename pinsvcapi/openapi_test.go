@@ -17,7 +17,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// description is openapi.yaml, strict about what an answer may hold: fields
+// description is openapi.yaml, strict about what a response may hold: fields
 // that no client expects are allowed in the Pin of a request alone.
 type description struct {
 	doc    *openapi3.T
@@ -46,7 +46,7 @@ func describe(t testing.TB) description {
 	return d
 }
 
-// checkContract holds any answer against openapi.yaml, and those that it does
+// checkContract compares any response with openapi.yaml, and those that it does
 // not know, because the path or the method is none, against its Failure.
 func (rep reply) checkContract(r *http.Request) {
 	rep.t.Helper()

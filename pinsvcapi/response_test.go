@@ -24,7 +24,7 @@ func everyKind() iter.Seq[pinsvc.Kind] {
 	}
 }
 
-func TestEveryKindHasItsStatus(t *testing.T) {
+func TestStatusOf_EveryKindHasItsStatus(t *testing.T) {
 	want := map[pinsvc.Kind]int{
 		pinsvc.KindInternal:             500,
 		pinsvc.KindBadRequest:           400,
@@ -50,7 +50,7 @@ func TestEveryKindHasItsStatus(t *testing.T) {
 	}
 }
 
-func TestFailuresOfTheBackendKeepTheirKind(t *testing.T) {
+func TestFailureResponse_KeepsTheKindOfTheBackend(t *testing.T) {
 	s := start(t)
 	secret := errors.New("dial tcp 10.1.2.3: secret")
 	tests := []struct {
@@ -92,23 +92,8 @@ func TestFailuresOfTheBackendKeepTheirKind(t *testing.T) {
 	}
 }
 
-func TestAPanicIsA500WithTheRequestIDOnly(t *testing.T) {
-	s := start(t)
-	s.backend.before = func(context.Context) error { panic("secret") }
-	rep := s.do(http.MethodGet, "/pins", "", header("Origin", "https://app.example"))
-	rep.fails(500, "INTERNAL_SERVER_ERROR", "request ID "+rep.header.Get(requestIDHeader))
-	if strings.Contains(string(rep.body), "secret") || strings.Contains(string(rep.body), "goroutine") {
-		t.Errorf("the panic is told: %s", rep.body)
-	}
-	if rep.header.Get("Access-Control-Allow-Origin") == "" {
-		t.Error("a page cannot read that")
-	}
-	s.backend.before = nil
-	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
-}
-
-// An answer of the backend that breaks the contract must not be half sent.
-func TestABrokenAnswerOfTheBackendIsA500(t *testing.T) {
+// A page of the backend that breaks the contract must not be half sent.
+func TestObjectResponse_BrokenPageOfTheBackendIs500(t *testing.T) {
 	s := start(t)
 	s.backend.Fake.PinElsewhere(time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC), pinsvc.Pin{CID: someCID(1)})
 	s.do(http.MethodGet, "/pins?name=&status=queued", "").fails(500, "INTERNAL_SERVER_ERROR", "request ID")

@@ -33,11 +33,13 @@ func (api *API) checkBody(w http.ResponseWriter, r *http.Request, p bodyPolicy) 
 	if !p.accepted {
 		return nil
 	}
-	limit := cmp.Or(p.maxBytes, api.cfg.MaxBodyBytes)
-	r.Body = limitedBody{http.MaxBytesReader(w, r.Body, limit)}
+	limit, key := p.maxBytes, ""
+	if limit == 0 {
+		limit, key = api.cfg.MaxBodyBytes, " (max_body_bytes)"
+	}
+	r.Body = limitedBody{http.MaxBytesReader(w, r.Body, limit), key}
 	if r.ContentLength > limit {
-		return pinsvc.Errorf(pinsvc.KindPayloadTooLarge, "the body has %d bytes; at most %d are accepted (max_body_bytes)",
-			r.ContentLength, limit)
+		return pinsvc.Errorf(pinsvc.KindPayloadTooLarge, "the body has %d bytes; at most %d are accepted%s", r.ContentLength, limit, key)
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return pinsvc.Errorf(pinsvc.KindUnsupportedMediaType, "send the body without Content-Encoding")
@@ -101,12 +103,15 @@ func (p bodyPolicy) refusal() error {
 }
 
 // limitedBody translates net/http's error for a body that is too large.
-type limitedBody struct{ io.ReadCloser }
+type limitedBody struct {
+	io.ReadCloser
+	key string // of the limit, in parentheses; may be empty
+}
 
 func (b limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = pinsvc.Wrap(pinsvc.KindPayloadTooLarge, err, "the body has more than %d bytes (max_body_bytes)", tooLarge.Limit)
+		err = pinsvc.Wrap(pinsvc.KindPayloadTooLarge, err, "the body has more than %d bytes%s", tooLarge.Limit, b.key)
 	}
 	return n, err
 }

@@ -2,6 +2,7 @@ package pinsvcapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -119,4 +120,70 @@ func TestBoundBodyTime_DoesNotCutOffSlowResponses(t *testing.T) {
 	s.do(http.MethodPost, "/pins", body(1, "")).is(202)
 	s.do(http.MethodPost, "/pins", body(2, ""), func(r *http.Request) { r.ContentLength = -1 }).is(202)
 	s.do(http.MethodGet, "/pins", "").is(200)
+}
+
+// "curl -d" declares a form. No page can send a token to another site without
+// a preflight, so with one the declared type does not matter; a password is
+// something that a browser adds by itself.
+func TestCheckBody_FormsOfCurl(t *testing.T) {
+	s := start(t)
+	token := s.token()
+	free := start(t, func(set *setup) { set.cfg.BasicAuthCredentials = nil })
+	tests := []struct {
+		name        string
+		s           *service
+		contentType string
+		set         option
+		ok          bool
+	}{
+		{"Bearer", s, formType, bearer(token), true},
+		{"bearer and parameters", s, formType + "; charset=utf-8", header("Authorization", "bearer "+token), true},
+		{"Basic", s, formType, as(testUser, testPassword), false},
+		{"Basic and X-API-Key", s, formType, header("X-API-Key", "x"), true},
+		{"another type", s, "text/plain", bearer(token), false},
+		{"a multipart form", s, "multipart/form-data; boundary=x", bearer(token), false},
+		{"no users, Bearer", free, formType, bearer("anything"), true},
+		{"no users, X-API-Key", free, formType, header("X-API-Key", "x"), true},
+		{"no users, nothing", free, formType, anonymous, false},
+		{"no users, Basic", free, formType, as("x", "y"), false},
+	}
+	for _, tt := range tests {
+		rep := tt.s.do(http.MethodPost, "/pins", body(1, ""), header("Content-Type", tt.contentType), tt.set)
+		if tt.ok {
+			rep.is(http.StatusAccepted)
+			continue
+		}
+		rep.fails(415, "UNSUPPORTED_MEDIA_TYPE", `curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d`)
+	}
+	s.do(http.MethodPost, "/token", "x=y", header("Content-Type", formType), bearer(token)).fails(415, "UNSUPPORTED_MEDIA_TYPE", "no body")
+}
+
+// Policies are per endpoint: one for uploads accepts other types and sizes.
+func TestCheckBody_PolicyOfTheEndpoint(t *testing.T) {
+	upload := policy{body: bodyPolicy{accepted: true, types: []string{"application/octet-stream"}, maxBytes: 10_000, readTimeout: 50 * time.Millisecond}}
+	read := func(_ *API, _ *request, r *http.Request) (response, error) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return response{}, err
+		}
+		return response{status: http.StatusAccepted}, nil
+	}
+	s := start(t, func(set *setup) {
+		set.cfg.MaxBodyBytes = 4096
+		set.opts.endpoints = []endpoint{{"upload", http.MethodPost, "/upload", upload, read}}
+	})
+	send := func(contentType string, size int, chunked bool) reply {
+		return s.undescribed(http.MethodPost, "/upload", func(r *http.Request) {
+			r.Header.Set("Content-Type", contentType)
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", size))), int64(size)
+			if chunked {
+				r.ContentLength = -1
+			}
+		})
+	}
+	send("application/octet-stream", 10_000, false).is(http.StatusAccepted)
+	send("application/octet-stream", 10_001, false).fails(413, "PAYLOAD_TOO_LARGE", "10000")
+	send("application/octet-stream", 10_001, true).fails(413, "PAYLOAD_TOO_LARGE", "10000")
+	send("application/json", 10, false).fails(415, "UNSUPPORTED_MEDIA_TYPE", "application/octet-stream")
+	_, reader := dialRaw(t, s, "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 10\r\n\r\nx")
+	closed(t, reader) // Long before body_read_timeout, which is 30 seconds.
 }

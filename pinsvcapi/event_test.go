@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -135,6 +136,90 @@ func TestRequestEvent_MistakesOfClientsAreNoErrorsInTheLog(t *testing.T) {
 	for _, tt := range tests {
 		if got := tt.event.level(); got != tt.want {
 			t.Errorf("status %d is logged at %s, want %s", tt.event.Status, got, tt.want)
+		}
+	}
+}
+
+func TestObserve_HandlersCompleteTheEvent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, func(set *setup) { set.cfg.HTTPLogFile = path })
+	one, two := someCID(1).String(), someCID(2).String()
+	source := func(name string) option { return header("X-Request-Source", name) }
+	s.do(http.MethodPost, "/pins", body(1, ""), source("webui")).is(202)
+	s.do(http.MethodPost, "/pins/"+one, body(2, ""), source("kubo")).is(202)
+	s.do(http.MethodGet, "/pins/"+two, "", source("cli")).is(200)
+	s.do(http.MethodGet, "/pins?cid="+one+","+two, "", source("web")).is(200)
+	s.do(http.MethodGet, "/pins?name=nobody", "", source("Web")).is(200)
+	s.do(http.MethodDelete, "/pins/"+two, "").is(202)
+	s.do(http.MethodDelete, "/pins/"+two, "", source(strings.Repeat("x", 1000))).is(404)
+	s.shutdown(context.Background())
+	want := []struct {
+		cids    []string
+		results int // -1: none
+		source  string
+		reason  string
+	}{
+		{[]string{one}, -1, "webui", ""},
+		{[]string{one, two}, -1, "kubo", ""},
+		{[]string{two}, -1, "cli", ""},
+		{[]string{one, two}, 1, "web", ""},
+		{nil, 0, "other", ""},
+		{[]string{two}, -1, "", ""},
+		{[]string{two}, -1, "other", "NOT_FOUND"},
+	}
+	got, raw := events(t, path)
+	if len(got) != len(want) {
+		t.Fatalf("events:\n%s", raw)
+	}
+	for i, e := range got {
+		results := -1
+		if e.Results != nil {
+			results = *e.Results
+		}
+		w := want[i]
+		if !slices.Equal(e.CIDs, w.cids) || results != w.results || e.Source != w.source || e.Reason != w.reason {
+			t.Errorf("event %d is %+v with %d results, want %+v", i, e, results, w)
+		}
+	}
+	metrics := counts(t, s.metrics)
+	for name, want := range map[string]float64{
+		"requests_by_source_total webui": 1, "requests_by_source_total other": 2, "request_failures_total NOT_FOUND delete_pin": 1,
+	} {
+		if metrics[name] != want {
+			t.Errorf("%s is %v, want %v", name, metrics[name], want)
+		}
+	}
+}
+
+// What clients send is in errors too.
+func TestRequestEvent_ErrorIsClipped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, func(set *setup) { set.cfg.HTTPLogFile = path })
+	s.backend.Fail(errors.New(strings.Repeat("é", 100_000)))
+	s.do(http.MethodGet, "/pins", "").is(500)
+	s.shutdown(context.Background())
+	if got, _ := events(t, path); len(got) != 1 || len(got[0].Error) > maxLoggedError+len("…") || !strings.HasSuffix(got[0].Error, "…") {
+		t.Errorf("the error has %d bytes", len(got[0].Error))
+	}
+}
+
+func TestSourceOf_ClosedSet(t *testing.T) {
+	for name, want := range map[string]string{"": "", "kubo": "kubo", "helia": "helia", "desktop": "desktop", "KUBO": "other", "x\ny": "other", "none": "other"} {
+		if got := sourceOf(http.Header{requestSourceHeader: {name}}); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The daemon's log has the same event as the file.
+func TestLogEvent_WritesToTheLogOfTheDaemon(t *testing.T) {
+	results := 3
+	e := requestEvent{Status: 500, Method: "GET", Route: "list_pins", Remote: "127.0.0.1:1", Client: "192.0.2.1", Results: &results,
+		CIDs: []string{"bafy"}, Source: "kubo", Reason: "INTERNAL_SERVER_ERROR", TriedUser: "mallory", Error: "the disk is gone"}
+	line := captureLog(t, func() { new(accessLogger).write(&e) })
+	for _, want := range []string{"GET list_pins", "192.0.2.1", "127.0.0.1:1", "bafy", `"results":3`, "kubo", "mallory", "the disk is gone"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q does not have %s", line, want)
 		}
 	}
 }

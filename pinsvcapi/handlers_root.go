@@ -62,7 +62,7 @@ func (api *API) showRoot(_ *request, r *http.Request) (response, error) {
 const rootTemplate = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>IPFS pinning service</title>
 <p>This is an IPFS pinning service, ipfs-cluster-pinsvc {{.Version}}: it has no pages, and programs use it over the <a href="https://ipfs.github.io/pinning-services-api-spec/">IPFS Pinning Service API</a>.</p>
-<p>To use it, run <code>ipfs pin remote service add NAME ADDRESS TOKEN</code> (in IPFS Desktop: Settings, Pinning Services, Add). ADDRESS is that of this page; TOKEN comes from whoever runs the service.</p>
+<p>To use it, run <code>ipfs pin remote service add NAME ADDRESS TOKEN</code> (in IPFS Desktop: Settings, Pinning Services, Add). ADDRESS is <a href="{{.Base}}/">the address of this service</a>; TOKEN comes from whoever runs it.</p>
 <p>More: <a href="{{.Base}}/openapi.yaml">its description</a>, <a href="{{.Base}}/ready">its state</a>.</p>
 </html>
 `

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-log/v2"
+
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
@@ -257,6 +259,7 @@ func (s *service) shutdown(ctx context.Context) {
 // reply is a response as a client sees it.
 type reply struct {
 	t      *testing.T
+	base   string // base_path of the service
 	status int
 	header http.Header
 	body   []byte
@@ -298,6 +301,14 @@ func (s *service) do(method, path, body string, options ...option) reply {
 
 func (s *service) send(r *http.Request) reply {
 	s.t.Helper()
+	rep := s.receive(r)
+	rep.checkContract(r)
+	return rep
+}
+
+// receive sends a request as it is.
+func (s *service) receive(r *http.Request) reply {
+	s.t.Helper()
 	resp, err := s.client.Do(r)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
@@ -307,9 +318,7 @@ func (s *service) send(r *http.Request) reply {
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
-	rep := reply{t: s.t, status: resp.StatusCode, header: resp.Header, body: body}
-	rep.checkContract(r)
-	return rep
+	return reply{t: s.t, base: s.api.cfg.BasePath, status: resp.StatusCode, header: resp.Header, body: body}
 }
 
 // pinID makes a pin and returns its request ID.
@@ -424,4 +433,20 @@ func (w *userRecorder) Replace(ctx context.Context, user pinsvc.User, id string,
 func (w *userRecorder) Delete(ctx context.Context, user pinsvc.User, id string) error {
 	w.users <- user
 	return w.scripted.Delete(ctx, user, id)
+}
+
+// captureLog returns what f logs.
+func captureLog(t *testing.T, f func()) string {
+	t.Helper()
+	pipe := log.NewPipeReader(log.PipeFormat(log.JSONOutput))
+	lines := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(pipe)
+		lines <- string(all)
+	}()
+	f()
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return <-lines
 }

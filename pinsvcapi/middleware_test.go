@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opencensus.io/trace"
+
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
@@ -132,4 +134,39 @@ func TestRecoverPanic_PanicOfMiddlewareIs500(t *testing.T) {
 	s.url = "http://" + l.Addr().String()
 	rep := s.do(http.MethodGet, "/pins", "")
 	rep.fails(500, "INTERNAL_SERVER_ERROR", "request ID "+rep.header.Get(requestIDHeader))
+}
+
+// The backend makes spans of its own below the request's.
+func TestTraceSpan_ReachesTheBackend(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.Tracing = true })
+	spans := make(chan *trace.Span, 1)
+	s.backend.before = func(ctx context.Context) error {
+		spans <- trace.FromContext(ctx)
+		return nil
+	}
+	const parent = "4bf92f3577b34da6a3ce929d0e0e4736"
+	s.do(http.MethodPost, "/pins", body(1, ""), header("Traceparent", "00-"+parent+"-00f067aa0ba902b7-01")).is(202)
+	span := <-spans
+	if span == nil {
+		t.Fatal("there is no span")
+	}
+	// The caller is somebody on the Internet: its trace is linked, not joined.
+	if span.SpanContext().TraceID.String() == parent {
+		t.Error("a client decides about our traces")
+	}
+}
+
+func TestIdentify_OneRecorderPerRequest(t *testing.T) {
+	s := start(t, func(set *setup) {
+		set.cfg.Tracing = false
+		set.opts.endpoints = []endpoint{{"wrapped", http.MethodGet, "/wrapped", policy{}, func(_ *API, rq *request, _ *http.Request) (response, error) {
+			if _, nested := rq.recorder.ResponseWriter.(*responseRecorder); nested {
+				return response{}, errors.New("a recorder in a recorder")
+			}
+			return response{status: http.StatusNoContent}, nil
+		}}}
+	})
+	if rep := s.undescribed(http.MethodGet, "/wrapped"); rep.status != http.StatusNoContent {
+		t.Errorf("%d %s", rep.status, rep.body)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,6 +30,7 @@ func loadDescription() (description, error) {
 	if err != nil {
 		return description{}, err
 	}
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
 	strict := false
 	doc.Components.Schemas["Pin"].Value.AdditionalProperties = openapi3.BoolSchema{Has: &strict}
 	router, err := gorillamux.NewRouter(doc)
@@ -65,7 +67,7 @@ func (rep reply) checkContract(r *http.Request) {
 	}
 	d := describe(rep.t)
 	known := r.Clone(r.Context())
-	known.URL = &url.URL{Path: cleanPath(r.URL.Path)}
+	known.URL = &url.URL{Path: cleanPath(strings.TrimPrefix(r.URL.Path, rep.base))}
 	route, vars, err := d.router.FindRoute(known)
 	if err != nil {
 		rep.checkFailure(d, r)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -97,4 +99,86 @@ func TestObjectResponse_BrokenPageOfTheBackendIs500(t *testing.T) {
 	s := start(t)
 	s.backend.Fake.PinElsewhere(time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC), pinsvc.Pin{CID: someCID(1)})
 	s.do(http.MethodGet, "/pins?name=&status=queued", "").fails(500, "INTERNAL_SERVER_ERROR", "request ID")
+}
+
+// A client that does not read would hold its connection, and a body of up to
+// 2 MiB, for ever: write_timeout is 0s in every file that ipfs-cluster-service
+// wrote.
+func TestSend_ClientThatDoesNotReadIsCutOff(t *testing.T) {
+	for name, limit := range map[string]time.Duration{"write_timeout 0s": 0, "a longer write_timeout": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "access.log")
+			large := func(*API, *request, *http.Request) (response, error) {
+				return response{status: http.StatusOK, contentType: jsonType, body: make([]byte, 64<<20)}, nil
+			}
+			s := start(t, func(set *setup) {
+				set.cfg.HTTPLogFile = path
+				set.cfg.WriteTimeout = limit
+				set.cfg.ShutdownTimeout = time.Hour
+				set.opts.writeGrace = 50*time.Millisecond - (64<<20)*time.Second/writeRate
+				set.opts.endpoints = []endpoint{{"large", http.MethodGet, "/large", policy{}, large}}
+			})
+			conn, _ := dialRaw(t, s, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			s.shutdown(context.Background()) // It would wait for an hour.
+			if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "did not read") || got[0].Status != http.StatusOK {
+				t.Errorf("events:\n%s", raw)
+			}
+		})
+	}
+}
+
+func TestWriteDeadline_SuitsTheSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &API{opts: Options{writeGrace: writeGrace}}
+		for size, want := range map[int]time.Duration{0: 30 * time.Second, 64 << 10: 31 * time.Second, 2 << 20: 62 * time.Second} {
+			if got := time.Until(api.writeDeadline(size)); got != want {
+				t.Errorf("%d bytes have %v, want %v", size, got, want)
+			}
+		}
+	})
+}
+
+// A shorter write_timeout, which runs from the headers of the request, holds.
+func TestSend_ShorterWriteTimeoutHolds(t *testing.T) {
+	const limit = 50 * time.Millisecond
+	s := start(t, func(set *setup) { set.cfg.WriteTimeout = limit })
+	s.backend.before = func(ctx context.Context) error {
+		<-time.After(2 * limit)
+		return nil
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/pins", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth(testUser, testPassword)
+	if resp, err := s.client.Do(r); err == nil {
+		resp.Body.Close()
+		t.Errorf("%s after the time was over", resp.Status)
+	}
+}
+
+// Details are written where the failure is understood, and reach the client
+// as they are.
+func TestFailureResponse_DetailsOfTheContractAreUnchanged(t *testing.T) {
+	s := start(t)
+	for _, text := range []string{
+		`{"cid":"/ipfs/` + someCID(1).String() + `/a"}`, `{"cid":"/ipns/name"}`, `{"cid":"ipfs://` + someCID(1).String() + `"}`,
+		`{"cid":"k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"}`,
+		`{"cid":"bafzaajaiaejca3nvbp3bvnyqkcdbhhsvtwl6hhmtsjirxj2ijzfyh6wb6rqzrt7n"}`,
+		`{"cid":7}`, `{"cid":"é\"<b>"}`, `{}`,
+	} {
+		_, err := pinsvc.DecodePin(strings.NewReader(text))
+		if err == nil {
+			continue // The contract accepts it.
+		}
+		want := pinsvc.FailureOf(err)
+		var got pinsvc.Failure
+		s.do(http.MethodPost, "/pins", text).decode(http.StatusBadRequest, &got)
+		if got != want {
+			t.Errorf("%s fails with %+v, want %+v", text, got, want)
+		}
+	}
 }

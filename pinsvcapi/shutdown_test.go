@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,5 +159,21 @@ func TestShutdown_WithoutAClient(t *testing.T) {
 	s.api.SetClient(nil)
 	if s.api.backend.Load() != nil {
 		t.Error("a backend was made after the shutdown, and nobody closes it")
+	}
+}
+
+// They are not the fault of the client.
+func TestShutdown_RequestsThatAreCutOffAreNotLoggedAsClientGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, func(set *setup) { set.cfg.HTTPLogFile, set.cfg.ShutdownTimeout = path, 0 })
+	g := newGate(s)
+	status := s.inBackground()
+	<-g.entered
+	s.shutdown(context.Background())
+	<-status
+	got, raw := events(t, path)
+	if len(got) != 1 || got[0].Status != http.StatusServiceUnavailable || got[0].Reason != "SERVICE_UNAVAILABLE" ||
+		!strings.Contains(got[0].Error, "shutting down") {
+		t.Errorf("events:\n%s", raw)
 	}
 }

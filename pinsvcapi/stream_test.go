@@ -138,7 +138,7 @@ func TestSendStream_FailureAbortsTheConnection(t *testing.T) {
 			body, closer := s.openStream()
 			defer closer.Close()
 			if rest, err := io.ReadAll(body); err == nil {
-				t.Errorf("the stream looks complete: %q", rest)
+				t.Errorf("the stream seems complete: %q", rest)
 			}
 			s.shutdown(context.Background())
 			if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "the disk is gone") {

@@ -200,8 +200,9 @@ func TestStreamWriter_ClientThatDoesNotReadEndsIt(t *testing.T) {
 	}
 }
 
-func TestStreamWriter_OutlivesWriteTimeout(t *testing.T) {
-	const limit = 50 * time.Millisecond
+// The time limit of a write ends neither the next one nor the stream.
+func TestStreamWriter_OutlivesItsTimeLimits(t *testing.T) {
+	const limit = 100 * time.Millisecond
 	s := start(t, streaming(func(ctx context.Context, w *streamWriter) error {
 		for range 6 {
 			select {
@@ -214,7 +215,7 @@ func TestStreamWriter_OutlivesWriteTimeout(t *testing.T) {
 			}
 		}
 		return nil
-	}), func(set *setup) { set.cfg.WriteTimeout = limit })
+	}), func(set *setup) { set.cfg.WriteTimeout, set.opts.writeGrace = limit, 4*limit })
 	body, closer := s.openStream()
 	defer closer.Close()
 	if rest, err := io.ReadAll(body); err != nil || string(rest) != "xxxxxx" {

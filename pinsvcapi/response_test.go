@@ -122,7 +122,12 @@ func TestSend_ClientThatDoesNotReadIsCutOff(t *testing.T) {
 			if _, err := conn.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
-			s.shutdown(context.Background()) // It would wait for an hour.
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			s.shutdown(ctx) // It would wait for an hour.
+			if ctx.Err() != nil {
+				t.Error("the response is still being written after 10s")
+			}
 			if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "did not read") || got[0].Status != http.StatusOK {
 				t.Errorf("events:\n%s", raw)
 			}

@@ -25,8 +25,8 @@ func endpoints() []endpoint {
 	write := policy{scope: scopePinsWrite, cost: costWrite, credentials: true, body: pinBody()}
 	remove := policy{scope: scopePinsDelete, cost: costWrite, credentials: true}
 	token := policy{scope: scopeTokensWrite, cost: costMemory, credentials: true, body: noBody()}
-	open := policy{scope: scopeNone}
-	always := policy{scope: scopeNone, readiness: anyTime}
+	open := policy{scope: scopeNone, cost: costNone}
+	always := policy{scope: scopeNone, cost: costNone, readiness: anyTime}
 	return []endpoint{
 		{"list_pins", http.MethodGet, "/pins", list, (*API).listPins},
 		{"add_pin", http.MethodPost, "/pins", write, (*API).addPin},

@@ -3,6 +3,7 @@ package pinsvcapi
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,34 @@ func TestSendStream_100OpenStreamsEndWithTheDrain(t *testing.T) {
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+}
+
+func TestSendStream_OverHTTP2AndLibp2p(t *testing.T) {
+	h := newHost(t)
+	plain := start(t, streaming(untilDrained), func(set *setup) { set.opts.Host = h })
+	over(t, plain)
+	secure, files := startTLS(t, streaming(untilDrained))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: files.pool}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	secure.client.Transport = transport
+	for name, s := range map[string]*service{"libp2p": plain, "HTTP/2": secure} {
+		const n = 5
+		ends := make(chan string, n)
+		for range n {
+			body, closer := s.openStream()
+			go func() {
+				defer closer.Close()
+				rest, err := io.ReadAll(body)
+				ends <- fmt.Sprintf("%q %v", rest, err)
+			}()
+		}
+		s.shutdown(context.Background())
+		for range n {
+			if got, want := <-ends, fmt.Sprintf("%q %v", "end\n", nil); got != want {
+				t.Errorf("%s: a stream ended with %s, want %s", name, got, want)
+			}
 		}
 	}
 }

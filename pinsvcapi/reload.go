@@ -68,18 +68,16 @@ func (api *API) reloadCertificates(cfg *config.Config) error {
 	if api.certs == nil {
 		return nil
 	}
-	next := cfg.TLS
-	if cfg.PathSSLCertFile != "" {
-		var err error
-		if next, err = cfg.ReadTLS(); err != nil {
-			return err
-		}
+	cert, err := cfg.LoadCertificate()
+	switch {
+	case err != nil:
+		return err
+	case cert != nil:
+		api.certs.use([]tls.Certificate{*cert})
+	case cfg.TLS != nil && len(cfg.TLS.Certificates) > 0: // An embedder's.
+		api.certs.use(slices.Clone(cfg.TLS.Certificates))
 	}
-	if next == nil || len(next.Certificates) == 0 {
-		return nil // changedKeys names ssl_cert_file.
-	}
-	api.certs.use(slices.Clone(next.Certificates))
-	return nil
+	return nil // changedKeys names ssl_cert_file if there is none now.
 }
 
 // changedKeys are the names of the keys that differ and cannot be reloaded.

@@ -170,10 +170,11 @@ func startTLS(t *testing.T, change ...func(*setup)) (*service, pair) {
 	files := pair{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}.write(t)
 	s := start(t, append(change, func(set *setup) {
 		set.cfg.PathSSLCertFile, set.cfg.PathSSLKeyFile = files.cert, files.key
-		var err error
-		if set.cfg.TLS, err = set.cfg.ReadTLS(); err != nil {
+		cert, err := set.cfg.LoadCertificate()
+		if err != nil {
 			t.Fatal(err)
 		}
+		set.cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}}
 	})...)
 	s.url = "https://" + s.api.HTTPAddresses()[0]
 	s.trust(files.pool)

@@ -27,6 +27,7 @@ require (
 	github.com/libp2p/go-libp2p-kad-dht v0.39.2
 	github.com/libp2p/go-libp2p-pubsub v0.16.0
 	github.com/libp2p/go-libp2p-routing-helpers v0.7.5
+	github.com/mr-tron/base58 v1.3.0
 	github.com/multiformats/go-multiaddr v0.16.1
 	github.com/multiformats/go-multihash v0.2.3
 	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58
@@ -40,12 +41,8 @@ require (
 	golang.org/x/net v0.59.0
 	golang.org/x/sync v0.23.0
 	golang.org/x/sys v0.48.0
-	pgregory.net/rapid v1.3.0
-)
-
-require (
-	github.com/mr-tron/base58 v1.3.0
 	golang.org/x/time v0.12.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

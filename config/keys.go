@@ -44,7 +44,7 @@ func Keys() []Key {
 	return keys
 }
 
-// KeyTable returns the keys as the Markdown table that the README shows.
+// KeyTable returns the keys as the Markdown table that docs/configuration.md shows.
 func KeyTable() string {
 	var b strings.Builder
 	b.WriteString("| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n")

@@ -9,33 +9,36 @@ import (
 	"github.com/rs/cors"
 )
 
-// setDefaultCORS lets a page use every route with Authorization.
-func (s *section) setDefaultCORS() {
-	s.CORSAllowedOrigins = []string{"*"}
-	s.CORSAllowedMethods = corsMethods()
-	s.CORSAllowedHeaders = []string{"Accept", "Authorization", "Content-Type", "X-Requested-With"}
-	s.CORSExposedHeaders = append(upstreamExposedHeaders(), "Retry-After", "WWW-Authenticate")
-	s.CORSAllowCredentials = false
-	s.CORSMaxAge = 0
+// replaceUpstreamCORS sets the CORS keys to their defaults if the file has
+// them all, with exactly the values that "ipfs-cluster-service init" writes.
+// No operator chose these values, and they fail every preflight request for
+// Authorization or POST.
+func (c *Config) replaceUpstreamCORS(given func(key string) bool) {
+	for _, key := range Keys() {
+		if strings.HasPrefix(key.Name, "cors_") && !given(key.Name) {
+			return
+		}
+	}
+	if !c.hasUpstreamCORS() {
+		return
+	}
+	var defaults Config
+	section().SetDefaults(&defaults)
+	c.CORSAllowedOrigins = defaults.CORSAllowedOrigins
+	c.CORSAllowedMethods = defaults.CORSAllowedMethods
+	c.CORSAllowedHeaders = defaults.CORSAllowedHeaders
+	c.CORSExposedHeaders = defaults.CORSExposedHeaders
+	c.CORSAllowCredentials = defaults.CORSAllowCredentials
+	c.CORSMaxAge = defaults.CORSMaxAge
 }
 
-func upstreamExposedHeaders() []string {
-	return []string{"Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"}
-}
-
-// corsKeys is how many keys of the section start with cors_.
-const corsKeys = 6
-
-// hasUpstreamCORS reports whether the CORS keys are, all of them, those that
-// "ipfs-cluster-service init" writes. Nobody chose them, and they fail every
-// preflight with Authorization or POST.
-func (s *section) hasUpstreamCORS() bool {
-	return slices.Equal(s.CORSAllowedOrigins, []string{"*"}) &&
-		slices.Equal(s.CORSAllowedMethods, []string{http.MethodGet}) &&
-		len(s.CORSAllowedHeaders) == 0 &&
-		slices.Equal(s.CORSExposedHeaders, upstreamExposedHeaders()) &&
-		s.CORSAllowCredentials &&
-		s.CORSMaxAge == 0
+func (c *Config) hasUpstreamCORS() bool {
+	return slices.Equal(c.CORSAllowedOrigins, []string{"*"}) &&
+		slices.Equal(c.CORSAllowedMethods, []string{http.MethodGet}) &&
+		len(c.CORSAllowedHeaders) == 0 &&
+		slices.Equal(c.CORSExposedHeaders, []string{"Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"}) &&
+		c.CORSAllowCredentials &&
+		c.CORSMaxAge == 0
 }
 
 // anyOrigin reports whether pages of every origin may call.
@@ -50,35 +53,34 @@ func matchesAnyHost(origin string) bool {
 		(strings.HasPrefix("https://", before) || strings.HasPrefix("http://", before))
 }
 
-// CORSOptions returns what the CORS keys ask for, as far as it is safe while
-// any origin is allowed:
+// CORSOptions returns the options of the CORS keys. While any origin is allowed,
+// they are limited:
 //
-//   - Pages may not use what the browser remembers of the user
-//     (CORSAllowCredentials): they send a token of their own.
-//   - While no credentials are configured they may only read. Else every page
+//   - Pages may not use credentials that the browser stores
+//     (CORSAllowCredentials); they send a token of their own.
+//   - While no users are configured, pages may only read. Otherwise every page
 //     that an operator visits could delete the pins of a service on loopback.
 //
-// Pages of origins that are named have no such limits. A section with exactly
-// the CORS keys that ipfs-cluster 1.1.x writes by default was read as one
-// without them; to really allow nothing but GET, leave one of them out or write
-// any other value.
+// Pages of named origins have no such limits. A section with exactly the CORS
+// keys that ipfs-cluster 1.1.x writes by default is read as one without them; to
+// allow nothing but GET, leave one of them out or change any value.
 func (c *Config) CORSOptions() cors.Options {
-	methods := cloneList(c.CORSAllowedMethods)
+	methods := slices.Clone(c.CORSAllowedMethods)
 	if c.anyOrigin() && c.BasicAuthCredentials == nil {
 		methods = readingMethods(methods)
 	}
 	return cors.Options{
-		AllowedOrigins:   cloneList(c.CORSAllowedOrigins),
+		AllowedOrigins:   slices.Clone(c.CORSAllowedOrigins),
 		AllowedMethods:   methods,
-		AllowedHeaders:   cloneList(c.CORSAllowedHeaders),
-		ExposedHeaders:   cloneList(c.CORSExposedHeaders),
+		AllowedHeaders:   slices.Clone(c.CORSAllowedHeaders),
+		ExposedHeaders:   slices.Clone(c.CORSExposedHeaders),
 		AllowCredentials: c.CORSAllowCredentials && !c.anyOrigin(),
 		MaxAge:           int(c.CORSMaxAge / time.Second),
 	}
 }
 
-// readingMethods never returns an empty list, which would stand for methods
-// that write too.
+// readingMethods keeps the methods that change nothing. It never returns an
+// empty list, which would stand for methods that write too.
 func readingMethods(methods []string) []string {
 	reading := slices.DeleteFunc(methods, func(m string) bool {
 		return m != http.MethodGet && m != http.MethodHead && m != http.MethodOptions

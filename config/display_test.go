@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
 // displays returns every way in which a Config may get into a log.
@@ -40,10 +42,10 @@ func displays(t *testing.T, c *Config) map[string]string {
 	return out
 }
 
-func TestNoDisplayTellsASecret(t *testing.T) {
+func TestDisplay_MasksSecrets(t *testing.T) {
 	c := load(t, files(t, "good")["every_key"])
 	c.unknown = load(t, files(t, "good")["unknown_keys"]).unknown
-	key, err := encodePrivateKey(c.PrivateKey)
+	key, err := formatPrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,19 +58,19 @@ func TestNoDisplayTellsASecret(t *testing.T) {
 	}
 }
 
-func TestDisplayShowsEveryKey(t *testing.T) {
+func TestDisplay_ShowsEveryKey(t *testing.T) {
 	for _, name := range []string{"every_key", "empty"} {
 		raw, err := load(t, files(t, "good")[name]).ToDisplayJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		members, err := parseObject(raw)
+		members, err := jsonobject.Parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got, want []string
 		for _, m := range members {
-			got = append(got, m.name)
+			got = append(got, m.Name)
 		}
 		for _, k := range Keys() {
 			want = append(want, k.Name)
@@ -79,7 +81,7 @@ func TestDisplayShowsEveryKey(t *testing.T) {
 	}
 }
 
-func TestDisplayTellsMaskedFromUnset(t *testing.T) {
+func TestDisplay_DistinguishesMaskedFromUnset(t *testing.T) {
 	unset := defaults(t).String()
 	if !strings.Contains(unset, `"basic_auth_credentials":null`) || !strings.Contains(unset, `"private_key":""`) {
 		t.Errorf("unset secrets are not shown as such: %s", unset)

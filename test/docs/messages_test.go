@@ -98,7 +98,7 @@ var messageHeading = regexp.MustCompile("^### `([^`]+)`$")
 
 func TestTroubleshooting_QuotesTheProgram(t *testing.T) {
 	var program []string
-	for _, folder := range []string{"pinsvcapi/", "cmd/", "config/"} {
+	for _, folder := range []string{"pinsvcapi/", "cmd/", "config/", "internal/"} {
 		program = append(program, literals(t, folder)...)
 	}
 	seen := 0

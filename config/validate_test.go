@@ -9,7 +9,7 @@ import (
 )
 
 // The files in testdata/bad are named <key>.<fault>.json.
-func TestBadFilesAreRefusedByTheNameOfTheKey(t *testing.T) {
+func TestValidate_RefusesBadFilesByTheNameOfTheKey(t *testing.T) {
 	for name, section := range files(t, "bad") {
 		t.Run(name, func(t *testing.T) {
 			key, _, _ := strings.Cut(name, ".")
@@ -35,7 +35,7 @@ func TestBadFilesAreRefusedByTheNameOfTheKey(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+func TestValidate_ReportsAllFaultsAtOnce(t *testing.T) {
 	err := NewConfig().LoadJSON([]byte(`{
 		"http_listen_multiaddress": ["here", "/ip4/127.0.0.1/tcp/1", "there"],
 		"read_timeout": "-1s", "write_timeout": 5, "max_header_bytes": 1,
@@ -59,7 +59,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoObjectIsRefused(t *testing.T) {
+func TestLoadJSON_RefusesWhatIsNoObject(t *testing.T) {
 	for _, section := range []string{"", "[]", "1", `"a"`, "{", `{"a": 1} {}`, `{"a" 1}`, `{"password": s3cr3t}`} {
 		err := NewConfig().LoadJSON([]byte(section))
 		if err == nil || !strings.HasPrefix(err.Error(), "api.pinsvcapi: is not ") || strings.Contains(err.Error(), "s3cr3t") {
@@ -68,7 +68,7 @@ func TestWhatIsNoObjectIsRefused(t *testing.T) {
 	}
 }
 
-func TestExposureSaysWhyAndWhatToDo(t *testing.T) {
+func TestValidate_ExposureSaysWhyAndWhatToDo(t *testing.T) {
 	err := NewConfig().LoadJSON([]byte(`{"http_listen_multiaddress": "/ip4/0.0.0.0/tcp/9097"}`))
 	if err == nil {
 		t.Fatal("accepted")
@@ -81,7 +81,7 @@ func TestExposureSaysWhyAndWhatToDo(t *testing.T) {
 	load(t, `{"http_listen_multiaddress": "/ip4/0.0.0.0/tcp/9097", "basic_auth_credentials": {"alice": "s3cr3t"}}`)
 }
 
-func TestValidateJudgesWhatAnEmbedderSet(t *testing.T) {
+func TestValidate_ChecksWhatAnEmbedderSet(t *testing.T) {
 	for key, spoil := range map[string]func(*Config){
 		"http_listen_multiaddress":   func(c *Config) { c.HTTPListenAddr = []multiaddr.Multiaddr{nil} },
 		"libp2p_listen_multiaddress": func(c *Config) { c.Libp2pListenAddr = []multiaddr.Multiaddr{nil} },

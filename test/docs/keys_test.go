@@ -207,11 +207,52 @@ func TestEnvironment_VariablesAreRead(t *testing.T) {
 	for _, match := range regexp.MustCompile(`\[\$([A-Z_]+)\]`).FindAllStringSubmatch(help(t), -1) {
 		known[match[1]] = true
 	}
+	// The secrets of the cluster's sections come from files by names that the
+	// peer spells out.
+	for _, text := range literals(t, "cmd/peer/") {
+		if regexp.MustCompile(`^CLUSTER_[A-Z0-9_]+$`).MatchString(text) {
+			known[text+"_FILE"] = true
+		}
+	}
 	named := regexp.MustCompile(`\b(?:IPFS_)?CLUSTER_[A-Z0-9_]*[A-Z0-9]\b`)
 	for path, doc := range documents(t) {
 		for _, name := range named.FindAllString(doc.text, -1) {
 			exists(t, path, "reader of the variable", name, known[name])
 		}
+	}
+}
+
+// The forms of credentials in the manual are read as the manual says.
+func TestCredentials_FormsAreRead(t *testing.T) {
+	const variable = "CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS"
+	doc := parse(readFile(t, "docs/configuration.md"))
+	section := doc.section(t, "### Credentials in the environment")
+	read := func(value string) ([]string, error) {
+		t.Setenv(variable, value)
+		cfg := config.NewConfig()
+		err := cfg.LoadJSON([]byte("{}"))
+		if err == nil {
+			err = cfg.ApplyEnvVars()
+		}
+		return slices.Sorted(maps.Keys(cfg.BasicAuthCredentials)), err
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+:[^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(section, -1)
+	for _, row := range rows {
+		var want []string
+		for _, match := range spanPattern.FindAllStringSubmatch(row[2], -1) {
+			want = append(want, match[1])
+		}
+		slices.Sort(want)
+		if got, err := read(row[1]); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is read as %q, %v; the manual says %q", row[1], got, err, want)
+		}
+	}
+	refused := regexp.MustCompile("This value is refused: `([^`]+)`").FindStringSubmatch(section)
+	if len(rows) < 2 || refused == nil {
+		t.Fatalf("%d rows and the refused value %q were recognised", len(rows), refused)
+	}
+	if got, err := read(refused[1]); err == nil {
+		t.Errorf("%s is read as %q", refused[1], got)
 	}
 }
 

@@ -31,7 +31,7 @@ func unmerged(name string) bool {
 		"not enough peers available for cluster.replication_factor_min: 3 needed, 1 available",
 		"not enough peers with free space for cluster.replication_factor_min: 2 needed, 1 of 3 peers report free space (Datastore.StorageMax of the IPFS node)",
 		"the cluster's write queue is full (consensus.crdt.batching.max_queue_size)",
-		"CLUSTER_SECRET_FILE and CLUSTER_SECRET are both set: unset one of them":
+		"is not known and has no effect":
 		return true
 	}
 	return false

@@ -11,6 +11,7 @@ func unmerged(name string) bool {
 		"CLUSTER_SECRET_FILE", "CLUSTER_PRIVATEKEY_FILE", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS_FILE",
 		"CLUSTER_RESTAPI_PRIVATEKEY_FILE",
 		"GET /", "GET /webui",
+		"github.com/hashicorp/golang-lru/v2", "github.com/coreos/go-systemd/v22", "github.com/mr-tron/base58", "golang.org/x/time",
 		"docs/upstream-faults.md", "cmd/peer/origins/", "pinsvcapi/ratelimit/",
 		"pinsvcapi_request_failures_total", "pinsvcapi_requests_by_source_total", "pinsvcapi_streams_open",
 		"pinsvcapi_stream_duration_seconds", "pinsvcapi_failed_logins_total", "pinsvcapi_reloads_total",

@@ -105,13 +105,15 @@ func TestLinks_Slug(t *testing.T) {
 var pathPattern = regexp.MustCompile(`^(?:\.ci|cmd|config|docs|examples|pinsvcapi|test)/[\w./-]*$`)
 
 func TestPaths_Exist(t *testing.T) {
+	const engine = "pinsvcapi/clusterrpc/internal/"
+	_, newEngine := os.Stat(filepath.Join(harness.Root(), engine))
 	for name, doc := range documents(t) {
 		for _, span := range doc.spans {
 			if !pathPattern.MatchString(span) {
 				continue
 			}
 			_, err := os.Stat(filepath.Join(harness.Root(), filepath.FromSlash(span)))
-			if strings.HasPrefix(span, "pinsvcapi/clusterrpc/internal/") && err != nil {
+			if strings.HasPrefix(span, engine) && newEngine != nil {
 				continue // The engine is being laid out anew.
 			}
 			exists(t, name, "path", span, err == nil)

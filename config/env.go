@@ -29,3 +29,8 @@ func (c *Config) ApplyEnvVars() error {
 // EnvNames returns every environment variable that the section reads, those
 // for files with secrets included.
 func (*Config) EnvNames() []string { return section().EnvNames() }
+
+// SecretFiles returns the paths of the files that the environment names for
+// secrets of the section. The configuration follows a change of such a file
+// once it is loaded again.
+func (*Config) SecretFiles() []string { return section().SecretFiles() }

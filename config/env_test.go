@@ -214,6 +214,9 @@ func TestApplyEnvVars_ReadsCredentialsFromAFile(t *testing.T) {
 			t.Errorf("%q: got %v, %v", content, got, err)
 		}
 	}
+	if paths := new(Config).SecretFiles(); !slices.Equal(paths, []string{os.Getenv(credentialsEnv + "_FILE")}) {
+		t.Errorf("secrets in %v", paths)
+	}
 	for content, problem := range map[string]string{
 		"me:s3cr3t\nme:b": `has the name "me" twice`, "s3cr3t": "must be name:value pairs", "\n": "is empty",
 		"me:s3cr3t, bob:b": "one pair or several", "me:s3cr3t \nbob:b": "blanks around a value",

@@ -186,6 +186,18 @@ func (s Section[C]) EnvIsSet() bool {
 	})
 }
 
+// SecretFiles returns the paths of the files that the environment names for
+// secrets of the section, as written there.
+func (s Section[C]) SecretFiles() []string {
+	var paths []string
+	for _, key := range s.Keys() {
+		if path := os.Getenv(key.EnvFile); key.EnvFile != "" && path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // readEnv sets the keys whose variables are set, and reports if there are any.
 func (s Section[C]) readEnv(c *C, f *Faults) (found bool) {
 	for _, known := range s.fields(c) {

@@ -31,16 +31,16 @@ var (
 type Options struct {
 	// NewBackend makes the backend of the client that SetClient gets; Close
 	// of the backend is called by Shutdown. Nil means clusterrpc.New with
-	// BackendOptions, Hints and Parts.
+	// BackendOptions, Events and ComponentHealth.
 	NewBackend func(*rpc.Client) Backend
-	// Hints tell of changes of the shared state: a watch.Tracker, which the
-	// embedder has put in the place of the peer's pin tracker. Without them
+	// Events announce changes of the shared state: a watch.Tracker, which the
+	// embedder has put in the place of the peer's pin tracker. Without it
 	// lists show changes that other peers and tools make up to half a minute
 	// later. Not used when NewBackend is set.
-	Hints clusterrpc.Hints
-	// Parts tell at once when Raft has no leader and when the IPFS node is
-	// away. Not used when NewBackend is set.
-	Parts clusterrpc.Parts
+	Events clusterrpc.EventSource
+	// ComponentHealth reports at once when Raft has no leader and when the
+	// IPFS node is unavailable. Not used when NewBackend is set.
+	ComponentHealth clusterrpc.ComponentHealth
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
@@ -94,7 +94,8 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.NewBackend == nil {
 		opts.NewBackend = func(client *rpc.Client) Backend {
 			backend := BackendOptions(cfg)
-			backend.Hints, backend.Parts = opts.Hints, opts.Parts
+			backend.Events, backend.ComponentHealth = opts.Events, opts.ComponentHealth
+			backend.Registerer = opts.Registerer
 			return clusterrpc.New(client, backend)
 		}
 	}
@@ -131,9 +132,9 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 // BackendOptions are what the configuration says of the backend.
 func BackendOptions(cfg *config.Config) clusterrpc.Options {
 	return clusterrpc.Options{
-		MaxPinAttempts:    cfg.MaxPinAttempts,
-		SweepInterval:     cfg.StatusSweepInterval,
-		ReconcileInterval: cfg.ReconcileInterval,
+		MaxPinAttempts: cfg.MaxPinAttempts,
+		ScanInterval:   cfg.StatusSweepInterval,
+		ResyncInterval: cfg.ReconcileInterval,
 	}
 }
 

@@ -28,11 +28,7 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// The suite of pinsvctest is about this package's Backend.
-var (
-	_ Backend            = pinsvctest.Backend(nil)
-	_ pinsvctest.Backend = Backend(nil)
-)
+var _ Backend = (*pinsvctest.Fake)(nil)
 
 const (
 	testUser     = "alice"

@@ -165,7 +165,7 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
 			// The cluster hands out clients once it has the tracker.
 			opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
-			opts.Hints, opts.Parts, opts.BatchAge = p.tracker, parts{p}, p.batchAge()
+			opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, parts{p}, p.batchAge()
 			backend := clusterrpc.New(client, opts)
 			p.apis.backend <- backend
 			return backend

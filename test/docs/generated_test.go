@@ -55,6 +55,29 @@ func TestConfiguration_HasTheManagedKeys(t *testing.T) {
 	}
 }
 
+// The table of transitions is the one that the reducer's test holds. With
+// -update the test writes it.
+func TestStatus_HasTheTransitions(t *testing.T) {
+	const path = "docs/status.md"
+	source := readFile(t, "pinsvcapi/clusterrpc/internal/peerstatus/transition_table_test.go")
+	_, rest, found := strings.Cut(source, "const transitions = `\n")
+	table, _, ended := strings.Cut(rest, "`")
+	if !found || !ended {
+		t.Fatal("the reducer's test has no table of transitions")
+	}
+	table = "```text\n" + table + "```\n"
+	before, part, after := between(t, path, "transitions")
+	if part == table {
+		return
+	}
+	if !*update {
+		t.Fatalf("the table of transitions in %s is out of date; run: go test ./test/docs -update", path)
+	}
+	if err := os.WriteFile(filepath.Join(harness.Root(), path), []byte(before+table+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // modules are those that go.mod requires, and whether they are marked as
 // indirect.
 func modules(t *testing.T) map[string]bool {

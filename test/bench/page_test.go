@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -46,8 +47,9 @@ func TestPage_IsWrittenByCompleteRunsOnly(t *testing.T) {
 	}
 }
 
-// The page of the repository has a row for each operation.
-func TestPage_HasEveryOperation(t *testing.T) {
+// The page of the repository shows operations that are measured. It may lack
+// new ones until the next complete run.
+func TestPage_HasKnownOperations(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/performance.md")
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +57,17 @@ func TestPage_HasEveryOperation(t *testing.T) {
 	if _, err := replaceMeasured(string(raw), ""); err != nil {
 		t.Error(err)
 	}
+	known := make(map[string]bool)
 	for _, o := range (&bench{}).ops(1000) {
-		if !strings.Contains(string(raw), "\n| "+o.name+" | ") {
-			t.Errorf("docs/performance.md has no row for %s", o.name)
+		known[o.name] = true
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([a-z]+_[a-z0-9_]+|post|delete) \|`).FindAllStringSubmatch(string(raw), -1)
+	for _, row := range rows {
+		if !known[row[1]] {
+			t.Errorf("docs/performance.md has a row for %s, which is not measured", row[1])
 		}
+	}
+	if len(rows) < 10 {
+		t.Errorf("only %d rows were recognised", len(rows))
 	}
 }

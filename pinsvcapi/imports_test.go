@@ -194,7 +194,7 @@ func broken(from string, imports []string, deep bool) (faults []string) {
 	return faults
 }
 
-func TestImportsRunOneWay(t *testing.T) {
+func TestImports_RunOneWay(t *testing.T) {
 	packages := goList(t, module+"/...")
 	seen := make(map[string]bool)
 	for _, p := range packages {
@@ -203,14 +203,14 @@ func TestImportsRunOneWay(t *testing.T) {
 			t.Error(fault)
 		}
 	}
-	for _, want := range []string{"config", "pinsvcapi", "pinsvcapi/pinsvc", "pinsvcapi/auth", "pinsvcapi/clusterrpc", "pinsvcapi/pinsvctest"} {
+	for _, want := range []string{"config", "pinsvcapi", "pinsvcapi/pinsvc", "pinsvcapi/auth", "pinsvcapi/ratelimit", "pinsvcapi/clusterrpc", "pinsvcapi/pinsvctest"} {
 		if !seen[want] {
-			t.Errorf("%s was not looked at", want)
+			t.Errorf("%s was not checked", want)
 		}
 	}
 }
 
-func TestTheRulesNoticeWhatBreaksThem(t *testing.T) {
+func TestImports_RulesNoticeWhatBreaksThem(t *testing.T) {
 	const cluster = "github.com/ipfs-cluster/ipfs-cluster"
 	tests := []struct{ from, path, reason string }{
 		{"pinsvcapi/pinsvc", module + "/config", "all others build on"},

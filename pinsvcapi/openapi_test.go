@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// description is openapi.yaml, strict about what an answer may hold: fields
+// description is openapi.yaml, strict about what a response may hold: fields
 // that no client expects are allowed in the Pin of a request alone.
 type description struct {
 	doc    *openapi3.T
@@ -29,6 +30,7 @@ func loadDescription() (description, error) {
 	if err != nil {
 		return description{}, err
 	}
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
 	strict := false
 	doc.Components.Schemas["Pin"].Value.AdditionalProperties = openapi3.BoolSchema{Has: &strict}
 	router, err := gorillamux.NewRouter(doc)
@@ -46,7 +48,7 @@ func describe(t testing.TB) description {
 	return d
 }
 
-// checkContract holds any answer against openapi.yaml, and those that it does
+// checkContract compares any response with openapi.yaml, and those that it does
 // not know, because the path or the method is none, against its Failure.
 func (rep reply) checkContract(r *http.Request) {
 	rep.t.Helper()
@@ -65,7 +67,7 @@ func (rep reply) checkContract(r *http.Request) {
 	}
 	d := describe(rep.t)
 	known := r.Clone(r.Context())
-	known.URL = &url.URL{Path: cleanPath(r.URL.Path)}
+	known.URL = &url.URL{Path: cleanPath(strings.TrimPrefix(r.URL.Path, rep.base))}
 	route, vars, err := d.router.FindRoute(known)
 	if err != nil {
 		rep.checkFailure(d, r)
@@ -79,10 +81,10 @@ func (rep reply) checkContract(r *http.Request) {
 		Options:                &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	})
 	if err != nil {
-		rep.t.Errorf("%s %s answers %d against openapi.yaml: %v\n%s", r.Method, r.URL.Path, rep.status, err, rep.body)
+		rep.t.Errorf("%s %s: %d against openapi.yaml: %v\n%s", r.Method, r.URL.Path, rep.status, err, rep.body)
 	}
 	if declared := route.Operation.Responses.Status(rep.status); declared != nil && declared.Value.Content == nil && len(rep.body) > 0 {
-		rep.t.Errorf("%s %s answers %d with a body: %s", r.Method, r.URL.Path, rep.status, rep.body)
+		rep.t.Errorf("%s %s: %d with a body: %s", r.Method, r.URL.Path, rep.status, rep.body)
 	}
 }
 
@@ -91,7 +93,7 @@ func (rep reply) checkFailure(d description, r *http.Request) {
 	rep.t.Helper()
 	allowed := []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed}
 	if !slices.Contains(allowed, rep.status) {
-		rep.t.Errorf("%s %s is not described but answers %d", r.Method, r.URL.Path, rep.status)
+		rep.t.Errorf("%s %s is not described: %d", r.Method, r.URL.Path, rep.status)
 	}
 	if mediaType, _, err := mime.ParseMediaType(rep.header.Get("Content-Type")); err != nil || mediaType != jsonType {
 		rep.t.Errorf("%s %s fails with Content-Type %q", r.Method, r.URL.Path, rep.header.Get("Content-Type"))
@@ -112,7 +114,7 @@ func isHexID(id string) bool {
 	})
 }
 
-func TestTheDescriptionIsValidAndHasEveryRoute(t *testing.T) {
+func TestOpenAPI_IsValidAndHasEveryRoute(t *testing.T) {
 	d := describe(t)
 	if err := d.doc.Validate(t.Context()); err != nil {
 		t.Errorf("openapi.yaml: %v", err)
@@ -137,7 +139,7 @@ func TestTheDescriptionIsValidAndHasEveryRoute(t *testing.T) {
 	}
 }
 
-func TestTheDescriptionNamesEveryReason(t *testing.T) {
+func TestOpenAPI_NamesEveryReason(t *testing.T) {
 	reasons := describe(t).doc.Components.Schemas["Failure"].Value.Properties["error"].Value.Properties["reason"].Value.Enum
 	seen := make(map[string]bool)
 	for kind := range everyKind() {
@@ -151,7 +153,7 @@ func TestTheDescriptionNamesEveryReason(t *testing.T) {
 	}
 }
 
-func TestTheDescriptionIsServed(t *testing.T) {
+func TestOpenAPI_IsServed(t *testing.T) {
 	s := start(t)
 	rep := s.do(http.MethodGet, "/openapi.yaml", "", anonymous).is(http.StatusOK)
 	if !bytes.Equal(rep.body, openAPI) || rep.header.Get("Content-Type") != "application/yaml" {

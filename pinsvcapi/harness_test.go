@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,39 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
+
+const somePeer = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+
+// everyStatus lists all pins.
+const everyStatus = "limit=1000&status=queued,pinning,pinned,failed"
+
+const origin = "https://app.example"
+
+// inBackground sends a GET /pins; the channel gets its status, zero for none.
+func (s *service) inBackground() <-chan int {
+	statuses := make(chan int, 1)
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/pins", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.SetBasicAuth(testUser, testPassword)
+	go func() {
+		resp, err := s.client.Do(r)
+		if err != nil {
+			statuses <- 0
+			return
+		}
+		resp.Body.Close()
+		statuses <- resp.StatusCode
+	}()
+	return statuses
+}
+
+func bearer(token string) option { return header("Authorization", "Bearer "+token) }
+
+func someCID(n int) cid.Cid { return pinsvctest.RawCID(n) }
+
+func body(n int, rest string) string { return `{"cid":"` + someCID(n).String() + `"` + rest + `}` }
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
@@ -34,41 +68,6 @@ const (
 	testUser     = "alice"
 	testPassword = "correct horse"
 )
-
-// scripted is the honest fake with a step before every request, which may
-// wait, fail or panic.
-type scripted struct {
-	*pinsvctest.Fake
-	before func(ctx context.Context) error // may be nil
-}
-
-func (s *scripted) step(ctx context.Context) error {
-	if s.before == nil {
-		return nil
-	}
-	return s.before(ctx)
-}
-
-func (s *scripted) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.Page{}, err
-	}
-	return s.Fake.List(ctx, user, q)
-}
-
-func (s *scripted) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.PinStatus{}, err
-	}
-	return s.Fake.Add(ctx, user, pin)
-}
-
-func (s *scripted) Get(ctx context.Context, user pinsvc.User, id string) (pinsvc.PinStatus, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.PinStatus{}, err
-	}
-	return s.Fake.Get(ctx, user, id)
-}
 
 // service is an API that serves on loopback, and a client of it.
 type service struct {
@@ -161,9 +160,10 @@ func (s *service) shutdown(ctx context.Context) {
 	}
 }
 
-// reply is an answer as a client sees it.
+// reply is a response as a client sees it.
 type reply struct {
 	t      *testing.T
+	base   string // base_path of the service
 	status int
 	header http.Header
 	body   []byte
@@ -182,7 +182,7 @@ func as(user, password string) option {
 
 func anonymous(r *http.Request) { r.Header.Del("Authorization") }
 
-// do sends a request as testUser and holds the answer against openapi.yaml.
+// do sends a request as testUser and compares the response with openapi.yaml.
 func (s *service) do(method, path, body string, options ...option) reply {
 	s.t.Helper()
 	var reader io.Reader
@@ -205,6 +205,14 @@ func (s *service) do(method, path, body string, options ...option) reply {
 
 func (s *service) send(r *http.Request) reply {
 	s.t.Helper()
+	rep := s.receive(r)
+	rep.checkContract(r)
+	return rep
+}
+
+// receive sends a request as it is.
+func (s *service) receive(r *http.Request) reply {
+	s.t.Helper()
 	resp, err := s.client.Do(r)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
@@ -214,9 +222,7 @@ func (s *service) send(r *http.Request) reply {
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
-	rep := reply{t: s.t, status: resp.StatusCode, header: resp.Header, body: body}
-	rep.checkContract(r)
-	return rep
+	return reply{t: s.t, base: s.api.cfg.BasePath, status: resp.StatusCode, header: resp.Header, body: body}
 }
 
 // pinID makes a pin and returns its request ID.

@@ -10,15 +10,9 @@ func unmerged(name string) bool {
 	case
 		"CLUSTER_SECRET_FILE", "CLUSTER_PRIVATEKEY_FILE", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS_FILE",
 		"CLUSTER_RESTAPI_PRIVATEKEY_FILE",
-		"GET /", "GET /webui",
-		"github.com/coreos/go-systemd/v22", "golang.org/x/time",
-		"docs/upstream-faults.md", "cmd/peer/origins/", "pinsvcapi/ratelimit/",
-		"pinsvcapi_request_failures_total", "pinsvcapi_requests_by_source_total", "pinsvcapi_streams_open",
-		"pinsvcapi_stream_duration_seconds", "pinsvcapi_failed_logins_total", "pinsvcapi_reloads_total",
+		"github.com/coreos/go-systemd/v22",
+		"docs/upstream-faults.md", "cmd/peer/origins/",
 		"pinsvc_ready_seconds", "pinsvc_ipfs_restarts_total",
-		// Texts.
-		"is not an address of this computer, and a service without users is for programs on this computer only",
-		"too many logins from this address have failed; check the user, the password or the token, and try again later",
 		"is not known and has no effect":
 		return true
 	}

@@ -9,7 +9,8 @@
 #   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
 #   make compliance     the public compliance suite, 9 of 9
 #                       (ENDPOINT=http://... TOKEN=...: against a service that runs already)
-#   make bench          measure against the pinsvcapi of ipfs-cluster, about 15 minutes
+#   make bench          measure against the pinsvcapi of ipfs-cluster, about 15 minutes,
+#                       and write docs/performance.md
 #                       (BENCHFLAGS='-n 1000,10000 -posts 0': less of it; -h lists the flags)
 #   make soak           10 minutes of use, after which memory must be what it was
 #                       (SOAK=1h: longer)
@@ -117,7 +118,7 @@ endif
 # Both run where only loopback exists, as the tests do.
 bench: bin/netns
 	$(GO) build -o bin/bench ./test/bench
-	bin/netns bin/bench -out test/bench/out $(BENCHFLAGS)
+	bin/netns bin/bench -out test/bench/out -page docs/performance.md $(BENCHFLAGS)
 
 soak: bin/netns
 	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/soak -soak.duration $(SOAK)

@@ -29,10 +29,10 @@ func TestKeys_Table(t *testing.T) {
 	golden(t, "testdata/keys.md", keyTable(t))
 }
 
-// The README's table is the one that the code makes. With -update the test
-// writes it between the markers.
-func TestReadmeHasTheKeyTable(t *testing.T) {
-	const path = "../README.md"
+// The table in docs/configuration.md is the one that the code makes. With
+// -update the test writes it between the markers.
+func TestConfigurationHasTheKeyTable(t *testing.T) {
+	const path = "../docs/configuration.md"
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return // Nothing claims anything about the keys yet.
@@ -61,7 +61,7 @@ func replaceTable(text, table string) (string, error) {
 	before, rest, found := strings.Cut(text, tableBegin)
 	_, after, ended := strings.Cut(rest, tableEnd)
 	if !found || !ended || strings.Contains(after, tableBegin) {
-		return "", errors.New("README.md needs the markers " + strings.TrimSpace(tableBegin) + " and " + tableEnd + ", each on a line of its own")
+		return "", errors.New("docs/configuration.md needs the markers " + strings.TrimSpace(tableBegin) + " and " + tableEnd + ", each on a line of its own")
 	}
 	return before + tableBegin + table + tableEnd + after, nil
 }

@@ -143,6 +143,11 @@ func rules() []rule {
 		{except("test"), false, func(path string) bool {
 			return within(cluster+"/api/pinsvcapi")(path) || within(cluster+"/api/common")(path)
 		}, "we replace the cluster's own pinsvcapi"},
+		{func(path string) bool { return inRoom(path, "examples") }, true,
+			func(path string) bool { return inRoom(path, "test") },
+			"examples show what an embedder can import"},
+		{except("examples"), false, func(path string) bool { return inRoom(path, "examples") },
+			"examples are for readers: nothing is built on them"},
 		{except("test"), true, func(path string) bool { return inRoom(path, "pinsvcapi/pinsvctest") },
 			"pinsvctest is for tests"},
 		{except("pinsvcapi", "test"), false, anyOf("github.com/gorilla/mux"),
@@ -227,6 +232,8 @@ func TestImports_RulesNoticeWhatBreaksThem(t *testing.T) {
 		{"config", cluster + "/api", "config interface"},
 		{"cmd/peer", module + "/pinsvcapi/pinsvctest", "for tests"},
 		{"cmd/peer", cluster + "/api/pinsvcapi", "replace"},
+		{"examples/embed", module + "/test/harness", "embedder"},
+		{"cmd/peer", module + "/examples/embed", "readers"},
 		{"internal/backoff", module + "/config", "leaves"},
 	}
 	for _, tt := range tests {
@@ -238,7 +245,7 @@ func TestImports_RulesNoticeWhatBreaksThem(t *testing.T) {
 	}
 	for _, ok := range []struct{ from, path string }{
 		{"pinsvcapi", module + "/config"}, {"pinsvcapi", module + "/pinsvcapi/clusterrpc"}, {"pinsvcapi/clusterrpc", cluster + "/api"},
-		{"cmd/peer", cluster}, {"config", cluster + "/config"}, {"pinsvcapi/auth", module + "/pinsvcapi/pinsvc"},
+		{"cmd/peer", cluster}, {"examples/embed", module + "/cmd/peer"}, {"config", cluster + "/config"}, {"pinsvcapi/auth", module + "/pinsvcapi/pinsvc"},
 		{"pinsvcapi/clusterrpc", module + "/internal/backoff"}, {"config", module + "/internal/atomicfile"},
 	} {
 		from := module + "/" + ok.from

@@ -67,7 +67,7 @@ func TestInitWritesWhatUpstreamWrites(t *testing.T) {
 			for _, config := range []object{want, got} {
 				delete(config.section("cluster"), "secret")
 				maps.DeleteFunc(config.section("api", "pinsvcapi"), func(key string, _ any) bool {
-					return strings.HasPrefix(key, "cors_") // D8 and UPSTREAM.md: theirs keep browsers out.
+					return strings.HasPrefix(key, "cors_") // Upstream's defaults keep browsers out.
 				})
 			}
 			if got.at("ipfs_connector", "managed") == nil {

@@ -4,10 +4,11 @@
 // returns the same bytes behind the same authentication: the limit.
 //
 //	bench [-n 1000,10000,100000,1000000] [-posts 100000] [-ops post,delete]
-//	      [-out test/bench/out] [-cpuprofile directory] [-quick]
+//	      [-out test/bench/out] [-page docs/performance.md] [-cpuprofile directory] [-quick]
 //
 // It prints Markdown and writes latest.json and latest.md to the output
-// folder. It is no test: what misses a target is said, and the exit code is 0.
+// folder. A complete run also writes the measured part of the page. It is no
+// test: what misses a target is said, and the exit code is 0.
 package main
 
 import (
@@ -27,6 +28,7 @@ type settings struct {
 	posts   int
 	ops     map[string]bool // empty: all
 	out     string
+	page    string // file, empty: none
 	profile string // folder, empty: none
 	effort  effort
 }
@@ -48,7 +50,7 @@ func main() {
 	defer stop()
 	result, err := s.measure(ctx)
 	if err == nil {
-		err = result.write(s.out)
+		err = errors.Join(result.write(s.out), s.writePage(result))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,11 +62,12 @@ func main() {
 func parse(args []string) (settings, error) {
 	s := settings{ops: make(map[string]bool), effort: fullEffort}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	sizes := flags.String("n", "1000,10000,100000,1000000", "the `sizes` of the pinset, separated by commas")
+	sizes := flags.String("n", defaultSizes, "the `sizes` of the pinset, separated by commas")
 	ops := flags.String("ops", "", "measure only these `operations`, separated by commas")
 	quick := flags.Bool("quick", false, "see only whether it runs: 1,000 pins, few requests")
-	flags.IntVar(&s.posts, "posts", 100_000, "how many POSTs the run by 64 clients has for each API; 0: none")
+	flags.IntVar(&s.posts, "posts", defaultPosts, "how many POSTs the run by 64 clients has for each API; 0: none")
 	flags.StringVar(&s.out, "out", "test/bench/out", "the `folder` of the results")
+	flags.StringVar(&s.page, "page", "", "the `file` whose measured part a complete run writes; empty: none")
 	flags.StringVar(&s.profile, "cpuprofile", "", "write a CPU profile of ours for each size and operation to this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return s, err

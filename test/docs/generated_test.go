@@ -20,35 +20,60 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
-var update = flag.Bool("update", false, "write the generated parts of README.md")
+var update = flag.Bool("update", false, "write the generated parts of the documents")
 
-// between splits text at the two markers of a part of it.
-func between(t *testing.T, text, name string) (before, part, after string) {
+// between splits the text of a document at the two markers of a part of it.
+func between(t *testing.T, path, name string) (before, part, after string) {
 	t.Helper()
+	text := readFile(t, path)
 	begin, end := "<!-- "+name+" begin -->\n", "<!-- "+name+" end -->"
 	before, rest, found := strings.Cut(text, begin)
 	part, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		t.Fatalf("README.md needs the lines %s and %s", strings.TrimSpace(begin), end)
+		t.Fatalf("%s needs the lines %s and %s", path, strings.TrimSpace(begin), end)
 	}
 	return before + begin, part, end + after
 }
 
-// The README's table of the managed node's keys is what the code says. With
-// -update the test writes it.
-func TestReadmeHasTheManagedKeys(t *testing.T) {
+// The table of the managed node's keys is what the code says. With -update
+// the test writes it.
+func TestConfiguration_HasTheManagedKeys(t *testing.T) {
+	const path = "docs/configuration.md"
 	table, err := keydoc.Table(filepath.Join(harness.Root(), "cmd", "peer", "kubo"), kubo.Keys())
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, part, after := between(t, readFile(t, "README.md"), "managed table")
+	before, part, after := between(t, path, "managed table")
 	if part == table {
 		return
 	}
 	if !*update {
-		t.Fatal("the table of ipfs_connector.managed in README.md is out of date; run: go test ./test/docs -update")
+		t.Fatalf("the table of ipfs_connector.managed in %s is out of date; run: go test ./test/docs -update", path)
 	}
-	if err := os.WriteFile(filepath.Join(harness.Root(), "README.md"), []byte(before+table+after), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(harness.Root(), path), []byte(before+table+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The table of transitions is the one that the reducer's test holds. With
+// -update the test writes it.
+func TestStatus_HasTheTransitions(t *testing.T) {
+	const path = "docs/status.md"
+	source := readFile(t, "pinsvcapi/clusterrpc/internal/peerstatus/transition_table_test.go")
+	_, rest, found := strings.Cut(source, "const transitions = `\n")
+	table, _, ended := strings.Cut(rest, "`")
+	if !found || !ended {
+		t.Fatal("the reducer's test has no table of transitions")
+	}
+	table = "```text\n" + table + "```\n"
+	before, part, after := between(t, path, "transitions")
+	if part == table {
+		return
+	}
+	if !*update {
+		t.Fatalf("the table of transitions in %s is out of date; run: go test ./test/docs -update", path)
+	}
+	if err := os.WriteFile(filepath.Join(harness.Root(), path), []byte(before+table+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -119,7 +144,7 @@ func imports(t *testing.T) map[string]string {
 }
 
 // What the code imports itself is listed with the reason, and nothing else.
-func TestReadmeHasTheDirectDependencies(t *testing.T) {
+func TestContributing_HasTheDirectDependencies(t *testing.T) {
 	required := modules(t)
 	direct := make(map[string]string)
 	for name, file := range imports(t) {
@@ -133,25 +158,24 @@ func TestReadmeHasTheDirectDependencies(t *testing.T) {
 			direct[best] = file
 		}
 	}
-	_, part, _ := between(t, readFile(t, "README.md"), "dependencies")
+	_, part, _ := between(t, "CONTRIBUTING.md", "dependencies")
 	listed := make(map[string]bool)
 	for _, match := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(part, -1) {
 		listed[match[1]] = true
-		if _, ok := direct[match[1]]; !ok {
-			t.Errorf("README.md lists %s, which nothing imports", match[1])
-		}
+		_, imported := direct[match[1]]
+		exists(t, "CONTRIBUTING.md", "import of", match[1], imported)
 		if len(match[2]) < 10 {
-			t.Errorf("README.md does not say what %s is for", match[1])
+			t.Errorf("CONTRIBUTING.md does not say what %s is for", match[1])
 		}
 	}
 	for module, file := range direct {
 		if !listed[module] {
-			t.Errorf("README.md does not list %s, which %s imports", module, file)
+			t.Errorf("CONTRIBUTING.md does not list %s, which %s imports", module, file)
 		}
 	}
 	for module, indirect := range required {
 		if !indirect && !listed[module] {
-			t.Errorf("README.md does not list %s, a direct requirement of go.mod", module)
+			t.Errorf("CONTRIBUTING.md does not list %s, a direct requirement of go.mod", module)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func flatten(prefix string, tree, flat map[string]any) {
 	}
 }
 
-func TestConfigurationKeysExist(t *testing.T) {
+func TestKeys_Exist(t *testing.T) {
 	known := written(t, nil)
 	maps.Copy(known, written(t, nil, "--consensus", "raft"))
 	for _, key := range kubo.Keys() {
@@ -64,17 +64,14 @@ func TestConfigurationKeysExist(t *testing.T) {
 		known["api.pinsvcapi."+key.Name] = nil
 	}
 	keyPattern := regexp.MustCompile(`^[a-z_]+(\.[a-z0-9_*]+)+$`)
-	seen := 0
+	named := make(map[string]string) // Key to the document.
 	for path, doc := range documents(t) {
 		for _, span := range doc.spans {
 			section, _, _ := strings.Cut(span, ".")
-			if _, isSection := known[section]; !isSection || !keyPattern.MatchString(span) {
+			if _, isSection := known[section]; !isSection || !keyPattern.MatchString(span) || strings.HasSuffix(span, ".go") {
 				continue
 			}
-			seen++
-			if _, ok := known[span]; !ok {
-				t.Errorf("%s: service.json has no key %s", path, span)
-			}
+			named[span] = path
 		}
 		for _, b := range doc.blocks {
 			if b.language == "json" {
@@ -82,8 +79,77 @@ func TestConfigurationKeysExist(t *testing.T) {
 			}
 		}
 	}
-	if seen < 20 {
-		t.Errorf("only %d keys were recognised", seen)
+	// Some keys are read and not written by "init".
+	var others []string
+	for key := range named {
+		if _, ok := known[key]; !ok {
+			others = append(others, key)
+		}
+	}
+	unknown := unknownKeys(t, others)
+	for key, path := range named {
+		exists(t, path, "key of service.json", key, !unknown[key])
+	}
+	if len(named) < 20 {
+		t.Errorf("only %d keys were recognised", len(named))
+	}
+}
+
+// unknownKeys are those of the keys that "config check" says nothing reads.
+func unknownKeys(t *testing.T, keys []string) map[string]bool {
+	t.Helper()
+	folder := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	defer cancel()
+	service := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, harness.Service(t), append([]string{"--config", folder}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := service("init"); err != nil {
+		t.Fatalf("init: %v\n%s", err, out)
+	}
+	path := filepath.Join(folder, "service.json")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		at := tree
+		names := strings.Split(key, ".")
+		for _, name := range names[:len(names)-1] {
+			inner, ok := at[name].(map[string]any)
+			if !ok {
+				inner = make(map[string]any)
+				at[name] = inner
+			}
+			at = inner
+		}
+		if last := names[len(names)-1]; at[last] == nil {
+			at[last] = nil
+		}
+	}
+	if raw, err = json.Marshal(tree); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := service("config", "check") // It fails when it finds any.
+	unknown := make(map[string]bool)
+	for _, key := range keys {
+		unknown[key] = regexp.MustCompile(`(?m)\b` + regexp.QuoteMeta(key) + `\b`).MatchString(out)
+	}
+	return unknown
+}
+
+func TestKeys_UnknownOnesAreNoticed(t *testing.T) {
+	unknown := unknownKeys(t, []string{"cluster.follower_mode", "cluster.follow_mode", "api.pinsvc"})
+	if unknown["cluster.follower_mode"] || !unknown["cluster.follow_mode"] || !unknown["api.pinsvc"] {
+		t.Errorf("unknown: %v", unknown)
 	}
 }
 
@@ -96,20 +162,18 @@ func checkExcerpt(t *testing.T, path, text string, known map[string]any) {
 	}
 	for key := range excerpt {
 		ends := func(name string) bool { return strings.HasSuffix(name, "."+key) }
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(known)), ends) {
-			t.Errorf("%s: service.json has no key %s", path, key)
-		}
+		exists(t, path, "key of service.json", key, slices.ContainsFunc(slices.Collect(maps.Keys(known)), ends))
 	}
 }
 
-func TestPortsAreTheDefaults(t *testing.T) {
+func TestPorts_AreTheDefaults(t *testing.T) {
 	defaults := written(t, nil)
 	rows := regexp.MustCompile("(?m)^\\| ([0-9.]+):(\\d+) \\|.*\\| `([a-z_.]+)` \\|$").
-		FindAllStringSubmatch(readFile(t, "README.md"), -1)
+		FindAllStringSubmatch(all(documents(t)), -1)
 	for _, row := range rows {
 		want := "/ip4/" + row[1] + "/tcp/" + row[2]
 		if addrs, _ := json.Marshal(defaults[row[3]]); !strings.Contains(string(addrs), `"`+want+`"`) {
-			t.Errorf("README.md says %s, %s is %s", want, row[3], addrs)
+			t.Errorf("a table says %s, %s is %s", want, row[3], addrs)
 		}
 	}
 	if len(rows) < 4 {
@@ -117,7 +181,7 @@ func TestPortsAreTheDefaults(t *testing.T) {
 	}
 }
 
-func TestEnvironmentVariablesWork(t *testing.T) {
+func TestEnvironment_VariablesAreRead(t *testing.T) {
 	secret := strings.Repeat("ab", 32)
 	const rpc = "/ip4/127.0.0.1/tcp/15001"
 	// Those of the cluster's own sections are tried.
@@ -143,13 +207,52 @@ func TestEnvironmentVariablesWork(t *testing.T) {
 	for _, match := range regexp.MustCompile(`\[\$([A-Z_]+)\]`).FindAllStringSubmatch(help(t), -1) {
 		known[match[1]] = true
 	}
+	// The secrets of the cluster's sections come from files by names that the
+	// peer spells out.
+	for _, text := range literals(t, "cmd/peer/") {
+		if regexp.MustCompile(`^CLUSTER_[A-Z0-9_]+$`).MatchString(text) {
+			known[text+"_FILE"] = true
+		}
+	}
 	named := regexp.MustCompile(`\b(?:IPFS_)?CLUSTER_[A-Z0-9_]*[A-Z0-9]\b`)
 	for path, doc := range documents(t) {
 		for _, name := range named.FindAllString(doc.text, -1) {
-			if !known[name] {
-				t.Errorf("%s: nothing reads %s", path, name)
-			}
+			exists(t, path, "reader of the variable", name, known[name])
 		}
+	}
+}
+
+// The forms of credentials in the manual are read as the manual says.
+func TestCredentials_FormsAreRead(t *testing.T) {
+	const variable = "CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS"
+	doc := parse(readFile(t, "docs/configuration.md"))
+	section := doc.section(t, "### Credentials in the environment")
+	read := func(value string) ([]string, error) {
+		t.Setenv(variable, value)
+		cfg := config.NewConfig()
+		err := cfg.LoadJSON([]byte("{}"))
+		if err == nil {
+			err = cfg.ApplyEnvVars()
+		}
+		return slices.Sorted(maps.Keys(cfg.BasicAuthCredentials)), err
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+:[^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(section, -1)
+	for _, row := range rows {
+		var want []string
+		for _, match := range spanPattern.FindAllStringSubmatch(row[2], -1) {
+			want = append(want, match[1])
+		}
+		slices.Sort(want)
+		if got, err := read(row[1]); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is read as %q, %v; the manual says %q", row[1], got, err, want)
+		}
+	}
+	refused := regexp.MustCompile("This value is refused: `([^`]+)`").FindStringSubmatch(section)
+	if len(rows) < 2 || refused == nil {
+		t.Fatalf("%d rows and the refused value %q were recognised", len(rows), refused)
+	}
+	if got, err := read(refused[1]); err == nil {
+		t.Errorf("%s is read as %q", refused[1], got)
 	}
 }
 
@@ -169,7 +272,7 @@ func (n names) Register(c prometheus.Collector) error {
 	return n.Registry.Register(c)
 }
 
-func TestMetricsExist(t *testing.T) {
+func TestMetrics_Exist(t *testing.T) {
 	cfg := &config.Config{}
 	if err := cfg.LoadJSON([]byte(`{"http_listen_multiaddress": "/ip4/127.0.0.1/tcp/0"}`)); err != nil {
 		t.Fatal(err)
@@ -183,20 +286,25 @@ func TestMetricsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := make(map[string]bool)
+	written := literals(t, "")
 	for path, doc := range documents(t) {
 		for _, span := range doc.spans {
-			if !regexp.MustCompile(`^pinsvcapi_[a-z_]+$`).MatchString(span) {
+			if !regexp.MustCompile(`^pinsvc(?:api)?_[a-z_]+$`).MatchString(span) {
 				continue
 			}
 			named[span] = true
-			if !registered.all[span] {
-				t.Errorf("%s: there is no metric %s", path, span)
-			}
+			exists(t, path, "metric", span, registered.all[span] || slices.Contains(written, span))
 		}
 	}
-	for name := range registered.all {
+	all := registered.all
+	for _, text := range written { // Those of the engine and of the peer.
+		if regexp.MustCompile(`^pinsvc(?:api)?(?:_[a-z]+){2,}$`).MatchString(text) {
+			all[text] = true
+		}
+	}
+	for name := range all {
 		if !named[name] {
-			t.Errorf("README.md does not name the metric %s", name)
+			t.Errorf("no document names the metric %s", name)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func checkRows(t *testing.T, file string) {
 	}
 	want := []string{"view_bytes_per_pin"}
 	for _, op := range []string{
-		"list_first", "list_middle", "list_1000", "list_status", "list_name", "list_name_partial",
+		"list_first", "list_middle", "list_1000", "list_1000_plain", "list_status", "list_name", "list_name_partial",
 		"list_meta", "list_cid", "get_pinned", "get_inflight", "post", "delete",
 	} {
 		for _, subject := range []string{"ours", "upstream", "limit"} {
@@ -104,7 +104,13 @@ func TestRecordsAreWhatOursWrites(t *testing.T) {
 		}
 	}()
 	want := record(1000, 777)
-	body, err := json.Marshal(map[string]any{"cid": want.Cid.String(), "name": want.Name, "meta": map[string]string{"album": want.Metadata["album"]}})
+	var origins []string
+	for _, origin := range want.Origins {
+		origins = append(origins, origin.String())
+	}
+	body, err := json.Marshal(map[string]any{
+		"cid": want.Cid.String(), "name": want.Name, "meta": map[string]string{"album": want.Metadata["album"]}, "origins": origins,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

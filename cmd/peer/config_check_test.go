@@ -8,7 +8,7 @@ import (
 
 // Every fault of a section is told, each once and under its key, and nothing
 // is called missing that is there.
-func TestCheckTellsEachFaultOnce(t *testing.T) {
+func TestCheck_ReportsEachFaultOnce(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble",
 		with("api", "pinsvcapi", map[string]any{"read_timeout": "soon", "max_header_bytes": 1}),
 	)
@@ -26,7 +26,7 @@ func TestCheckTellsEachFaultOnce(t *testing.T) {
 	}
 }
 
-func TestCheckMissesTheEnginesBesideOtherFaults(t *testing.T) {
+func TestCheck_MissesTheEnginesBesideOtherFaults(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble",
 		with("api", "pinsvcapi", map[string]any{"max_header_bytes": 1}), without([2]string{"datastore", "pebble"}))
 	found := Check(files)
@@ -36,7 +36,7 @@ func TestCheckMissesTheEnginesBesideOtherFaults(t *testing.T) {
 }
 
 // Misspelt keys do not pass in silence at a start.
-func TestStartTellsOfUnknownKeys(t *testing.T) {
+func TestUnknownAtStart(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble",
 		with("ipfs_connector", "managed", map[string]any{"profile": "private", "storage_maximum": "1GB"}),
 		with("api", "pinsvc", map[string]any{}), with("pinning", "x", map[string]any{}))

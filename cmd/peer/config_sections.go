@@ -2,7 +2,7 @@ package peer
 
 import clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 
-// component is one registered part of the configuration.
+// component is one registered component of the configuration.
 type component struct {
 	section clusterconfig.SectionType
 	config  clusterconfig.ComponentConfig
@@ -16,8 +16,8 @@ func (c component) name() string {
 	return sectionName(c.section) + "." + c.config.ConfigKey()
 }
 
-// components are those that the config manager knows of: upstream keeps its
-// own list private.
+// components are those that the config manager has registered; upstream does
+// not export its list.
 func (c *Configuration) components() []component {
 	cfgs := c.Helper.Configs()
 	list := []component{
@@ -36,7 +36,7 @@ func (c *Configuration) components() []component {
 		{clusterconfig.Observations, cfgs.Metrics},
 		{clusterconfig.Observations, cfgs.Tracing},
 	}
-	// A consensus or datastore that was asked for is the only one registered.
+	// A consensus or datastore that was chosen is the only one registered.
 	add := func(section clusterconfig.SectionType, chosen string, all ...clusterconfig.ComponentConfig) {
 		for _, cfg := range all {
 			if chosen == "" || chosen == cfg.ConfigKey() {
@@ -44,8 +44,8 @@ func (c *Configuration) components() []component {
 			}
 		}
 	}
-	add(clusterconfig.Consensus, c.consensus, cfgs.Crdt, cfgs.Raft)
-	if c.consensus != cfgs.Raft.ConfigKey() {
+	add(clusterconfig.Consensus, string(c.consensus), cfgs.Crdt, cfgs.Raft)
+	if c.consensus != ConsensusRaft {
 		add(clusterconfig.Datastore, c.datastore, cfgs.Pebble, cfgs.Badger3, cfgs.Badger, cfgs.LevelDB)
 	}
 	return list

@@ -34,19 +34,19 @@ type Configuration struct {
 	// everything but node_multiaddress applies.
 	Managed *kubo.Config
 
-	consensus, datastore string // as asked for, "" leaves it to the file
-	loaded               bool
-	close                sync.Once
+	consensus ConsensusKind // The sections that exist; "" leaves it to the file.
+	datastore string
+	loaded    bool
+	close     sync.Once
 }
 
-// NewConfiguration prepares an empty configuration. Consensus ("crdt",
-// "raft") and datastore ("pebble", "badger", "badger3", "leveldb") choose
-// which of these sections exist; "" leaves it to what the file says, as
-// loading wants it. It must be closed.
-func NewConfiguration(files Files, consensus, datastore string) *Configuration {
+// NewConfiguration prepares an empty configuration. Consensus and datastore
+// ("pebble", "badger", "badger3", "leveldb") choose which of these sections
+// exist; "" leaves it to the file, as Load requires. It must be closed.
+func NewConfiguration(files Files, consensus ConsensusKind, datastore string) *Configuration {
 	c := &Configuration{
 		Files:     files,
-		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, consensus, datastore),
+		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, string(consensus), datastore),
 		Pinsvcapi: config.NewConfig(),
 		Managed:   &kubo.Config{},
 		consensus: consensus,
@@ -132,13 +132,12 @@ func (c *Configuration) HasManaged() bool {
 
 // Engines returns the configured consensus and, for CRDT, the datastore. The
 // error names the keys to choose from when it is not exactly one of each.
-func (c *Configuration) Engines() (consensus, datastore string, err error) {
-	cfgs := c.Helper.Configs()
-	consensus = c.Helper.GetConsensus()
+func (c *Configuration) Engines() (consensus ConsensusKind, datastore string, err error) {
+	consensus = ConsensusKind(c.Helper.GetConsensus())
 	if consensus == "" {
 		return "", "", c.noConsensus()
 	}
-	if consensus == cfgs.Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return consensus, "", nil // Its state is in memory, its log in the Raft folder.
 	}
 	datastore = c.Helper.GetDatastore()

@@ -96,10 +96,10 @@ func batchedPin(t *testing.T, text string) api.Pin {
 }
 
 // A request is over before the batch is made that its change is in.
-func TestBatchedChangesOutliveTheirRequests(t *testing.T) {
+func TestBatchingCRDT_ChangesOutliveTheirRequests(t *testing.T) {
 	t.Parallel()
 	inner := newBatchingConsensus()
-	b := &batched{Consensus: inner, age: time.Hour}
+	b := &batchingCRDT{Consensus: inner, maxAge: time.Hour}
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := errors.Join(b.LogPin(ctx, batchedPin(t, "a")), b.LogUnpin(ctx, batchedPin(t, "b"))); err != nil {
 		t.Fatal(err)
@@ -111,16 +111,16 @@ func TestBatchedChangesOutliveTheirRequests(t *testing.T) {
 	}
 }
 
-func TestShutdownLetsTheBatchBeMade(t *testing.T) {
+func TestBatchingCRDT_ShutdownCommitsTheBatch(t *testing.T) {
 	t.Parallel()
-	for name, last := range map[string]func(*batched, api.Pin) error{
-		"ends with a pin":    func(b *batched, pin api.Pin) error { return b.LogPin(context.Background(), pin) },
-		"ends with an unpin": func(b *batched, pin api.Pin) error { return b.LogUnpin(context.Background(), pin) },
+	for name, last := range map[string]func(*batchingCRDT, api.Pin) error{
+		"ends with a pin":    func(b *batchingCRDT, pin api.Pin) error { return b.LogPin(context.Background(), pin) },
+		"ends with an unpin": func(b *batchingCRDT, pin api.Pin) error { return b.LogUnpin(context.Background(), pin) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inner := newBatchingConsensus()
-			b := &batched{Consensus: inner, age: time.Minute}
+			b := &batchingCRDT{Consensus: inner, maxAge: time.Minute}
 			pin := batchedPin(t, name)
 			other := pin
 			other.Name = "before"
@@ -131,7 +131,7 @@ func TestShutdownLetsTheBatchBeMade(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- b.Shutdown(context.Background()) }()
 			<-inner.looked // It waits for the change.
-			if err := b.LogPin(t.Context(), pin); !errors.Is(err, errBatchOver) {
+			if err := b.LogPin(t.Context(), pin); !errors.Is(err, errBatchClosed) {
 				t.Errorf("a change while shutting down: %v", err)
 			}
 			inner.commit()
@@ -146,10 +146,10 @@ func TestShutdownLetsTheBatchBeMade(t *testing.T) {
 }
 
 // The wait is bounded, and there is none for what was made long ago.
-func TestShutdownDoesNotWaitForEver(t *testing.T) {
+func TestBatchingCRDT_ShutdownDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
 	inner := newBatchingConsensus()
-	b := &batched{Consensus: inner, age: time.Millisecond}
+	b := &batchingCRDT{Consensus: inner, maxAge: time.Millisecond}
 	if err := b.LogPin(t.Context(), batchedPin(t, "never made")); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	}
 
 	old := newBatchingConsensus()
-	b = &batched{Consensus: old, age: time.Second, last: lastChange{pin: batchedPin(t, "old"), at: time.Now().Add(-time.Minute)}}
+	b = &batchingCRDT{Consensus: old, maxAge: time.Second, last: submission{pin: batchedPin(t, "old"), at: time.Now().Add(-time.Minute)}}
 	if err := b.Shutdown(t.Context()); err != nil || !old.down {
 		t.Errorf("shut down: %t, %v", old.down, err)
 	}

@@ -9,35 +9,35 @@ import (
 	"github.com/ipfs/go-datastore"
 )
 
-// durable is a CRDT consensus whose changes are on the disk when it says that
-// they are made. Upstream leaves that to the datastore, and pebble, the
-// default, keeps up to a block of its log in memory until it is full: a peer
-// that is killed would lose pins that it has accepted, perhaps hours ago.
-// Changes that other peers made need no such care: they are sent again.
+// syncedCRDT is a CRDT consensus whose accepted changes are on the disk. It is
+// by hand because upstream leaves the sync to the datastore, and pebble, the
+// default, keeps up to a block of its log in memory: a killed peer would lose
+// pins that it accepted perhaps hours ago (U5 in docs/upstream-faults.md).
+// Changes of other peers need no sync: they are sent again.
 //
-// With batching nobody waits for a change; see batched.
-type durable struct {
+// With batching a change is accepted before it is committed; see batchingCRDT.
+type syncedCRDT struct {
 	ipfscluster.Consensus
 	store datastore.Datastore
 }
 
-// LogPin makes a pin.
-func (d durable) LogPin(ctx context.Context, pin api.Pin) error {
-	return d.sync(ctx, d.Consensus.LogPin(ctx, pin))
+// LogPin commits a pin.
+func (c syncedCRDT) LogPin(ctx context.Context, pin api.Pin) error {
+	return c.sync(ctx, c.Consensus.LogPin(ctx, pin))
 }
 
-// LogUnpin makes an unpin.
-func (d durable) LogUnpin(ctx context.Context, pin api.Pin) error {
-	return d.sync(ctx, d.Consensus.LogUnpin(ctx, pin))
+// LogUnpin commits an unpin.
+func (c syncedCRDT) LogUnpin(ctx context.Context, pin api.Pin) error {
+	return c.sync(ctx, c.Consensus.LogUnpin(ctx, pin))
 }
 
-// sync waits until the disk has what was written. Callers at the same time
-// share one wait where the datastore can do that; pebble can.
-func (d durable) sync(ctx context.Context, err error) error {
+// sync waits until the committed change is on the disk. Concurrent callers
+// share one wait where the datastore supports it; pebble does.
+func (c syncedCRDT) sync(ctx context.Context, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := d.store.Sync(ctx, datastore.NewKey("/")); err != nil {
+	if err := c.store.Sync(ctx, datastore.NewKey("/")); err != nil {
 		return fmt.Errorf("writing the change to the disk: %w", err)
 	}
 	return nil

@@ -34,7 +34,7 @@ func (s *steps) Sync(context.Context, datastore.Key) error {
 	return s.synced
 }
 
-func TestChangesAreOnTheDiskWhenTheyAreAccepted(t *testing.T) {
+func TestSyncedCRDT_ChangesAreOnTheDiskWhenAccepted(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {
@@ -49,7 +49,7 @@ func TestChangesAreOnTheDiskWhenTheyAreAccepted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inner := &test.inner
-			d := durable{Consensus: inner, store: inner}
+			d := syncedCRDT{Consensus: inner, store: inner}
 			for _, log := range []func(context.Context, api.Pin) error{d.LogPin, d.LogUnpin} {
 				if err := log(t.Context(), api.Pin{}); (err != nil) != test.fails || (test.fails && !errors.Is(err, broken)) {
 					t.Errorf("want a failure: %t, got %v", test.fails, err)

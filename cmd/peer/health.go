@@ -14,52 +14,56 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// parts tells the Pinning Service API what the peer knows of its parts at
-// once. Clients are told no peers, addresses or paths; those are for the log.
-type parts struct{ peer *Peer }
+// componentHealth reports to the Pinning Service API, without delay, which of
+// the peer's components are unavailable. Its texts for clients name no peers,
+// addresses or paths; those go to the log.
+type componentHealth struct{ peer *Peer }
 
-// Consensus returns why no change can be made now. CRDT takes changes always.
-func (p parts) Consensus() error {
-	if p.peer.consensus.again == nil {
+// Consensus returns why no change can be committed now. CRDT always accepts
+// changes.
+func (h componentHealth) Consensus() error {
+	if h.peer.consensus.kind != ConsensusRaft {
 		return nil
 	}
-	_, err := p.peer.consensus.Leader(p.peer.ctx)
+	_, err := h.peer.consensus.Leader(h.peer.ctx)
 	if err == nil {
 		return nil
 	}
-	q, unknown := p.peer.quorum(p.peer.ctx)
+	q, unknown := h.peer.raftQuorum(h.peer.ctx)
 	if unknown != nil || q.members == 0 {
 		return pinsvc.Wrap(pinsvc.KindUnavailable, cmp.Or(unknown, err), "no Raft leader")
 	}
 	return pinsvc.Wrap(pinsvc.KindUnavailable, fmt.Errorf("%w%s", err, q.names()), "no Raft leader: %s", q.counts())
 }
 
-// IPFS returns why the managed node cannot be asked now. Of an external one
-// nothing is known.
-func (p parts) IPFS() error {
-	if p.peer.node == nil {
+// IPFS returns why the managed node does not serve requests now. An external
+// node is not observed.
+func (h componentHealth) IPFS() error {
+	if h.peer.node == nil {
 		return nil
 	}
-	return away(p.peer.node, time.Now())
+	return nodeUnavailable(h.peer.node, time.Now())
 }
 
-// away returns why a node cannot be asked, or nil.
-func away(n node, now time.Time) error {
+// nodeUnavailable returns why a node does not serve requests, in words for
+// clients, or nil.
+func nodeUnavailable(n node, now time.Time) error {
 	status, _ := n.Watch()
-	if running(status) {
+	if servesRPC(status) {
 		return nil
 	}
-	doing := status.State.String()
+	state := status.State.String()
 	if wait := status.NextTry.Sub(now); status.State == kubo.StateRestarting && wait > 0 {
-		doing = fmt.Sprintf("restarting in %s", max(wait.Round(time.Second), time.Second))
+		state = fmt.Sprintf("restarting in %s", max(wait.Round(time.Second), time.Second))
 	}
-	return pinsvc.Wrap(pinsvc.KindUnavailable, notRunning(status), "the IPFS node is %s", doing)
+	return pinsvc.Wrap(pinsvc.KindUnavailable, notRunning(status), "the IPFS node is %s", state)
 }
 
-// notRunningNow returns why the node does not serve requests, or nil.
-func notRunningNow(n node) error {
+// nodeNotRunning returns why a node does not serve requests, in words for the
+// operator, or nil.
+func nodeNotRunning(n node) error {
 	status, _ := n.Watch()
-	if running(status) {
+	if servesRPC(status) {
 		return nil
 	}
 	return notRunning(status)
@@ -67,42 +71,42 @@ func notRunningNow(n node) error {
 
 // quorum is how many of the Raft peers are connected.
 type quorum struct {
-	present, members int
-	absent           []string
+	connected, members int
+	unreachable        []string
 }
 
 func (q quorum) counts() string {
-	return fmt.Sprintf("%d of %d Raft peers are here, %d are needed", q.present, q.members, q.members/2+1)
+	return fmt.Sprintf("%d of %d Raft peers are connected, %d are needed", q.connected, q.members, q.members/2+1)
 }
 
-// names are those of the absent, if any.
+// names lists the unreachable peers, if any.
 func (q quorum) names() string {
-	if len(q.absent) == 0 {
+	if len(q.unreachable) == 0 {
 		return ""
 	}
-	return "; away: " + strings.Join(q.absent, ", ")
+	return "; unreachable: " + strings.Join(q.unreachable, ", ")
 }
 
-// quorum counts the Raft peers that are connected.
-func (p *Peer) quorum(ctx context.Context) (quorum, error) {
+// raftQuorum counts the Raft peers that are connected.
+func (p *Peer) raftQuorum(ctx context.Context) (quorum, error) {
 	members, err := p.consensus.Peers(ctx)
 	if err != nil {
 		return quorum{}, fmt.Errorf("the Raft peers are not known: %w", err)
 	}
 	q := quorum{members: len(members)}
 	for _, member := range members {
-		if member == p.ID() || connected(p.network, member) {
-			q.present++
+		if member == p.ID() || isConnected(p.network, member) {
+			q.connected++
 		} else {
-			q.absent = append(q.absent, member.String())
+			q.unreachable = append(q.unreachable, member.String())
 		}
 	}
 	return q, nil
 }
 
-// missingPeers says in words what Raft lacks.
-func (p *Peer) missingPeers(ctx context.Context) string {
-	q, err := p.quorum(ctx)
+// missingQuorum says in words what Raft lacks.
+func (p *Peer) missingQuorum(ctx context.Context) string {
+	q, err := p.raftQuorum(ctx)
 	switch {
 	case err != nil:
 		return err.Error()
@@ -112,6 +116,6 @@ func (p *Peer) missingPeers(ctx context.Context) string {
 	return q.counts() + q.names()
 }
 
-func connected(n *network, id libp2ppeer.ID) bool {
+func isConnected(n *network, id libp2ppeer.ID) bool {
 	return n.host.Network().Connectedness(id) == libp2pnetwork.Connected
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Clients are told what the managed node is doing, and only the log why.
-func TestWhatTheManagedNodeIsDoingIsTold(t *testing.T) {
+// Clients see the state of the managed node; only the log has the reason.
+func TestNodeUnavailable(t *testing.T) {
 	now := time.Now()
 	addr := serverAddr(t, rpcOfID(t, firstID))
 	const why = "Kubo ended: /home/me/ipfs"
@@ -28,16 +28,16 @@ func TestWhatTheManagedNodeIsDoingIsTold(t *testing.T) {
 	} {
 		node := newScriptedNode()
 		node.set(test.status)
-		err := away(node, now)
+		err := nodeUnavailable(node, now)
 		got := ""
 		if err != nil {
 			got = pinsvc.FailureOf(err).Details
 		}
 		if got != test.want {
-			t.Errorf("%s: told %q, want %q", test.name, got, test.want)
+			t.Errorf("%s: details %q, want %q", test.name, got, test.want)
 		}
 		if test.status.Err != "" && !strings.Contains(err.Error(), why) {
-			t.Errorf("%s: the log is told only %q", test.name, err)
+			t.Errorf("%s: the log gets only %q", test.name, err)
 		}
 	}
 }

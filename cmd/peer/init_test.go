@@ -21,7 +21,7 @@ func read(t *testing.T, path string) string {
 }
 
 // What Init writes is what the peer loads.
-func TestInitIsLoaded(t *testing.T) {
+func TestInit_IsLoaded(t *testing.T) {
 	files := FilesIn(filepath.Join(t.TempDir(), "new"))
 	done, err := Init(files, InitOptions{Profile: ProfilePrivate, Users: []string{"alice"}})
 	noError(t, err)
@@ -40,7 +40,7 @@ func TestInitIsLoaded(t *testing.T) {
 	}
 }
 
-func TestInitNeedsOverwrite(t *testing.T) {
+func TestInit_NeedsOverwrite(t *testing.T) {
 	files := FilesIn(t.TempDir())
 	addr, err := ma.NewMultiaddr(bootstrapPeer)
 	noError(t, err)
@@ -97,7 +97,7 @@ func TestReplaceFileKeepsTheOldOneWhole(t *testing.T) {
 	}
 }
 
-func TestUserNames(t *testing.T) {
+func TestValidateUsers(t *testing.T) {
 	for _, c := range []struct {
 		users []string
 		fault string

@@ -21,7 +21,7 @@ type node interface {
 	Watch() (kubo.Status, <-chan struct{})
 }
 
-// errNotRunning is what every request to the managed node fails with while it
+// errNotRunning is the error of every request to the managed node while it
 // does not run.
 var errNotRunning = errors.New("the IPFS node is not running")
 
@@ -37,46 +37,50 @@ func notRunning(status kubo.Status) error {
 	}
 }
 
-func running(status kubo.Status) bool {
+// servesRPC reports whether the node responds to requests.
+func servesRPC(status kubo.Status) bool {
 	return status.State == kubo.StateRunning && status.APIAddr != nil
 }
 
 // managedConnector is upstream's ipfshttp connector to a node whose address
-// becomes known late and may change. Each address gets a connector of its
-// own; without one, every request fails with errNotRunning.
+// becomes known late and may change. It is by hand because upstream's takes
+// its address once (U7 in docs/upstream-faults.md): each address gets a
+// connector of its own. While the node does not run, every request fails with
+// errNotRunning.
 type managedConnector struct {
 	node  node
 	cfg   ipfshttp.Config
 	ready chan struct{}
 	once  sync.Once
 
-	mu     sync.Mutex
-	client *rpc.Client
-	addr   ma.Multiaddr
-	inner  *ipfshttp.Connector
-	away   error // Why inner, if any, is not to be used now.
+	mu          sync.Mutex // Guards the fields below: adopt replaces them while requests read them.
+	client      *rpc.Client
+	addr        ma.Multiaddr
+	inner       *ipfshttp.Connector
+	unavailable error // Why inner, if any, must not be used now.
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-// newManagedConnector follows the node until Shutdown. Of the configuration
-// everything but the node's address is used.
+// newManagedConnector follows the node until Shutdown. The node_multiaddress
+// of the configuration is not used.
 func newManagedConnector(n node, cfg *ipfshttp.Config) *managedConnector {
 	c := &managedConnector{
-		node:  n,
-		cfg:   *cfg,
-		ready: make(chan struct{}),
-		away:  errNotRunning,
+		node:        n,
+		cfg:         *cfg,
+		ready:       make(chan struct{}),
+		unavailable: errNotRunning,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	status, _ := n.Watch()
-	c.adopt(status) // So that the first request is told what the node is doing.
+	c.adopt(status) // The error of an early request says what the node is doing.
 	c.wg.Go(c.follow)
 	return c
 }
 
+// follow adopts each change of the node's status.
 func (c *managedConnector) follow() {
 	for {
 		status, changed := c.node.Watch()
@@ -93,32 +97,32 @@ func (c *managedConnector) follow() {
 	}
 }
 
-// adopt makes requests go where the node is, and returns the connector that
-// is no longer needed.
+// adopt directs requests to the node's present address, and returns the
+// connector to the previous one, if it was replaced.
 func (c *managedConnector) adopt(status kubo.Status) (old *ipfshttp.Connector) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !running(status) {
-		c.away = notRunning(status)
+	if !servesRPC(status) {
+		c.unavailable = notRunning(status)
 		return nil
 	}
 	if c.inner != nil && c.addr.Equal(status.APIAddr) {
-		c.away = nil
+		c.unavailable = nil
 		return nil
 	}
 	cfg := c.cfg
 	cfg.NodeAddr = status.APIAddr
 	inner, err := ipfshttp.NewConnector(&cfg)
 	if err != nil {
-		c.away = fmt.Errorf("connecting to the IPFS node at %s: %w", status.APIAddr, err)
-		logger.Error(c.away)
+		c.unavailable = fmt.Errorf("connecting to the IPFS node at %s: %w", status.APIAddr, err)
+		logger.Error(c.unavailable)
 		return nil
 	}
 	if c.client != nil {
 		inner.SetClient(c.client)
 	}
 	c.wg.Go(func() { c.awaitReady(inner) })
-	old, c.inner, c.addr, c.away = c.inner, inner, status.APIAddr, nil
+	old, c.inner, c.addr, c.unavailable = c.inner, inner, status.APIAddr, nil
 	logger.Infof("the IPFS node is at %s", status.APIAddr)
 	return old
 }
@@ -132,23 +136,23 @@ func (c *managedConnector) awaitReady(inner *ipfshttp.Connector) {
 	}
 }
 
-// awayText begins the errors of requests while the node is away. They are the
-// words of upstream's connector for a node that does not answer: trackers pass
-// failures on as text, by which other peers too tell that a node is away from
-// a pin that cannot be had.
-const awayText = "IPFS request failed (is it running?)"
+// unreachableText begins the errors of requests while the node does not run. It
+// is the text of upstream's connector for a node that does not respond:
+// trackers pass failures on as text, by which other peers distinguish an
+// unreachable node from a pin that failed.
+const unreachableText = "IPFS request failed (is it running?)"
 
-// running returns the connector to use now.
-func (c *managedConnector) running() (*ipfshttp.Connector, error) {
+// current returns the connector to use now.
+func (c *managedConnector) current() (*ipfshttp.Connector, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.away != nil {
-		return nil, fmt.Errorf("%s: %w", awayText, c.away)
+	if c.unavailable != nil {
+		return nil, fmt.Errorf("%s: %w", unreachableText, c.unavailable)
 	}
 	return c.inner, nil
 }
 
-// SetClient lets the connector, and those for later addresses, begin.
+// SetClient lets the connector, and those for later addresses, start.
 func (c *managedConnector) SetClient(client *rpc.Client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +169,7 @@ func (c *managedConnector) Shutdown(ctx context.Context) error {
 	c.wg.Wait()
 	c.mu.Lock()
 	inner := c.inner
-	c.inner, c.away = nil, errNotRunning
+	c.inner, c.unavailable = nil, errNotRunning
 	c.mu.Unlock()
 	if inner == nil {
 		return nil
@@ -173,11 +177,11 @@ func (c *managedConnector) Shutdown(ctx context.Context) error {
 	return inner.Shutdown(ctx)
 }
 
-// Ready returns a channel that is closed once the node has answered.
+// Ready returns a channel that is closed once the node has responded.
 func (c *managedConnector) Ready(context.Context) <-chan struct{} { return c.ready }
 
 func (c *managedConnector) ID(ctx context.Context) (api.IPFSID, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return api.IPFSID{}, err
 	}
@@ -185,7 +189,7 @@ func (c *managedConnector) ID(ctx context.Context) (api.IPFSID, error) {
 }
 
 func (c *managedConnector) Pin(ctx context.Context, pin api.Pin) error {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return err
 	}
@@ -193,7 +197,7 @@ func (c *managedConnector) Pin(ctx context.Context, pin api.Pin) error {
 }
 
 func (c *managedConnector) Unpin(ctx context.Context, cid api.Cid) error {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return err
 	}
@@ -201,16 +205,16 @@ func (c *managedConnector) Unpin(ctx context.Context, cid api.Cid) error {
 }
 
 func (c *managedConnector) PinLsCid(ctx context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return api.IPFSPinStatusError, err
 	}
 	return inner.PinLsCid(ctx, pin)
 }
 
-// PinLs closes out, as the callers expect.
+// PinLs closes out in any case, as its callers expect.
 func (c *managedConnector) PinLs(ctx context.Context, typeFilters []string, out chan<- api.IPFSPinInfo) error {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		close(out)
 		return err
@@ -219,7 +223,7 @@ func (c *managedConnector) PinLs(ctx context.Context, typeFilters []string, out 
 }
 
 func (c *managedConnector) ConnectSwarms(ctx context.Context) error {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return err
 	}
@@ -227,7 +231,7 @@ func (c *managedConnector) ConnectSwarms(ctx context.Context) error {
 }
 
 func (c *managedConnector) SwarmPeers(ctx context.Context) ([]libp2ppeer.ID, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +239,7 @@ func (c *managedConnector) SwarmPeers(ctx context.Context) ([]libp2ppeer.ID, err
 }
 
 func (c *managedConnector) ConfigKey(keypath string) (any, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +247,7 @@ func (c *managedConnector) ConfigKey(keypath string) (any, error) {
 }
 
 func (c *managedConnector) RepoStat(ctx context.Context) (api.IPFSRepoStat, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return api.IPFSRepoStat{}, err
 	}
@@ -251,7 +255,7 @@ func (c *managedConnector) RepoStat(ctx context.Context) (api.IPFSRepoStat, erro
 }
 
 func (c *managedConnector) RepoGC(ctx context.Context) (api.RepoGC, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return api.RepoGC{}, err
 	}
@@ -259,17 +263,17 @@ func (c *managedConnector) RepoGC(ctx context.Context) (api.RepoGC, error) {
 }
 
 func (c *managedConnector) Resolve(ctx context.Context, path string) (api.Cid, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return api.CidUndef, err
 	}
 	return inner.Resolve(ctx, path)
 }
 
-// BlockStream reads blocks to their end also when there is nowhere to put
-// them: the sender does not watch the context.
+// BlockStream drains blocks even when the node does not run: the sender does
+// not watch the context.
 func (c *managedConnector) BlockStream(ctx context.Context, blocks <-chan api.NodeWithMeta) error {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		go func() {
 			for range blocks {
@@ -281,7 +285,7 @@ func (c *managedConnector) BlockStream(ctx context.Context, blocks <-chan api.No
 }
 
 func (c *managedConnector) BlockGet(ctx context.Context, cid api.Cid) ([]byte, error) {
-	inner, err := c.running()
+	inner, err := c.current()
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
@@ -50,7 +49,7 @@ const (
 
 // While the node is away every request fails with the reason, and those that
 // stream do not leave the other side waiting.
-func TestManagedConnectorWithoutNode(t *testing.T) {
+func TestManagedConnector_WithoutNode(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	c := newTestConnector(t, newScriptedNode())
 	defer func() { noError(t, c.Shutdown(context.Background())) }()
@@ -95,7 +94,7 @@ func TestManagedConnectorWithoutNode(t *testing.T) {
 }
 
 // The connector goes where the node goes, and says so when it is away.
-func TestManagedConnectorFollowsTheNode(t *testing.T) {
+func TestManagedConnector_FollowsTheNode(t *testing.T) {
 	first, second := rpcOfID(t, firstID), rpcOfID(t, secondID)
 	node := newScriptedNode()
 	c := newTestConnector(t, node)
@@ -132,31 +131,11 @@ func TestManagedConnectorFollowsTheNode(t *testing.T) {
 }
 
 // The client of the cluster may come before the node's address.
-func TestManagedConnectorReadyWhenTheNodeIsLate(t *testing.T) {
+func TestManagedConnector_ReadyWhenTheNodeIsLate(t *testing.T) {
 	node := newScriptedNode()
 	c := newTestConnector(t, node)
 	defer func() { noError(t, c.Shutdown(context.Background())) }()
 	c.SetClient(&rpc.Client{})
 	node.set(runningAt(serverAddr(t, rpcOfID(t, firstID))))
 	await(t, "readiness", c.Ready(context.Background()))
-}
-
-// A node that answers while the peer is shut down must not make it ready.
-func TestHeldGateStaysShut(t *testing.T) {
-	g := newGate()
-	if g.hold() {
-		t.Error("a new gate is open")
-	}
-	g.pass()
-	select {
-	case <-g.opened:
-		t.Error("a held gate opened")
-	case <-time.After(time.Millisecond):
-	}
-	open := newGate()
-	open.pass()
-	open.pass()
-	if !open.hold() {
-		t.Error("an open gate is not")
-	}
 }

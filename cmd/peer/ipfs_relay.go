@@ -16,11 +16,11 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// relay gives the managed node's RPC an address on loopback that never
-// changes. Upstream's IPFS proxy is built with the address of its node and
-// binds its own listeners, so that it could follow the node only by giving
-// up its port again and again. While the node does not run, the relay answers
-// for it, with 503 and the error document of Kubo.
+// relay gives the managed node's RPC a loopback address that does not change.
+// It is by hand because upstream's IPFS proxy takes the address of its node
+// once (U7 in docs/upstream-faults.md), and because a reverse proxy of HTTP
+// would lose the raw streams of hijacked connections. While the node does not
+// run, the relay responds with 503 and an error document in Kubo's form.
 type relay struct {
 	node     node
 	listener net.Listener
@@ -41,7 +41,7 @@ func newRelay(n node) (*relay, error) {
 	return r, nil
 }
 
-// addr is where the relay listens.
+// addr is the address that the relay listens on.
 func (r *relay) addr() (ma.Multiaddr, error) { return manet.FromNetAddr(r.listener.Addr()) }
 
 // close ends the relay and all connections through it.
@@ -60,14 +60,17 @@ func (r *relay) close() error {
 	return err
 }
 
+// acceptRetry is the pause after a failed accept.
+const acceptRetry = 100 * time.Millisecond
+
 func (r *relay) accept() {
 	for {
 		conn, err := r.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // Out of file descriptors: others will close some.
-			time.Sleep(100 * time.Millisecond)
+		if err != nil { // Out of file descriptors, for example.
+			time.Sleep(acceptRetry)
 			continue
 		}
 		if r.track(conn) {
@@ -76,7 +79,7 @@ func (r *relay) accept() {
 	}
 }
 
-// track remembers a connection, for close to close it.
+// track registers a connection for close.
 func (r *relay) track(conn net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +117,7 @@ func (r *relay) serve(client net.Conn) {
 
 func (r *relay) dial() (net.Conn, error) {
 	status, _ := r.node.Watch()
-	if !running(status) {
+	if !servesRPC(status) {
 		return nil, notRunning(status)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -127,8 +130,8 @@ func (r *relay) dial() (net.Conn, error) {
 	return conn, nil
 }
 
-// forward copies until src ends and passes that end on, so that the other
-// direction may go on.
+// forward copies from src to dst and passes the end of src on, so that the
+// other direction may go on.
 func forward(dst, src net.Conn) {
 	if _, err := io.Copy(dst, src); err != nil {
 		dst.Close()
@@ -141,7 +144,7 @@ func forward(dst, src net.Conn) {
 	}
 }
 
-// refuse answers the first request of a connection in the place of Kubo.
+// refuse responds to the first request of a connection instead of Kubo.
 func refuse(client net.Conn, why error) {
 	if client.SetDeadline(time.Now().Add(5*time.Second)) != nil {
 		return
@@ -158,7 +161,7 @@ func refuse(client net.Conn, why error) {
 	if err != nil {
 		return
 	}
-	// Closing with unread input would reset the connection and lose the answer.
+	// Closing with unread input would reset the connection and lose the response.
 	if half, ok := client.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(client, 1<<20))
 	}

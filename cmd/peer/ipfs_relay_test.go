@@ -54,7 +54,7 @@ func serverAddr(t *testing.T, server *httptest.Server) ma.Multiaddr {
 	return addr
 }
 
-func TestRelayFollowsTheNode(t *testing.T) {
+func TestRelay_FollowsTheNode(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	echo := func(name string) *httptest.Server {
 		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +93,7 @@ func TestRelayFollowsTheNode(t *testing.T) {
 	first.CloseClientConnections()
 	client.CloseIdleConnections()
 	if code, body := post(); code != http.StatusServiceUnavailable || !strings.Contains(body, "Kubo ended") {
-		t.Errorf("while it is away: %d %s", code, body)
+		t.Errorf("while it restarts: %d %s", code, body)
 	}
 	node.set(runningAt(serverAddr(t, second)))
 	if code, body := post(); code != http.StatusOK || body != "second: body" {
@@ -105,7 +105,7 @@ func TestRelayFollowsTheNode(t *testing.T) {
 }
 
 // Closing ends connections in use, so that it cannot hang.
-func TestRelayCloseEndsConnections(t *testing.T) {
+func TestRelay_CloseEndsConnections(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(entered)
@@ -125,6 +125,6 @@ func TestRelayCloseEndsConnections(t *testing.T) {
 	<-entered
 	noError(t, r.close())
 	if <-failed == nil {
-		t.Error("the request was answered")
+		t.Error("the request succeeded")
 	}
 }

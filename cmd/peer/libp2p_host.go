@@ -36,13 +36,12 @@ type network struct {
 }
 
 // openNetwork listens on the cluster's addresses. A peer whose addresses are
-// all loopback gets a host that stays on this machine; all others get
-// upstream's.
+// all loopback gets a private host, all others get upstream's.
 //
-// That a peer is private is derived and not a key of its own: nobody out
-// there can reach a loopback address, so there is no port to map, no address
-// to find out about and no relay that could help. A key could contradict the
-// addresses, and upstream's programs would drop it when they save the file.
+// The addresses decide, not a key of the configuration: other machines cannot
+// reach a loopback address, so port mapping, address discovery and relays are
+// useless. A key could contradict the addresses, and upstream's programs would
+// drop the key when they save the file.
 func openNetwork(
 	ctx context.Context, ident *clusterconfig.Identity, cfg *ipfscluster.Config, store ds.Datastore,
 ) (*network, error) {
@@ -56,8 +55,8 @@ func openNetwork(
 	return &network{host: h, bandwidth: bandwidth, pubsub: ps, dht: kad}, nil
 }
 
-// LoopbackOnly tells whether all of the addresses are loopback ones, which is
-// what makes a peer private.
+// LoopbackOnly reports whether all of the addresses are loopback ones; such a
+// peer is private.
 func LoopbackOnly(addrs []ma.Multiaddr) bool {
 	for _, addr := range addrs {
 		if !manet.IsIPLoopback(addr) {
@@ -67,9 +66,10 @@ func LoopbackOnly(addrs []ma.Multiaddr) bool {
 	return len(addrs) > 0
 }
 
-// openPrivateNetwork makes a host that other peers of the same cluster can
-// talk to, and that asks nothing of the network around it: no NAT mapping, no
-// relay, no hole punching, no AutoNAT, no public DHT.
+// openPrivateNetwork makes a host for peers of the same cluster that sends
+// nothing to others: no NAT mapping, relay, hole punching, AutoNAT or public
+// DHT. It is by hand because upstream's host always maps ports (U12 in
+// docs/upstream-faults.md).
 func openPrivateNetwork(
 	ctx context.Context, ident *clusterconfig.Identity, cfg *ipfscluster.Config, store ds.Datastore,
 ) (*network, error) {
@@ -94,7 +94,7 @@ func openPrivateNetwork(
 		libp2p.AddrsFactory(announced),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
-		// Those that work within a private network; QUIC does not.
+		// QUIC does not work within a private network.
 		libp2p.NoTransports,
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Transport(websocket.New),
@@ -104,7 +104,7 @@ func openPrivateNetwork(
 		libp2p.PrometheusRegisterer(observations.PromRegistry),
 		libp2p.WithDialTimeout(cfg.DialPeerTimeout),
 		libp2p.DisableRelay(),
-		libp2p.ForceReachabilityPrivate(), // Nothing is to be asked of AutoNAT.
+		libp2p.ForceReachabilityPrivate(), // No AutoNAT requests.
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.Routing(func(h host.Host) (routing.PeerRouting, error) {
 			n.dht, err = newPrivateDHT(ctx, h, store)
@@ -122,9 +122,9 @@ func openPrivateNetwork(
 	return n, nil
 }
 
-// announcedAddrs makes of the addresses that a host has those that it tells
-// others: announce_multiaddress instead, if there is, without what is in
-// no_announce_multiaddress, where an address may end in /ipcidr/<bits>.
+// announcedAddrs returns the filter from a host's addresses to the announced
+// ones: announce_multiaddress replaces them, if set, and no_announce_multiaddress
+// removes from them; an address there may end in /ipcidr/<bits>.
 func announcedAddrs(cfg *ipfscluster.Config) (func([]ma.Multiaddr) []ma.Multiaddr, error) {
 	ranges := ma.NewFilters()
 	for _, addr := range cfg.NoAnnounceAddr {
@@ -148,15 +148,15 @@ func announcedAddrs(cfg *ipfscluster.Config) (func([]ma.Multiaddr) []ma.Multiadd
 }
 
 // newPrivateDHT lets peers that listen on loopback addresses find each other.
-// The cluster wants both halves of a dual DHT; the wide one, which admits
-// public addresses only, stays empty and serves nobody.
+// The cluster requires a dual DHT; its WAN half admits public addresses only
+// and stays empty.
 func newPrivateDHT(ctx context.Context, h host.Host, store ds.Datastore) (*dual.DHT, error) {
 	opts := []dual.Option{
 		dual.WanDHTOption(dht.Mode(dht.ModeClient)),
 		dual.LanDHTOption(
 			dht.Mode(dht.ModeServer),
 			dht.Concurrency(10),
-			// By default the LAN half tells nobody of loopback addresses.
+			// By default the LAN half does not pass loopback addresses on.
 			dht.AddressFilter(func(addrs []ma.Multiaddr) []ma.Multiaddr { return addrs }),
 		),
 	}
@@ -166,7 +166,7 @@ func newPrivateDHT(ctx context.Context, h host.Host, store ds.Datastore) (*dual.
 	return dual.New(ctx, h, opts...)
 }
 
-// close closes all that openNetwork opened, save what ends with its context.
+// close closes what openNetwork opened and what does not end with its context.
 func (n *network) close() error {
 	var errs []error
 	if n.dht != nil {

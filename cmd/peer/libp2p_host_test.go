@@ -55,7 +55,7 @@ func openTestNetwork(t *testing.T, edits ...edit) *network {
 
 // A private host listens on loopback only, and speaks none of the protocols
 // that are about the world outside.
-func TestPrivateHostStaysHere(t *testing.T) {
+func TestOpenNetwork_PrivateHostStaysOnThisMachine(t *testing.T) {
 	n := openTestNetwork(t)
 	for _, addr := range slices.Concat(n.host.Network().ListenAddresses(), n.host.Addrs()) {
 		if !manet.IsIPLoopback(addr) {
@@ -83,7 +83,7 @@ func TestPrivateHostStaysHere(t *testing.T) {
 
 // Peers that know one peer find the others through it: upstream's LAN DHT
 // hides loopback addresses.
-func TestPrivateHostsFindEachOther(t *testing.T) {
+func TestOpenNetwork_PrivateHostsFindEachOther(t *testing.T) {
 	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("ab", 32) }
 	hub, one, other := openTestNetwork(t, secret), openTestNetwork(t, secret), openTestNetwork(t, secret)
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
@@ -102,7 +102,7 @@ func TestPrivateHostsFindEachOther(t *testing.T) {
 }
 
 // Only those who know the secret can connect.
-func TestPrivateHostKeepsTheSecret(t *testing.T) {
+func TestOpenNetwork_PrivateHostRequiresTheSecret(t *testing.T) {
 	one, stranger := openTestNetwork(t), openTestNetwork(t)
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -111,7 +111,7 @@ func TestPrivateHostKeepsTheSecret(t *testing.T) {
 	}
 }
 
-func TestMessageIDIsThatOfOtherPeers(t *testing.T) {
+func TestMessageID_IsThatOfOtherPeers(t *testing.T) {
 	from := "0123456789abcdef-and-more"
 	if got := messageID(&pb.Message{From: []byte(from), Seqno: []byte{1, 2}}); got != "0123456789abcdef\x01\x02" {
 		t.Errorf("id = %q", got)

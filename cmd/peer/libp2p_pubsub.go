@@ -10,15 +10,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 )
 
-// newPubSub makes a gossipsub that is a full member of the mesh of peers
-// which ipfs-cluster-service runs: its message IDs, its signature rules and
-// the multiples of gossipsub's mesh sizes.
+// newPubSub makes a gossipsub that is compatible with the peers of
+// ipfs-cluster-service: message IDs, signature rules and mesh sizes are
+// theirs.
 func newPubSub(ctx context.Context, h host.Host, cfg *ipfscluster.Config) (*pubsub.PubSub, error) {
 	gossip := pubsub.DefaultGossipSubParams()
 	gossip.HeartbeatInterval = cfg.PubSub.HeartbeatInterval
 	gossip.HistoryLength = cfg.PubSub.HistoryLength
 	gossip.HistoryGossip = cfg.PubSub.HistoryGossip
-	gossip.MaxIHaveLength = 10_000 // Heartbeats are slow, so more is announced by each.
+	gossip.MaxIHaveLength = 10_000 // Heartbeats are rare, so each announces more.
 	factor := cfg.PubSub.DFactor
 	gossip.D, gossip.Dlo, gossip.Dhi = 6*factor, 5*factor, 12*factor
 	gossip.Dscore, gossip.Dout, gossip.Dlazy = 4*factor, 2*factor, 6*factor
@@ -40,7 +40,7 @@ func newPubSub(ctx context.Context, h host.Host, cfg *ipfscluster.Config) (*pubs
 }
 
 // messageID is the sender's first 16 bytes and its sequence number. Peers
-// announce and ask for messages by it, so it must be the same on all of them.
+// announce and request messages by ID, so all must compute the same.
 func messageID(m *pb.Message) string {
 	from := m.GetFrom()
 	return string(from[:min(16, len(from))]) + string(m.GetSeqno())

@@ -10,10 +10,10 @@ import (
 	"github.com/pbnjay/memory"
 )
 
-// newResourceManager bounds what libp2p may use, from
-// cluster.resource_manager: a quarter of the memory and half of the file
-// descriptors where the file says 0, and one inbound connection per MiB, but
-// never fewer than twice what the connection manager lets live.
+// newResourceManager limits libp2p as cluster.resource_manager says. Zero there
+// means a quarter of the memory and half of the file descriptors. Inbound
+// connections are limited to one per MiB, but to no fewer than twice the high
+// water mark of the connection manager.
 func newResourceManager(cfg *ipfscluster.Config) (libp2pnetwork.ResourceManager, error) {
 	if !cfg.ResourceMgr.Enabled {
 		return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(rcmgr.InfiniteLimits))
@@ -40,8 +40,8 @@ func newResourceManager(cfg *ipfscluster.Config) (libp2pnetwork.ResourceManager,
 			StreamsInbound:  rcmgr.Unlimited,
 			StreamsOutbound: rcmgr.Unlimited,
 		},
-		// Peers of one cluster hold its secret: what one of them, one service
-		// or one protocol uses is not bounded apart.
+		// Peers of one cluster share its secret, so there are no limits per
+		// peer, service or protocol.
 		ServiceDefault:      rcmgr.InfiniteLimits.ToPartialLimitConfig().System,
 		ServicePeerDefault:  rcmgr.InfiniteLimits.ToPartialLimitConfig().System,
 		ProtocolDefault:     rcmgr.InfiniteLimits.ToPartialLimitConfig().System,

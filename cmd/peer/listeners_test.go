@@ -10,7 +10,7 @@ import (
 )
 
 // Each listener whose port another program holds is named by its setting.
-func TestBusyPortsAreNamed(t *testing.T) {
+func TestCheckListeners_NamesPortsInUse(t *testing.T) {
 	holder, err := net.Listen("tcp", "127.0.0.1:0")
 	noError(t, err)
 	defer holder.Close()
@@ -53,7 +53,7 @@ func TestBusyPortsAreNamed(t *testing.T) {
 	}
 }
 
-func TestAddressesThatAreNotHereAreNamed(t *testing.T) {
+func TestCheckListeners_NamesForeignAddresses(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble", func(sections map[string]map[string]any) {
 		// 192.0.2.0/24 is for documentation; no machine has it.
 		sections["api"]["restapi"].(map[string]any)["http_listen_multiaddress"] = "/ip4/192.0.2.1/tcp/9094"
@@ -66,7 +66,7 @@ func TestAddressesThatAreNotHereAreNamed(t *testing.T) {
 }
 
 // Two settings with one address are told apart from another program.
-func TestAddressesThatAreGivenTwiceAreNamed(t *testing.T) {
+func TestCheckListeners_NamesAddressesGivenTwice(t *testing.T) {
 	same := freeAddr(t)
 	files := upstreamFiles(t, "crdt", "pebble", func(sections map[string]map[string]any) {
 		sections["api"]["restapi"].(map[string]any)["http_listen_multiaddress"] = same.String()

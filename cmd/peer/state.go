@@ -154,7 +154,7 @@ func (c *Configuration) CleanState(ctx context.Context) error {
 		return err
 	}
 	cfgs := c.Helper.Configs()
-	if consensus == cfgs.Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return raft.CleanupRaft(cfgs.Raft)
 	}
 	store, err := c.openStore()
@@ -176,7 +176,7 @@ func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) 
 	if err != nil {
 		return nil, err
 	}
-	if consensus == c.Helper.Configs().Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return c.openRaftPinset()
 	}
 	store, err := c.openCRDT(ctx)
@@ -214,5 +214,5 @@ func (c *Configuration) stateManager() (cmdutils.StateManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cmdutils.NewStateManager(consensus, datastore, c.Helper.Identity(), c.Helper.Configs())
+	return cmdutils.NewStateManager(string(consensus), datastore, c.Helper.Identity(), c.Helper.Configs())
 }

@@ -61,7 +61,7 @@ func (c *Configuration) withCRDT(ctx context.Context, do func(*dscrdt.Datastore)
 	if err != nil {
 		return err
 	}
-	if consensus != c.Helper.Configs().Crdt.ConfigKey() {
+	if consensus != ConsensusCRDT {
 		return errors.New("this peer was initialized with raft consensus and has no CRDT store")
 	}
 	store, err := c.openCRDT(ctx)

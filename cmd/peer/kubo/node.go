@@ -175,6 +175,9 @@ func (n *Node) Status() Status {
 	return status
 }
 
+// Restarts is how many times Kubo was started after the first start.
+func (n *Node) Restarts() int { return n.Status().Restarts }
+
 // Watch returns what the Node is doing now, and a channel that is closed when
 // that has changed. To follow it, call Watch again then:
 //

@@ -8,30 +8,30 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 )
 
-// countingInformer counts how often it is asked.
+// countingInformer counts its calls.
 type countingInformer struct {
 	ipfscluster.Informer
-	asked int
+	calls int
 }
 
 func (c *countingInformer) Name() string { return "freespace" }
 
 func (c *countingInformer) GetMetrics(context.Context) []api.Metric {
-	c.asked++
+	c.calls++
 	m := api.Metric{Name: c.Name(), Value: "7", Valid: true}
 	m.SetTTL(deadline)
 	return []api.Metric{m}
 }
 
-func TestInformerIsNotAskedBeforeTheNodeIsThere(t *testing.T) {
+func TestReadyInformer_IsSilentBeforeTheNodeIsReady(t *testing.T) {
 	inner, ready := &countingInformer{}, newGate()
-	informer := patient{inner, ready}
+	informer := readyInformer{inner, ready}
 	early := informer.GetMetrics(t.Context())
-	if inner.asked != 0 || len(early) != 1 || !early[0].Discard() || early[0].Name != "freespace" {
-		t.Errorf("asked %d times, got %v", inner.asked, early)
+	if inner.calls != 0 || len(early) != 1 || !early[0].Discard() || early[0].Name != "freespace" {
+		t.Errorf("called %d times, got %v", inner.calls, early)
 	}
 	ready.pass()
-	if late := informer.GetMetrics(t.Context()); inner.asked != 1 || len(late) != 1 || late[0].Discard() {
-		t.Errorf("asked %d times, got %v", inner.asked, late)
+	if late := informer.GetMetrics(t.Context()); inner.calls != 1 || len(late) != 1 || late[0].Discard() {
+		t.Errorf("called %d times, got %v", inner.calls, late)
 	}
 }

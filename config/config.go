@@ -18,6 +18,7 @@ package config
 import (
 	"crypto/tls"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -114,6 +115,19 @@ type Config struct {
 	// service without credentials listen on other than loopback addresses.
 	// Set it where something in front of the service decides who may call.
 	AllowUnauthenticated bool
+
+	// Behind a proxy.
+
+	// TrustedProxies (trusted_proxies, default none) are the addresses of
+	// the proxies whose X-Forwarded-For and Forwarded headers are believed,
+	// as IP addresses or networks in CIDR notation. An empty list means that
+	// the client's address is always the one of its connection.
+	TrustedProxies []netip.Prefix
+	// BasePath (base_path, default none) is the path prefix under which the
+	// whole API is served, such as /psa for https://host/psa/pins. It begins
+	// with a slash and does not end with one. Set it when the proxy passes
+	// the prefix on. Empty means that the API is served at the root.
+	BasePath string
 
 	// Time and size limits. In all durations "0s" means no limit.
 

@@ -39,6 +39,7 @@ func (c *Config) ApplyEnvVars() error {
 	c.adopt(next)
 	c.warnExposed()
 	c.warnColons()
+	c.warnEveryProxy()
 	return nil
 }
 

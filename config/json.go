@@ -49,6 +49,7 @@ func (c *Config) LoadJSON(raw []byte) error {
 	c.adopt(next)
 	c.warnExposed()
 	c.warnColons()
+	c.warnEveryProxy()
 	return nil
 }
 

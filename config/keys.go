@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/ipfs-cluster/ipfs-cluster/config"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
 // Key describes one key of the section.
@@ -42,6 +44,19 @@ func Keys() []Key {
 		})
 	}
 	return keys
+}
+
+// EnvNames returns every environment variable that the section reads, those
+// for files with secrets (see sectionconfig.LookupSecret) included.
+func (*Config) EnvNames() []string {
+	var names []string
+	for _, k := range Keys() {
+		names = append(names, k.Env)
+		if k.Secret {
+			names = append(names, k.Env+sectionconfig.FileSuffix)
+		}
+	}
+	return names
 }
 
 // KeyTable returns the keys as the Markdown table that the README shows.

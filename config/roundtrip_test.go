@@ -49,6 +49,9 @@ func drawSection(t *rapid.T) section {
 		MaxPinAttempts:       rapid.IntMin(1).Draw(t, "attempts"),
 		StatusSweepInterval:  duration(MinStatusSweep) + limit("sweep")/2,
 		ReconcileInterval:    duration(MinReconcile) + limit("reconcile")/2,
+		TrustedProxies: rapid.SliceOfNDistinct(
+			rapid.SampledFrom([]string{"10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"}), 0, 4, rapid.ID[string]).Draw(t, "proxies"),
+		BasePath: rapid.SampledFrom([]string{"", "/psa", "/a/b"}).Draw(t, "base path"),
 	}
 	if rapid.Bool().Draw(t, "libp2p") {
 		drawLibp2p(t, &s)

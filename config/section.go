@@ -48,6 +48,8 @@ type section struct {
 	MaxPinAttempts       int      `json:"max_pin_attempts" added:"true" doc:"How often each peer tries to pin before a pin is failed. Tries while its IPFS node is away do not count. 0: the default."`
 	StatusSweepInterval  duration `json:"status_sweep_interval" added:"true" doc:"How often each peer is asked about all its pins, to find what its IPFS node lost; at least 1m. 0s: the default."`
 	ReconcileInterval    duration `json:"reconcile_interval" added:"true" doc:"How often the whole shared state is read, to find changes that this peer was not told of; at least 10s. 0s: the default."`
+	TrustedProxies       []string `json:"trusted_proxies" added:"true" doc:"IP addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and Forwarded headers name the client's address. Empty: no proxy is trusted."`
+	BasePath             string   `json:"base_path" added:"true" doc:"Path prefix under which the whole API is served, such as /psa for https://host/psa/pins. Empty: the root."`
 }
 
 // duration is a time.Duration that is written as its text.
@@ -66,6 +68,7 @@ func defaultSection() section {
 		IdleTimeout:            duration(DefaultIdleTimeout),
 		MaxHeaderBytes:         DefaultMaxHeaderBytes,
 		Headers:                map[string][]string{},
+		TrustedProxies:         []string{},
 		MaxBodyBytes:           DefaultMaxBodyBytes,
 		BodyReadTimeout:        duration(DefaultBodyReadTimeout),
 		ShutdownTimeout:        duration(DefaultShutdownTimeout),
@@ -92,6 +95,9 @@ func (s *section) build(baseDir string, f *faults) Config {
 
 		BasicAuthCredentials: maps.Clone(s.BasicAuthCredentials),
 		AllowUnauthenticated: s.AllowUnauthenticated,
+
+		TrustedProxies: parseProxies(s.TrustedProxies, f),
+		BasePath:       parseBasePath(s.BasePath, f),
 
 		ReadTimeout:       time.Duration(s.ReadTimeout),
 		ReadHeaderTimeout: time.Duration(s.ReadHeaderTimeout),
@@ -172,6 +178,8 @@ func (c *Config) section() (section, error) {
 		MaxPinAttempts:           c.MaxPinAttempts,
 		StatusSweepInterval:      duration(c.StatusSweepInterval),
 		ReconcileInterval:        duration(c.ReconcileInterval),
+		TrustedProxies:           formatProxies(c.TrustedProxies),
+		BasePath:                 c.BasePath,
 	}, nil
 }
 

@@ -69,6 +69,7 @@ func (c *Config) validate(f *faults) {
 	c.validateTLS(f)
 	c.validateLibp2p(f)
 	c.validateCredentials(f)
+	c.validateProxy(f)
 	c.validateLimits(f)
 	c.validateHeaders(f)
 	c.validateExposure(f)

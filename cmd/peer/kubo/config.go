@@ -2,10 +2,14 @@ package kubo
 
 import (
 	"path/filepath"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/kelseyhightower/envconfig"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
 const (
@@ -176,6 +180,21 @@ func (cfg *Config) ApplyEnvVars() error {
 // UnknownKeys returns the keys that the last LoadJSON did not know, sorted,
 // as they are written inside the section.
 func (cfg *Config) UnknownKeys() []string { return append([]string(nil), cfg.unknown...) }
+
+// EnvNames returns every environment variable that the section reads, those
+// for files with secrets (see sectionconfig.LookupSecret) included.
+func (*Config) EnvNames() []string {
+	var names []string
+	fields := reflect.TypeFor[jsonConfig]()
+	for i := range fields.NumField() {
+		name := strings.ToUpper(envConfigKey + "_" + fields.Field(i).Name)
+		names = append(names, name)
+		if fields.Field(i).Tag.Get("hidden") == "true" {
+			names = append(names, name+sectionconfig.FileSuffix)
+		}
+	}
+	return names
+}
 
 // ToJSON returns the section as it is written to service.json.
 func (cfg *Config) ToJSON() ([]byte, error) {

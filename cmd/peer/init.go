@@ -16,6 +16,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 )
 
 // InitOptions say what Init writes. The zero value is a CRDT peer with
@@ -132,7 +133,10 @@ func (o InitOptions) validate() error {
 	return validateUsers(o.Users)
 }
 
-// draft is a configuration on its way to the disk.
+// privateMode is the mode of files that hold secrets.
+const privateMode = 0o600
+
+// draft is a configuration that is not written yet.
 type draft struct {
 	files  Files
 	opts   InitOptions
@@ -253,9 +257,9 @@ func (d *draft) write() (InitResult, error) {
 }
 
 func (d *draft) writeConfig() error {
-	// The manager saves where it is told, and what it saves depends on the
-	// folder, so it saves beside the file and the result is then put in place.
-	return replaceFile(d.files.Config, d.helper.Manager().SaveJSON)
+	// The content depends on the folder that the manager saves into, so it must
+	// be the same one.
+	return atomicfile.Replace(d.files.Config, privateMode, d.helper.Manager().SaveJSON)
 }
 
 func (d *draft) writeIdentity() error {
@@ -271,7 +275,7 @@ func (d *draft) writeIdentity() error {
 		return fmt.Errorf("applying environment variables: %w", err)
 	}
 	d.result.NewIdentity = true
-	return replaceFile(d.files.Identity, ident.SaveJSON)
+	return atomicfile.Replace(d.files.Identity, privateMode, ident.SaveJSON)
 }
 
 // writePeerstore makes sure that there is one, even if empty. Addresses that
@@ -295,7 +299,5 @@ func (d *draft) writePeerstore() error {
 	for _, line := range lines {
 		content.WriteString(line + "\n")
 	}
-	return replaceFile(path, func(tmp string) error {
-		return os.WriteFile(tmp, []byte(content.String()), 0o600)
-	})
+	return atomicfile.WriteFile(path, []byte(content.String()), privateMode)
 }

@@ -74,29 +74,6 @@ func TestInit_NeedsOverwrite(t *testing.T) {
 	}
 }
 
-func TestReplaceFileKeepsTheOldOneWhole(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	noError(t, os.WriteFile(path, []byte("old"), 0o644))
-	full := errors.New("no space left")
-	err := replaceFile(path, func(tmp string) error {
-		return errors.Join(os.WriteFile(tmp, []byte("ne"), 0o600), full)
-	})
-	if !errors.Is(err, full) || read(t, path) != "old" {
-		t.Errorf("%v; the file has %q", err, read(t, path))
-	}
-	noError(t, replaceFile(path, func(tmp string) error { return os.WriteFile(tmp, []byte("new"), 0o644) }))
-	info, err := os.Stat(path)
-	noError(t, err)
-	if read(t, path) != "new" || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, content %q", info.Mode(), read(t, path))
-	}
-	entries, err := os.ReadDir(filepath.Dir(path))
-	noError(t, err)
-	if len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
-	}
-}
-
 func TestValidateUsers(t *testing.T) {
 	for _, c := range []struct {
 		users []string

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/hsanjuan/ipfs-lite"
+	ipfslite "github.com/hsanjuan/ipfs-lite"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"

@@ -3,11 +3,11 @@ package kubo
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 )
 
 // document is a JSON object whose values are addressed by dotted keys, as
@@ -36,8 +36,8 @@ func decodeExact(raw []byte, v any) error {
 	return dec.Decode(v)
 }
 
-// plain turns v into what reading its JSON gives, so that it can be compared
-// with what was read. The values that pass here can always be encoded.
+// plain converts v to the types of decoded JSON, so that it can be compared with
+// a document. All values used here can be encoded.
 func plain(v any) any {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -68,39 +68,27 @@ func (d document) set(key string, value any) {
 }
 
 func (d document) walk(key string, create bool) (parent map[string]any, last string) {
-	parts := strings.Split(key, ".")
+	names := strings.Split(key, ".")
 	parent = d
-	for _, part := range parts[:len(parts)-1] {
-		child, ok := parent[part].(map[string]any)
+	for _, name := range names[:len(names)-1] {
+		child, ok := parent[name].(map[string]any)
 		if !ok {
 			if !create {
 				return nil, ""
 			}
 			child = map[string]any{}
-			parent[part] = child
+			parent[name] = child
 		}
 		parent = child
 	}
-	return parent, parts[len(parts)-1]
+	return parent, names[len(names)-1]
 }
 
-// writeJSON replaces a file as a whole, or not at all.
+// writeJSON replaces a file atomically.
 func writeJSON(path string, v any) error {
 	raw, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(raw, '\n'))
-	// CreateTemp makes files that only their owner may read.
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return atomicfile.WriteFile(path, append(raw, '\n'), 0o600)
 }

@@ -10,19 +10,18 @@ const (
 	maxLineLength = 2048
 )
 
-// ring keeps the last lines that were written to it. It is an io.Writer that
-// never fails and may be written to by many goroutines; a line that is not
-// ended yet is kept apart until it is.
-type ring struct {
+// logTail is an io.Writer that keeps the last lines of its input. It never fails
+// and may be written to by many goroutines. An unfinished line is kept apart.
+type logTail struct {
 	mu      sync.Mutex
 	lines   []string
 	next    int
 	partial []byte
 }
 
-func newRing(size int) *ring { return &ring{lines: make([]string, 0, size)} }
+func newLogTail(size int) *logTail { return &logTail{lines: make([]string, 0, size)} }
 
-func (r *ring) Write(p []byte) (int, error) {
+func (r *logTail) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rest := p
@@ -38,13 +37,13 @@ func (r *ring) Write(p []byte) (int, error) {
 	}
 }
 
-// extend drops what is beyond the length of a line.
-func (r *ring) extend(p []byte) {
+// extend truncates a line at maxLineLength.
+func (r *logTail) extend(p []byte) {
 	room := maxLineLength - len(r.partial)
 	r.partial = append(r.partial, p[:min(room, len(p))]...)
 }
 
-func (r *ring) endLine() {
+func (r *logTail) endLine() {
 	line := string(bytes.TrimSpace(r.partial))
 	r.partial = r.partial[:0]
 	if line == "" {
@@ -59,8 +58,8 @@ func (r *ring) endLine() {
 	r.next = (r.next + 1) % len(r.lines)
 }
 
-// last returns the kept lines, oldest first, an unended one included.
-func (r *ring) last() []string {
+// last returns the kept lines, oldest first, including an unfinished one.
+func (r *logTail) last() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	lines := append([]string{}, r.lines[r.next:]...)
@@ -71,8 +70,8 @@ func (r *ring) last() []string {
 	return lines
 }
 
-// clear forgets everything, before another process writes.
-func (r *ring) clear() {
+// clear drops all lines, before another process writes.
+func (r *logTail) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines, r.next, r.partial = r.lines[:0], 0, r.partial[:0]

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// processStart tells processes apart that had the same number one after the
-// other: it is the moment when the process began, in the clock ticks of this
-// boot. It is false when there is no such process, or only its remains.
+// processStart is the start time of a process, in clock ticks of this boot. It
+// distinguishes processes that reuse a PID. It is false when there is no such
+// process or only a zombie.
 func processStart(pid int) (string, bool) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -2,8 +2,7 @@
 
 package kubo
 
-// processStart is not known here, so nothing is ever taken for a Kubo of ours
-// that was left behind.
+// processStart is not implemented here, so an orphaned Kubo is not recognized.
 func processStart(int) (string, bool) { return "", false }
 
 func processName(int) string { return "" }

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// askToStop has Kubo close its repo and end.
-func askToStop(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+// requestStop makes Kubo close its repo and end.
+func requestStop(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

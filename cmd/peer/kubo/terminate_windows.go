@@ -5,6 +5,6 @@ import (
 	"os"
 )
 
-// askToStop: there are no signals here that Kubo listens to; its RPC is asked
-// instead where it is known.
-func askToStop(*os.Process) error { return errors.ErrUnsupported }
+// requestStop is not supported: Kubo handles no signals here. Its RPC is used
+// instead where the address is known.
+func requestStop(*os.Process) error { return errors.ErrUnsupported }

@@ -14,7 +14,7 @@ import (
 
 // A private node has no socket that could be reached, or that reaches, beyond
 // this machine.
-func TestPrivateNodeHasSocketsOnLoopbackOnly(t *testing.T) {
+func TestProfile_PrivateHasSocketsOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	n := startNode(t, cfg)

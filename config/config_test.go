@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/multiformats/go-multiaddr"
 )
 
 // load returns the Config of a section, or fails the test.
@@ -86,12 +88,21 @@ func mustEqual(t testing.TB, got, want *Config) {
 	}
 }
 
+// texts returns addresses as they are written.
+func texts(addrs []multiaddr.Multiaddr) []string {
+	list := make([]string, len(addrs))
+	for i, addr := range addrs {
+		list[i] = addr.String()
+	}
+	return list
+}
+
 func TestDefaultsServeOnLoopbackWithBoundedReads(t *testing.T) {
 	c := defaults(t)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if got := formatAddrs(c.HTTPListenAddr); !slices.Equal(got, []string{"/ip4/127.0.0.1/tcp/9097"}) {
+	if got := texts(c.HTTPListenAddr); !slices.Equal(got, []string{"/ip4/127.0.0.1/tcp/9097"}) {
 		t.Errorf("listens on %v", got)
 	}
 	if c.ReadHeaderTimeout != 5*time.Second || c.BodyReadTimeout != 30*time.Second ||
@@ -150,7 +161,7 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 	for i := range got.NumField() {
 		field := got.Type().Field(i)
 		switch field.Name {
-		case "Saver", "TLS", "PathSSLCertFile", "PathSSLKeyFile", "Tracing", "unknown":
+		case "Saver", "TLS", "PathSSLCertFile", "PathSSLKeyFile", "Tracing", "unknown", "warned":
 			continue // Not set by that file.
 		case "AllowUnauthenticated":
 			continue // Its own test: with users it says nothing.
@@ -163,7 +174,7 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 
 func TestLetterCaseOfKeysDoesNotMatter(t *testing.T) {
 	c := load(t, files(t, "good")["letter_case"])
-	if got := formatAddrs(c.HTTPListenAddr); !slices.Equal(got, []string{"/ip4/127.0.0.1/tcp/9099"}) {
+	if got := texts(c.HTTPListenAddr); !slices.Equal(got, []string{"/ip4/127.0.0.1/tcp/9099"}) {
 		t.Errorf("listens on %v", got)
 	}
 	if got := c.UnknownKeys(); len(got) > 0 {

@@ -9,33 +9,36 @@ import (
 	"github.com/rs/cors"
 )
 
-// setDefaultCORS lets a page use every route with Authorization.
-func (s *section) setDefaultCORS() {
-	s.CORSAllowedOrigins = []string{"*"}
-	s.CORSAllowedMethods = corsMethods()
-	s.CORSAllowedHeaders = []string{"Accept", "Authorization", "Content-Type", "X-Requested-With"}
-	s.CORSExposedHeaders = append(upstreamExposedHeaders(), "Retry-After", "WWW-Authenticate")
-	s.CORSAllowCredentials = false
-	s.CORSMaxAge = 0
+// replaceUpstreamCORS sets the CORS keys to their defaults if the file has
+// them all, with exactly the values that "ipfs-cluster-service init" writes.
+// Nobody chose these, and they fail every preflight with Authorization or
+// POST.
+func (c *Config) replaceUpstreamCORS(given func(key string) bool) {
+	for _, key := range Keys() {
+		if strings.HasPrefix(key.Name, "cors_") && !given(key.Name) {
+			return
+		}
+	}
+	if !c.hasUpstreamCORS() {
+		return
+	}
+	var defaults Config
+	section().SetDefaults(&defaults)
+	c.CORSAllowedOrigins = defaults.CORSAllowedOrigins
+	c.CORSAllowedMethods = defaults.CORSAllowedMethods
+	c.CORSAllowedHeaders = defaults.CORSAllowedHeaders
+	c.CORSExposedHeaders = defaults.CORSExposedHeaders
+	c.CORSAllowCredentials = defaults.CORSAllowCredentials
+	c.CORSMaxAge = defaults.CORSMaxAge
 }
 
-func upstreamExposedHeaders() []string {
-	return []string{"Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"}
-}
-
-// corsKeys is how many keys of the section start with cors_.
-const corsKeys = 6
-
-// hasUpstreamCORS reports whether the CORS keys are, all of them, those that
-// "ipfs-cluster-service init" writes. Nobody chose them, and they fail every
-// preflight with Authorization or POST.
-func (s *section) hasUpstreamCORS() bool {
-	return slices.Equal(s.CORSAllowedOrigins, []string{"*"}) &&
-		slices.Equal(s.CORSAllowedMethods, []string{http.MethodGet}) &&
-		len(s.CORSAllowedHeaders) == 0 &&
-		slices.Equal(s.CORSExposedHeaders, upstreamExposedHeaders()) &&
-		s.CORSAllowCredentials &&
-		s.CORSMaxAge == 0
+func (c *Config) hasUpstreamCORS() bool {
+	return slices.Equal(c.CORSAllowedOrigins, []string{"*"}) &&
+		slices.Equal(c.CORSAllowedMethods, []string{http.MethodGet}) &&
+		len(c.CORSAllowedHeaders) == 0 &&
+		slices.Equal(c.CORSExposedHeaders, []string{"Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"}) &&
+		c.CORSAllowCredentials &&
+		c.CORSMaxAge == 0
 }
 
 // anyOrigin reports whether pages of every origin may call.
@@ -63,15 +66,15 @@ func matchesAnyHost(origin string) bool {
 // without them; to really allow nothing but GET, leave one of them out or write
 // any other value.
 func (c *Config) CORSOptions() cors.Options {
-	methods := cloneList(c.CORSAllowedMethods)
+	methods := slices.Clone(c.CORSAllowedMethods)
 	if c.anyOrigin() && c.BasicAuthCredentials == nil {
 		methods = readingMethods(methods)
 	}
 	return cors.Options{
-		AllowedOrigins:   cloneList(c.CORSAllowedOrigins),
+		AllowedOrigins:   slices.Clone(c.CORSAllowedOrigins),
 		AllowedMethods:   methods,
-		AllowedHeaders:   cloneList(c.CORSAllowedHeaders),
-		ExposedHeaders:   cloneList(c.CORSExposedHeaders),
+		AllowedHeaders:   slices.Clone(c.CORSAllowedHeaders),
+		ExposedHeaders:   slices.Clone(c.CORSExposedHeaders),
 		AllowCredentials: c.CORSAllowCredentials && !c.anyOrigin(),
 		MaxAge:           int(c.CORSMaxAge / time.Second),
 	}

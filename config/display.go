@@ -7,12 +7,9 @@ import (
 	"io"
 )
 
-// hidden stands for a secret, as in the displays of ipfs-cluster.
-const hidden = `"XXX_hidden_XXX"`
-
 // ToDisplayJSON writes the section with all keys, its secrets masked. A
 // secret that is not set is shown as such.
-func (c *Config) ToDisplayJSON() ([]byte, error) { return c.encode(true) }
+func (c *Config) ToDisplayJSON() ([]byte, error) { return section().Display(c, c.unknown) }
 
 // MarshalJSON is ToDisplayJSON, so that no structured log or dump that holds
 // a Config shows its secrets. The file is written by ToJSON.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
 // displays returns every way in which a Config may get into a log.
@@ -43,7 +45,7 @@ func displays(t *testing.T, c *Config) map[string]string {
 func TestNoDisplayTellsASecret(t *testing.T) {
 	c := load(t, files(t, "good")["every_key"])
 	c.unknown = load(t, files(t, "good")["unknown_keys"]).unknown
-	key, err := encodePrivateKey(c.PrivateKey)
+	key, err := formatPrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,13 +64,13 @@ func TestDisplayShowsEveryKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		members, err := parseObject(raw)
+		members, err := jsonobject.Parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got, want []string
 		for _, m := range members {
-			got = append(got, m.name)
+			got = append(got, m.Name)
 		}
 		for _, k := range Keys() {
 			want = append(want, k.Name)

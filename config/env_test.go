@@ -40,7 +40,7 @@ func TestVariablesLeaveOtherKeysAlone(t *testing.T) {
 }
 
 func TestPasswordsInVariablesMayHoldColons(t *testing.T) {
-	t.Setenv("CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS", "alice:a:b:c,bob::")
+	t.Setenv("CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS", "alice:a:b:c, bob::")
 	c := defaults(t)
 	if err := c.ApplyEnvVars(); err != nil {
 		t.Fatal(err)

@@ -2,264 +2,182 @@ package config
 
 import (
 	"encoding/base64"
-	"encoding/json"
-	"maps"
-	"slices"
-	"time"
+	"errors"
+	"fmt"
+	"net/netip"
 
-	"github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
-// section is the form of the Config in the file: one field for each key, in
-// the order in which they are written. A field's name in capitals, after
-// envPrefix, is its environment variable, so renaming one breaks operators.
-// The tags feed Keys: doc is the table's text, added marks what ipfs-cluster
-// does not have, secret what is masked.
-type section struct {
-	HTTPListenMultiaddress   config.Strings      `json:"http_listen_multiaddress" doc:"TCP or Unix socket addresses to serve HTTP(S) on. Port 0: the system chooses. Other than loopback needs a user or allow_unauthenticated."`
-	SSLCertFile              string              `json:"ssl_cert_file,omitempty" doc:"PEM file with the certificate chain (RSA or ECDSA), relative to the configuration folder. Empty: plain HTTP."`
-	SSLKeyFile               string              `json:"ssl_key_file,omitempty" doc:"PEM file with the certificate's private key. Both files or none."`
-	ReadTimeout              duration            `json:"read_timeout" doc:"Limit for reading a whole request; also cuts off answers that take longer, so prefer body_read_timeout. 0s: none."`
-	ReadHeaderTimeout        duration            `json:"read_header_timeout" doc:"Limit for reading the request headers. 0s: read_timeout holds."`
-	WriteTimeout             duration            `json:"write_timeout" doc:"Limit from the end of the request headers to the end of the answer. 0s: none."`
-	IdleTimeout              duration            `json:"idle_timeout" doc:"How long a connection is kept between two requests. 0s: read_timeout holds."`
-	MaxHeaderBytes           int                 `json:"max_header_bytes" doc:"Limit for the request line and headers, at least 4096. 0: the default."`
-	Libp2pListenMultiaddress config.Strings      `json:"libp2p_listen_multiaddress,omitempty" doc:"Addresses of a libp2p host of the API's own that serves HTTP over libp2p. Needs id and private_key. Empty: none."`
-	ID                       string              `json:"id,omitempty" doc:"Peer ID of that libp2p host."`
-	PrivateKey               string              `json:"private_key,omitempty" secret:"true" doc:"Private key of that libp2p host, base64. Masked in every display."`
-	BasicAuthCredentials     map[string]string   `json:"basic_auth_credentials" secret:"true" doc:"Users and their passwords, neither empty. null: nobody needs to log in, on loopback only. Changing a password revokes the user's tokens. Masked in every display."`
-	HTTPLogFile              string              `json:"http_log_file" doc:"File for the access log, relative to the configuration folder. Empty: the daemon's log."`
-	Headers                  map[string][]string `json:"headers" doc:"Headers to add to every answer."`
-	CORSAllowedOrigins       []string            `json:"cors_allowed_origins" doc:"Origins whose pages may call. * or empty: any; while nobody needs to log in, those may only read."`
-	CORSAllowedMethods       []string            `json:"cors_allowed_methods" doc:"Methods that pages may use. Empty: GET, HEAD, POST."`
-	CORSAllowedHeaders       []string            `json:"cors_allowed_headers" doc:"Request headers that pages may set. Empty: the default without Authorization."`
-	CORSExposedHeaders       []string            `json:"cors_exposed_headers" doc:"Answer headers that pages may read."`
-	CORSAllowCredentials     bool                `json:"cors_allow_credentials" doc:"Let pages use what the browser remembers, such as a Basic password. Without effect while any origin is allowed; not needed for tokens."`
-	CORSMaxAge               duration            `json:"cors_max_age" doc:"How long a browser may remember a preflight answer. 0s: the browser decides."`
+// Fault is one mistake in the section. It never holds a secret.
+type Fault = sectionconfig.Fault
 
-	AllowUnauthenticated bool     `json:"allow_unauthenticated" added:"true" doc:"Let a service without users listen on other than loopback addresses: everyone who reaches it may then add and delete pins."`
-	MaxBodyBytes         int64    `json:"max_body_bytes" added:"true" doc:"Limit for a request body, at least 4096. 0: the default."`
-	BodyReadTimeout      duration `json:"body_read_timeout" added:"true" doc:"Limit for reading a request body, from the end of its headers. 0s: none."`
-	ShutdownTimeout      duration `json:"shutdown_timeout" added:"true" doc:"How long running requests may take to finish at shutdown. 0s: they are closed at once."`
-	RefusePrivateOrigins bool     `json:"refuse_private_origins" added:"true" doc:"Answer 400 to origins with private or loopback addresses instead of keeping them."`
-	MaxPinAttempts       int      `json:"max_pin_attempts" added:"true" doc:"How often each peer tries to pin before a pin is failed. Tries while its IPFS node is away do not count. 0: the default."`
-	StatusSweepInterval  duration `json:"status_sweep_interval" added:"true" doc:"How often each peer is asked about all its pins, to find what its IPFS node lost; at least 1m. 0s: the default."`
-	ReconcileInterval    duration `json:"reconcile_interval" added:"true" doc:"How often the whole shared state is read, to find changes that this peer was not told of; at least 10s. 0s: the default."`
-	TrustedProxies       []string `json:"trusted_proxies" added:"true" doc:"IP addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and Forwarded headers name the client's address. Empty: no proxy is trusted."`
-	BasePath             string   `json:"base_path" added:"true" doc:"Path prefix under which the whole API is served, such as /psa for https://host/psa/pins. Empty: the root."`
+// Key describes one key of the section.
+type Key = sectionconfig.Key
+
+// section describes how the Config is read and written.
+func section() sectionconfig.Section[Config] {
+	return sectionconfig.Section[Config]{
+		Name: "api." + configKey, EnvPrefix: "CLUSTER_PINSVCAPI_", Lenient: true,
+		Types: []sectionconfig.Type{
+			sectionconfig.AddressList(parseAddr, multiaddr.Multiaddr.String),
+			sectionconfig.Text(parseID, formatID),
+			sectionconfig.Text(parsePrivateKey, formatPrivateKey),
+			sectionconfig.List("networks", parseNetwork, formatNetwork),
+		},
+		Adjust: func(c *Config, given func(key string) bool) {
+			c.TLS = nil // The one of an embedder does not outlive a file.
+			c.replaceUpstreamCORS(given)
+		},
+		Derive:   func(c *Config, f *sectionconfig.Faults) { c.derive(f) },
+		Validate: func(c *Config, f *sectionconfig.Faults) { c.validate(f) },
+	}
 }
 
-// duration is a time.Duration that is written as its text.
-type duration time.Duration
+// Keys returns every key of the section, in the order of the file.
+func Keys() []Key { return section().Keys() }
 
-// MarshalJSON writes the text form, such as "5s".
-func (d duration) MarshalJSON() ([]byte, error) {
-	return json.Marshal(time.Duration(d).String())
+// EnvNames returns every environment variable that the section reads, those
+// for files with secrets included.
+func (*Config) EnvNames() []string { return section().EnvNames() }
+
+// Default sets every key to its default and forgets unknown keys. It never
+// fails and reads no environment variable.
+func (c *Config) Default() error {
+	section().SetDefaults(c)
+	c.TLS, c.unknown, c.warned = nil, nil, nil
+	return nil
 }
 
-// defaultSection returns the defaults, with lists and maps of its own.
-func defaultSection() section {
-	s := section{
-		HTTPListenMultiaddress: config.Strings{DefaultHTTPListenAddr},
-		ReadHeaderTimeout:      duration(DefaultReadHeaderTimeout),
-		IdleTimeout:            duration(DefaultIdleTimeout),
-		MaxHeaderBytes:         DefaultMaxHeaderBytes,
-		Headers:                map[string][]string{},
-		TrustedProxies:         []string{},
-		MaxBodyBytes:           DefaultMaxBodyBytes,
-		BodyReadTimeout:        duration(DefaultBodyReadTimeout),
-		ShutdownTimeout:        duration(DefaultShutdownTimeout),
-		MaxPinAttempts:         DefaultMaxPinAttempts,
-		StatusSweepInterval:    duration(DefaultStatusSweep),
-		ReconcileInterval:      duration(DefaultReconcile),
-	}
-	s.setDefaultCORS()
-	return s
-}
-
-// build makes a Config of the section, reads the certificate and validates
-// it all. What it returns is only of use when f stayed empty.
-func (s *section) build(baseDir string, f *faults) Config {
-	c := Config{
-		HTTPListenAddr:   parseAddrs("http_listen_multiaddress", s.HTTPListenMultiaddress, f),
-		Libp2pListenAddr: parseAddrs("libp2p_listen_multiaddress", s.Libp2pListenMultiaddress, f),
-		ID:               parseID(s.ID, f),
-		PrivateKey:       parsePrivateKey(s.PrivateKey, f),
-
-		PathSSLCertFile: s.SSLCertFile,
-		PathSSLKeyFile:  s.SSLKeyFile,
-		TLS:             loadTLS(baseDir, s.SSLCertFile, s.SSLKeyFile, f),
-
-		BasicAuthCredentials: maps.Clone(s.BasicAuthCredentials),
-		AllowUnauthenticated: s.AllowUnauthenticated,
-
-		TrustedProxies: parseProxies(s.TrustedProxies, f),
-		BasePath:       parseBasePath(s.BasePath, f),
-
-		ReadTimeout:       time.Duration(s.ReadTimeout),
-		ReadHeaderTimeout: time.Duration(s.ReadHeaderTimeout),
-		BodyReadTimeout:   time.Duration(s.BodyReadTimeout),
-		WriteTimeout:      time.Duration(s.WriteTimeout),
-		IdleTimeout:       time.Duration(s.IdleTimeout),
-		ShutdownTimeout:   time.Duration(s.ShutdownTimeout),
-		MaxHeaderBytes:    s.MaxHeaderBytes,
-		MaxBodyBytes:      s.MaxBodyBytes,
-
-		RefusePrivateOrigins: s.RefusePrivateOrigins,
-
-		MaxPinAttempts:      s.MaxPinAttempts,
-		StatusSweepInterval: time.Duration(s.StatusSweepInterval),
-		ReconcileInterval:   time.Duration(s.ReconcileInterval),
-
-		Headers:     cloneHeaders(s.Headers),
-		HTTPLogFile: s.HTTPLogFile,
-
-		CORSAllowedOrigins:   cloneList(s.CORSAllowedOrigins),
-		CORSAllowedMethods:   cloneList(s.CORSAllowedMethods),
-		CORSAllowedHeaders:   cloneList(s.CORSAllowedHeaders),
-		CORSExposedHeaders:   cloneList(s.CORSExposedHeaders),
-		CORSAllowCredentials: s.CORSAllowCredentials,
-		CORSMaxAge:           time.Duration(s.CORSMaxAge),
-	}
-	if c.MaxHeaderBytes == 0 {
-		c.MaxHeaderBytes = DefaultMaxHeaderBytes
-	}
-	if c.MaxBodyBytes == 0 {
-		c.MaxBodyBytes = DefaultMaxBodyBytes
-	}
-	if c.MaxPinAttempts == 0 {
-		c.MaxPinAttempts = DefaultMaxPinAttempts
-	}
-	if c.StatusSweepInterval == 0 {
-		c.StatusSweepInterval = DefaultStatusSweep
-	}
-	if c.ReconcileInterval == 0 {
-		c.ReconcileInterval = DefaultReconcile
-	}
-	c.validate(f)
-	return c
-}
-
-// section returns the form in the file of the Config.
-func (c *Config) section() (section, error) {
-	key, err := encodePrivateKey(c.PrivateKey)
+// LoadJSON reads the section as written in service.json. Keys that are left
+// out or null get their defaults; unknown ones are logged and kept. Files are
+// found below the folder given to SetBaseDir.
+//
+// It returns all faults at once, joined, each of type *Fault, and then leaves
+// the keys of the Config as they were. Environment variables override the
+// file, so when the file alone is not valid they are applied before it is
+// judged: a password may come from the environment only.
+func (c *Config) LoadJSON(raw []byte) error {
+	unknown, err := section().Load(c, raw)
+	c.unknown, c.warned = unknown, nil
+	c.warnUnknown()
 	if err != nil {
-		return section{}, err
+		return err
 	}
-	return section{
-		HTTPListenMultiaddress:   formatAddrs(c.HTTPListenAddr),
-		SSLCertFile:              c.PathSSLCertFile,
-		SSLKeyFile:               c.PathSSLKeyFile,
-		ReadTimeout:              duration(c.ReadTimeout),
-		ReadHeaderTimeout:        duration(c.ReadHeaderTimeout),
-		WriteTimeout:             duration(c.WriteTimeout),
-		IdleTimeout:              duration(c.IdleTimeout),
-		MaxHeaderBytes:           c.MaxHeaderBytes,
-		Libp2pListenMultiaddress: formatAddrs(c.Libp2pListenAddr),
-		ID:                       formatID(c.ID),
-		PrivateKey:               key,
-		BasicAuthCredentials:     maps.Clone(c.BasicAuthCredentials),
-		HTTPLogFile:              c.HTTPLogFile,
-		Headers:                  cloneHeaders(c.Headers),
-		CORSAllowedOrigins:       cloneList(c.CORSAllowedOrigins),
-		CORSAllowedMethods:       cloneList(c.CORSAllowedMethods),
-		CORSAllowedHeaders:       cloneList(c.CORSAllowedHeaders),
-		CORSExposedHeaders:       cloneList(c.CORSExposedHeaders),
-		CORSAllowCredentials:     c.CORSAllowCredentials,
-		CORSMaxAge:               duration(c.CORSMaxAge),
-		AllowUnauthenticated:     c.AllowUnauthenticated,
-		MaxBodyBytes:             c.MaxBodyBytes,
-		BodyReadTimeout:          duration(c.BodyReadTimeout),
-		ShutdownTimeout:          duration(c.ShutdownTimeout),
-		RefusePrivateOrigins:     c.RefusePrivateOrigins,
-		MaxPinAttempts:           c.MaxPinAttempts,
-		StatusSweepInterval:      duration(c.StatusSweepInterval),
-		ReconcileInterval:        duration(c.ReconcileInterval),
-		TrustedProxies:           formatProxies(c.TrustedProxies),
-		BasePath:                 c.BasePath,
-	}, nil
+	c.warn()
+	return nil
 }
 
-func parseAddrs(key string, texts []string, f *faults) []multiaddr.Multiaddr {
-	var addrs []multiaddr.Multiaddr
-	for _, text := range texts {
-		addr, err := multiaddr.NewMultiaddr(text)
-		if err != nil || len(addr) == 0 {
-			f.add(key, "%q is not a multiaddress such as %s", text, DefaultHTTPListenAddr)
-			continue
-		}
-		addrs = append(addrs, addr)
+// ApplyEnvVars sets the keys whose environment variables are set (see Keys)
+// and validates the result. The forms are those of ipfs-cluster, and JSON:
+//
+//   - Lists are separated by commas: "/ip4/127.0.0.1/tcp/1,/ip6/::1/tcp/1".
+//   - Headers are name:value pairs separated by commas: "X-A:b,X-C:d".
+//   - Credentials are name:password pairs, one a line, or separated by a comma
+//     and a blank: "alice:secret, bob:hidden". A comma without a blank is a
+//     fault: it could be a part of a password or separate two users.
+//   - Lists, headers and credentials may be JSON as in the file.
+//   - An empty variable leaves text, durations and addresses as they are, and
+//     empties other lists and maps.
+//
+// A secret can be in a file instead: the variable with the suffix _FILE holds
+// its path (see sectionconfig.LookupSecret). Credentials are then JSON, or one
+// name:password pair a line.
+//
+// All faults come at once, as from LoadJSON, and then nothing is changed. They
+// never quote a secret.
+func (c *Config) ApplyEnvVars() error {
+	changed, err := section().ApplyEnv(c)
+	if err != nil {
+		return err
 	}
-	return addrs
+	if changed {
+		c.warn()
+	}
+	return nil
 }
 
-func formatAddrs(addrs []multiaddr.Multiaddr) config.Strings {
-	texts := make(config.Strings, len(addrs))
-	for i, addr := range addrs {
-		texts[i] = addr.String()
+// Validate returns all that is wrong with the Config, joined, each of type
+// *Fault, or nil.
+func (c *Config) Validate() error { return section().Check(c) }
+
+// UnknownKeys returns the names of the members of the section last read that
+// are no keys, sorted; also when LoadJSON failed.
+func (c *Config) UnknownKeys() []string { return sectionconfig.Names(c.unknown) }
+
+// ToJSON writes the section with all keys, its secrets, and the unknown keys
+// of the file that it was loaded from.
+func (c *Config) ToJSON() ([]byte, error) { return section().Encode(c, c.unknown) }
+
+func parseAddr(text string) (multiaddr.Multiaddr, error) {
+	addr, err := multiaddr.NewMultiaddr(text)
+	if err != nil || len(addr) == 0 {
+		return nil, fmt.Errorf("%q is not a multiaddress such as /ip4/127.0.0.1/tcp/9097", text)
 	}
-	return texts
+	return addr, nil
 }
 
-func parseID(text string, f *faults) peer.ID {
-	if text == "" {
-		return ""
-	}
+func parseID(text string) (peer.ID, error) {
 	id, err := peer.Decode(text)
 	if err != nil {
-		f.add("id", "%q is not a peer ID", text)
+		return "", fmt.Errorf("%q is not a peer ID", text)
 	}
-	return id
+	return id, nil
 }
 
-func formatID(id peer.ID) string {
+func formatID(id peer.ID) (string, error) {
 	if id == "" {
-		return ""
+		return "", nil
 	}
-	return id.String()
+	return id.String(), nil
 }
 
 // parsePrivateKey never puts anything of the text, nor an error that might
-// quote it, into a fault.
-func parsePrivateKey(text string, f *faults) crypto.PrivKey {
-	if text == "" {
-		return nil
-	}
+// quote it, into an error.
+func parsePrivateKey(text string) (crypto.PrivKey, error) {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		f.add("private_key", "is not base64")
-		return nil
+		return nil, errors.New("is not base64")
 	}
 	key, err := crypto.UnmarshalPrivateKey(raw)
 	if err != nil {
-		f.add("private_key", "is not a libp2p private key")
-		return nil
+		return nil, errors.New("is not a libp2p private key")
 	}
-	return key
+	return key, nil
 }
 
-func encodePrivateKey(key crypto.PrivKey) (string, error) {
+func formatPrivateKey(key crypto.PrivKey) (string, error) {
 	if key == nil {
 		return "", nil
 	}
 	raw, err := crypto.MarshalPrivateKey(key)
 	if err != nil {
-		return "", &Fault{Key: "private_key", Problem: "cannot be encoded"}
+		return "", errors.New("cannot be encoded")
 	}
 	return base64.StdEncoding.EncodeToString(raw), nil
 }
 
-// cloneList never returns nil: in the file null would mean the default.
-func cloneList(list []string) []string { return append([]string{}, list...) }
-
-// cloneHeaders never returns nil either.
-func cloneHeaders(headers map[string][]string) map[string][]string {
-	clone := make(map[string][]string, len(headers))
-	for name, values := range headers {
-		clone[name] = slices.Clone(values)
+// parseNetwork reads a network, or an IP address, which is a network of one.
+func parseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if err == nil {
+		return network, nil
 	}
-	return clone
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is not an IP address or a network such as 10.0.0.0/8", text)
+	}
+	return addr.Prefix(addr.BitLen())
+}
+
+// formatNetwork writes a network of one address as this address.
+func formatNetwork(network netip.Prefix) string {
+	if network.IsSingleIP() {
+		return network.Addr().String()
+	}
+	return network.String()
 }

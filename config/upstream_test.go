@@ -11,6 +11,8 @@ import (
 
 	upstream "github.com/ipfs-cluster/ipfs-cluster/api/pinsvcapi"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
 var update = flag.Bool("update", false, "write the files that tests compare with")
@@ -50,17 +52,17 @@ func written(t *testing.T, c clusterconfig.ComponentConfig) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members, err := parseObject(raw)
+	members, err := jsonobject.Parse(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	byName := make(map[string]string, len(members))
 	for _, m := range members {
 		var compact bytes.Buffer
-		if err := json.Compact(&compact, m.value); err != nil {
+		if err := json.Compact(&compact, m.Value); err != nil {
 			t.Fatal(err)
 		}
-		byName[m.name] = compact.String()
+		byName[m.Name] = compact.String()
 	}
 	return byName
 }
@@ -136,7 +138,7 @@ func TestVariablesMeanWhatTheyMeanUpstream(t *testing.T) {
 		{"libp2p_listen_multiaddress", "LIBP2PLISTENMULTIADDRESS", "/ip4/127.0.0.1/tcp/3"},
 		{"id", "ID", "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"},
 		{"private_key", "PRIVATEKEY", "CAESQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik="},
-		{"basic_auth_credentials", "BASICAUTHCREDENTIALS", "alice:s3cr3t,bob: hidden "},
+		{"basic_auth_credentials", "BASICAUTHCREDENTIALS", "alice:s3cr3t<&>"},
 		{"http_log_file", "HTTPLOGFILE", "http.log"},
 		{"headers", "HEADERS", "X-A:b,X-C:d"},
 		{"headers", "HEADERS", ""},

@@ -1,5 +1,3 @@
-// Package sectionconfig reads and writes sections of the cluster's
-// service.json.
 package sectionconfig
 
 import (
@@ -27,19 +25,27 @@ const maxSecretBytes = 1 << 20
 // the secret.
 func LookupSecret(name string) (secret string, ok bool, err error) {
 	value, given := os.LookupEnv(name)
-	path, inFile := os.LookupEnv(name + FileSuffix)
-	switch {
-	case given && inFile:
-		return "", false, fmt.Errorf("%s%s and %s are both set: unset one of them", name, FileSuffix, name)
-	case inFile:
-		secret, err := readSecret(path)
-		if err != nil {
-			return "", false, fmt.Errorf("%s%s: %w", name, FileSuffix, err)
-		}
-		return secret, true, nil
-	default:
+	secret, inFile, err := lookupFile(name)
+	if !inFile {
 		return value, given, nil
 	}
+	return secret, err == nil, err
+}
+
+// lookupFile is LookupSecret for the variable name_FILE alone. inFile is true
+// when it is set.
+func lookupFile(name string) (secret string, inFile bool, err error) {
+	path, inFile := os.LookupEnv(name + FileSuffix)
+	if !inFile {
+		return "", false, nil
+	}
+	if _, given := os.LookupEnv(name); given {
+		return "", true, fmt.Errorf("%s%s and %s are both set: unset one of them", name, FileSuffix, name)
+	}
+	if secret, err = readSecret(path); err != nil {
+		return "", true, fmt.Errorf("%s%s: %w", name, FileSuffix, err)
+	}
+	return secret, true, nil
 }
 
 // readSecret returns the content of a file without the line breaks at its end.

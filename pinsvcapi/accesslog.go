@@ -2,165 +2,104 @@ package pinsvcapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
+	"strings"
 	"sync"
-	"time"
-	"unicode/utf8"
 
 	"go.uber.org/zap/zapcore"
 )
 
-// statusClientGone is nginx's: the client closed the connection before there
-// was an answer. It is in logs and metrics only.
-const statusClientGone = 499
-
-// accessEvent is the one event of a request. It has no query, no headers and
-// no body, so it never has a token or a password.
-type accessEvent struct {
-	Time      time.Time `json:"time"`
-	RequestID string    `json:"request_id"`
-	Remote    string    `json:"remote"`
-	User      string    `json:"user,omitempty"`
-	// TokenID is the jti of the token that was used.
-	TokenID    string  `json:"token_id,omitempty"`
-	Method     string  `json:"method"`
-	Path       string  `json:"path"`
-	Route      string  `json:"route"`
-	Status     int     `json:"status"`
-	Bytes      int64   `json:"bytes"`
-	DurationMS float64 `json:"duration_ms"`
-	UserAgent  string  `json:"user_agent,omitempty"`
-	// Error is why the request failed, more than what the client was told.
-	Error string `json:"error,omitempty"`
-
-	gone bool
+// accessLogger writes the events of requests: one JSON object per line into
+// the file of http_log_file, or without a file into the daemon's own log.
+type accessLogger struct {
+	mu     sync.Mutex // one line at a time, and none into a file that open replaces
+	file   *os.File   // nil: the daemon's log
+	failed bool       // the last write failed, which was logged
 }
 
-// maxLogged bounds what clients can make us log per field.
-const maxLogged = 256
-
-// clip shortens text, and leaves the runes of what is left whole.
-func clip(text string) string {
-	if len(text) <= maxLogged {
-		return text
+// open makes path the file to append to; "" means the daemon's log. The
+// former file is closed. When path cannot be opened nothing changes.
+func (l *accessLogger) open(path string) error {
+	var file *os.File
+	if path != "" {
+		var err error
+		// It names users and the content that they pin.
+		file, err = os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("api.pinsvcapi.http_log_file: %w", err)
+		}
 	}
-	end := maxLogged
-	for back := 0; back < utf8.UTFMax && !utf8.RuneStart(text[end]); back++ {
-		end--
+	l.mu.Lock()
+	old := l.file
+	l.file, l.failed = file, false
+	l.mu.Unlock()
+	if old != nil {
+		logFault("closing the access log", old.Close())
 	}
-	return text[:end] + "…"
+	return nil
 }
 
-// logAccess writes the event once the request has been answered.
-func (api *API) logAccess(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w}
-		defer func() { api.access.write(newAccessEvent(rec, r)) }()
-		next.ServeHTTP(rec, r)
-	})
-}
-
-func newAccessEvent(rec *recorder, r *http.Request) accessEvent {
-	x := exchangeOf(r)
-	event := accessEvent{
-		Time:       x.start.UTC(),
-		RequestID:  x.id,
-		Remote:     r.RemoteAddr,
-		User:       string(x.caller.User),
-		TokenID:    clip(x.caller.TokenID),
-		Method:     clip(r.Method),
-		Path:       clip(r.URL.Path),
-		Route:      x.route(),
-		Status:     x.status(rec),
-		Bytes:      rec.bytes,
-		DurationMS: float64(time.Since(x.start).Microseconds()) / 1000,
-		UserAgent:  clip(r.UserAgent()),
-		gone:       x.gone,
+func (l *accessLogger) write(e *requestEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		logEvent(e)
+		return
 	}
-	if x.failure != nil {
-		event.Error = x.failure.Error()
-	}
-	return event
-}
-
-// status is what logs and metrics say was answered.
-func (x *exchange) status(rec *recorder) int {
-	switch {
-	case x.gone:
-		return statusClientGone
-	case rec.status == 0: // A panic above serve is on its way up.
-		return http.StatusInternalServerError
-	default:
-		return rec.status
-	}
-}
-
-// newAccessWriter appends to the file, or with no path writes to the daemon's
-// own log.
-func newAccessWriter(path string) (accessWriter, error) {
-	if path == "" {
-		return logWriter{}, nil
-	}
-	// It names users and what they pin.
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("api.pinsvcapi.http_log_file: %w", err)
-	}
-	return &fileWriter{file: file}, nil
-}
-
-// logWriter writes to the daemon's log.
-type logWriter struct{}
-
-func (logWriter) write(e accessEvent) {
-	accessLog.Logw(e.level(), fmt.Sprintf("%s %s", e.Method, e.Route),
-		"status", e.Status, "duration_ms", e.DurationMS, "user", e.User, "token_id", e.TokenID, "path", e.Path,
-		"bytes", e.Bytes, "remote", e.Remote, "request_id", e.RequestID, "user_agent", e.UserAgent, "error", e.Error)
-}
-
-// level is that of an error for our faults, a warning for what is away, and
-// information for all that is the client's doing.
-func (e accessEvent) level() zapcore.Level {
-	switch {
-	case e.gone || e.Status < http.StatusInternalServerError:
-		return zapcore.InfoLevel
-	case e.Status == http.StatusServiceUnavailable:
-		return zapcore.WarnLevel
-	default:
-		return zapcore.ErrorLevel
-	}
-}
-
-func (logWriter) Close() error { return nil }
-
-// fileWriter writes one JSON object per line. What goes wrong on our side is
-// in the daemon's log too.
-type fileWriter struct {
-	mu     sync.Mutex
-	file   *os.File
-	failed bool // the fault was logged
-}
-
-func (f *fileWriter) write(e accessEvent) {
+	// The daemon's log has the faults of the service too.
 	if e.level() == zapcore.ErrorLevel {
 		logger.Errorf("request %s (%s): %s", e.RequestID, e.Route, e.Error)
 	}
 	line, err := json.Marshal(e)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if err == nil {
-		_, err = f.file.Write(append(line, '\n'))
+		_, err = l.file.Write(append(line, '\n'))
 	}
-	if err != nil && !f.failed {
-		logger.Errorf("writing api.pinsvcapi.http_log_file: %v; later faults of this kind are not logged", err)
+	if errors.Is(err, os.ErrClosed) {
+		return // After Close.
 	}
-	f.failed = err != nil
+	if err != nil && !l.failed {
+		logger.Errorf("writing api.pinsvcapi.http_log_file: %v; the next failures of this kind are not logged", err)
+	}
+	l.failed = err != nil
 }
 
-func (f *fileWriter) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.file.Close()
+// Close closes the file, if there is one.
+func (l *accessLogger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}
+
+// logEvent writes to the daemon's log. Fields that most events lack are left
+// out when empty.
+func logEvent(e *requestEvent) {
+	if !accessLog.Desugar().Core().Enabled(e.level()) {
+		return
+	}
+	fields := []any{
+		"status", e.Status, "duration_ms", e.DurationMS, "user", e.User, "token_id", e.TokenID, "path", e.Path,
+		"bytes", e.Bytes, "remote", e.Remote, "request_id", e.RequestID, "user_agent", e.UserAgent, "error", e.Error,
+	}
+	for _, field := range []struct{ name, value string }{
+		{"tried_user", e.TriedUser}, {"source", e.Source}, {"reason", e.Reason},
+	} {
+		if field.value != "" {
+			fields = append(fields, field.name, field.value)
+		}
+	}
+	if !strings.Contains(e.Remote, e.Client) {
+		fields = append(fields, "client", e.Client)
+	}
+	if len(e.CIDs) > 0 {
+		fields = append(fields, "cids", e.CIDs)
+	}
+	if e.Results != nil {
+		fields = append(fields, "results", *e.Results)
+	}
+	accessLog.Logw(e.level(), fmt.Sprintf("%s %s", e.Method, e.Route), fields...)
 }

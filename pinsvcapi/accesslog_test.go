@@ -1,32 +1,29 @@
 package pinsvcapi
 
 import (
+	"context"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
-func TestClipLeavesRunesWhole(t *testing.T) {
-	for _, char := range []string{"a", "é", "…", "𝄞"} {
-		for lead := range utf8.UTFMax {
-			text := strings.Repeat("x", lead) + strings.Repeat(char, maxLogged+1)
-			got := clip(text)
-			if !utf8.ValidString(got) {
-				t.Errorf("%q after %d: cut in half", char, lead)
-			}
-			kept, ok := strings.CutSuffix(got, "…")
-			if !ok || !strings.HasPrefix(text, kept) || len(kept) > maxLogged || len(kept) <= maxLogged-utf8.UTFMax {
-				t.Errorf("%q after %d: kept %d bytes", char, lead, len(kept))
-			}
-		}
+func TestAccessLogger_AppendsToTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	for range 2 {
+		s := start(t, func(set *setup) { set.cfg.HTTPLogFile = path })
+		s.do(http.MethodGet, "/health", "").is(200)
+		s.shutdown(context.Background())
 	}
-	for _, text := range []string{"", strings.Repeat("a", maxLogged)} {
-		if got := clip(text); got != text {
-			t.Errorf("%d bytes became %d", len(text), len(got))
-		}
+	if got, raw := events(t, path); len(got) != 2 {
+		t.Errorf("%d events:\n%s", len(got), raw)
 	}
-	// What is no text is cut all the same.
-	if got := clip(strings.Repeat("\x80", 2*maxLogged)); len(got) > maxLogged+len("…") {
-		t.Errorf("%d bytes", len(got))
+}
+
+func TestAccessLogger_FileThatCannotBeOpenedIsAnError(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.HTTPLogFile = filepath.Join(t.TempDir(), "none", "access.log")
+	if _, err := NewAPI(t.Context(), cfg, Options{}); err == nil || !strings.Contains(err.Error(), "http_log_file") {
+		t.Errorf("NewAPI says %v", err)
 	}
 }

@@ -3,12 +3,11 @@ package pinsvcapi
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ipfs/go-log/v2"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
@@ -16,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
@@ -31,62 +29,73 @@ var (
 type Options struct {
 	// NewBackend makes the backend of the client that SetClient gets; Close
 	// of the backend is called by Shutdown. Nil means clusterrpc.New with
-	// BackendOptions, Hints and Parts.
+	// BackendOptions, Events and ComponentHealth.
 	NewBackend func(*rpc.Client) Backend
-	// Hints tell of changes of the shared state: a watch.Tracker, which the
-	// embedder has put in the place of the peer's pin tracker. Without them
+	// Events notifies of changes of the shared state: a watch.Tracker, which
+	// the embedder has put in the place of the peer's pin tracker. Without it
 	// lists show changes that other peers and tools make up to half a minute
 	// later. Not used when NewBackend is set.
-	Hints clusterrpc.Hints
-	// Parts tell at once when Raft has no leader and when the IPFS node is
-	// away. Not used when NewBackend is set.
-	Parts clusterrpc.Parts
+	Events clusterrpc.Hints
+	// ComponentHealth reports at once when Raft has no leader and when the
+	// IPFS node is unavailable. Not used when NewBackend is set.
+	ComponentHealth clusterrpc.Parts
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
-	// Version is what /health says. Empty means "unknown".
+	// Version is the version in /health and /. Empty means "unknown".
 	Version string
 	// Host, when not nil, is a libp2p host of the caller's over which HTTP
 	// is served too, unless the configuration asks for a host of the API's
 	// own. Shutdown does not close it.
 	Host host.Host
+
+	// For tests: rows to add to the table of routes, and another writeGrace.
+	endpoints  []endpoint
+	writeGrace time.Duration
 }
 
 // API is the component: it implements ipfscluster.API. Make one with NewAPI.
 // All methods may be called by many goroutines at once.
 type API struct {
-	cfg     *config.Config
-	opts    Options
-	auth    *auth.Authenticator // nil: nobody needs to log in
-	routes  *routes
-	metrics *metrics
-	access  accessWriter
-	bodies  bodies
+	cfg       *config.Config
+	opts      Options
+	users     atomic.Pointer[userSet] // never nil
+	logins    *loginLimiter
+	certs     *certificates // nil: plain HTTP, or certificates of the embedder's
+	routes    *routes
+	openAPI   []byte
+	metrics   *metrics
+	accessLog accessLogger
+	buffers   bufferPool
 
 	server    *http.Server
 	listeners []net.Listener // HTTP or HTTPS
 	libp2p    net.Listener   // nil without libp2p
 	host      host.Host      // nil without libp2p
 	ownHost   bool
-	serving   sync.WaitGroup     // the listeners
-	running   running            // the requests
-	cancel    context.CancelFunc // ends the contexts of all requests
+	serving   sync.WaitGroup // the listeners
+	requests  requestCounter
+	// draining ends when Shutdown begins; cutOff ends the contexts of all
+	// requests, with a cause.
+	draining   context.Context
+	beginDrain context.CancelFunc
+	cutOff     context.CancelCauseFunc
 
-	backend atomic.Pointer[holder] // nil before SetClient
+	backend atomic.Pointer[backendBox] // nil before SetClient
 
-	life     sync.Mutex // orders SetClient and Shutdown
-	shutdown bool
+	lifecycle sync.Mutex // orders SetClient, Reload and Shutdown
+	shutdown  bool
 }
 
-// holder makes an interface fit into an atomic pointer.
-type holder struct{ Backend }
+// backendBox makes an interface fit into an atomic pointer.
+type backendBox struct{ Backend }
 
 // NewAPI validates cfg, binds every listener and begins to serve. An address
 // that is in use is an error here, and then nothing stays bound. cfg must not
-// be changed afterwards.
+// be changed afterwards; Reload applies another one.
 //
-// ctx lends its values to the contexts of requests; that it ends does not end
-// the API, which would abort the requests that Shutdown lets finish.
+// ctx lends its values to the contexts of requests. The end of ctx does not
+// end the API: that would abort the requests that Shutdown lets finish.
 func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -94,41 +103,31 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.NewBackend == nil {
 		opts.NewBackend = func(client *rpc.Client) Backend {
 			backend := BackendOptions(cfg)
-			backend.Hints, backend.Parts = opts.Hints, opts.Parts
+			backend.Hints, backend.Parts = opts.Events, opts.ComponentHealth
 			return clusterrpc.New(client, backend)
 		}
 	}
 	if opts.Version == "" {
 		opts.Version = "unknown"
 	}
-	api := &API{cfg: cfg, opts: opts, routes: newRoutes()}
+	if opts.writeGrace == 0 {
+		opts.writeGrace = writeGrace
+	}
+	api := &API{cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath)}
+	api.routes = newRoutes(cfg.BasePath, append(endpoints(), opts.endpoints...))
 	if err := api.prepare(); err != nil {
 		return nil, err
 	}
 	if err := api.listen(); err != nil {
-		return nil, errors.Join(err, api.access.Close())
+		return nil, errors.Join(err, api.accessLog.Close())
 	}
-	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	api.cancel = cancel
-	api.server = &http.Server{
-		Handler:           api.handler(),
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		TLSConfig:         cfg.TLS.Clone(),
-		ReadTimeout:       cfg.ReadTimeout,
-		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
-		WriteTimeout:      cfg.WriteTimeout,
-		IdleTimeout:       cfg.IdleTimeout,
-		MaxHeaderBytes:    cfg.MaxHeaderBytes,
-		ErrorLog:          connectionLog(),
-	}
-	quiet := &silent{conns: make(map[net.Conn]struct{})}
-	api.server.ConnState = quiet.watch
-	api.server.RegisterOnShutdown(quiet.close)
-	api.run()
+	api.draining, api.beginDrain = context.WithCancel(context.Background())
+	api.newServer(ctx)
+	api.serve()
 	return api, nil
 }
 
-// BackendOptions are what the configuration says of the backend.
+// BackendOptions are the settings of the configuration for the backend.
 func BackendOptions(cfg *config.Config) clusterrpc.Options {
 	return clusterrpc.Options{
 		MaxPinAttempts:    cfg.MaxPinAttempts,
@@ -137,35 +136,57 @@ func BackendOptions(cfg *config.Config) clusterrpc.Options {
 	}
 }
 
-// prepare makes all that needs no address.
-func (api *API) prepare() (err error) {
-	if len(api.cfg.BasicAuthCredentials) > 0 {
-		if api.auth, err = auth.New(api.cfg.BasicAuthCredentials); err != nil {
-			return fmt.Errorf("api.pinsvcapi.basic_auth_credentials: %w", err)
-		}
+// prepare makes everything that needs no address.
+func (api *API) prepare() error {
+	users, err := newUserSet(api.cfg)
+	if err != nil {
+		return err
+	}
+	api.users.Store(users)
+	if api.logins, err = newLoginLimiter(); err != nil {
+		return err
 	}
 	if api.metrics, err = newMetrics(api.opts.Registerer); err != nil {
 		return err
 	}
-	api.access, err = newAccessWriter(api.cfg.HTTPLogPath())
-	return err
+	return api.accessLog.open(api.cfg.HTTPLogPath())
+}
+
+// newServer makes the HTTP server of all listeners.
+func (api *API) newServer(ctx context.Context) {
+	requests, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
+	api.cutOff = cutOff
+	api.server = &http.Server{
+		Handler:           api.handler(),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		TLSConfig:         api.serverTLS(),
+		ReadTimeout:       api.cfg.ReadTimeout,
+		ReadHeaderTimeout: api.cfg.ReadHeaderTimeout,
+		WriteTimeout:      api.cfg.WriteTimeout,
+		IdleTimeout:       api.cfg.IdleTimeout,
+		MaxHeaderBytes:    api.cfg.MaxHeaderBytes,
+		ErrorLog:          connectionLog(),
+	}
+	idle := &idleConns{conns: make(map[net.Conn]struct{})}
+	api.server.ConnState = idle.track
+	api.server.RegisterOnShutdown(idle.close)
 }
 
 // SetClient connects the component to the cluster. It is called once, before
 // the peer is ready; after Shutdown it does nothing.
 func (api *API) SetClient(client *rpc.Client) {
-	api.life.Lock()
-	defer api.life.Unlock()
+	api.lifecycle.Lock()
+	defer api.lifecycle.Unlock()
 	if api.shutdown || api.backend.Load() != nil {
-		logger.Warn("a client was set twice or after the shutdown; it is not used")
+		logger.Warn("SetClient was called twice or after Shutdown; the client is not used")
 		return
 	}
-	api.backend.Store(&holder{api.opts.NewBackend(client)})
+	api.backend.Store(&backendBox{api.opts.NewBackend(client)})
 }
 
-// HTTPAddresses are where HTTP is served, each host:port or the path of a
-// socket, in the order of the configuration: with port 0, the port that the
-// system chose.
+// HTTPAddresses are the addresses that serve HTTP, each host:port or the path
+// of a socket, in the order of the configuration: with port 0, the port that
+// the system chose.
 func (api *API) HTTPAddresses() []string {
 	addrs := make([]string, len(api.listeners))
 	for i, l := range api.listeners {
@@ -177,37 +198,8 @@ func (api *API) HTTPAddresses() []string {
 // Host is the libp2p host over which HTTP is served, or nil.
 func (api *API) Host() host.Host { return api.host }
 
-// Shutdown stops accepting, lets running requests finish for as long as the
-// configuration's shutdown_timeout and ctx allow, and closes the rest: the
-// connections, the backend and the API's own libp2p host. It may be called
-// any number of times. It always returns nil, because an error would make the
-// cluster skip the rest of its own shutdown; faults are logged.
-func (api *API) Shutdown(ctx context.Context) error {
-	api.life.Lock()
-	defer api.life.Unlock()
-	if api.shutdown {
-		return nil
-	}
-	api.shutdown = true
-	api.drain(ctx)
-	if b := api.backend.Load(); b != nil {
-		b.Close()
-	}
-	if api.ownHost {
-		logFault("closing the libp2p host", api.host.Close())
-	}
-	logFault("closing the access log", api.access.Close())
-	return nil
-}
-
 func logFault(doing string, err error) {
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		logger.Warnf("%s: %v", doing, err)
 	}
-}
-
-// accessWriter is where access events go.
-type accessWriter interface {
-	write(event accessEvent)
-	io.Closer
 }

@@ -6,19 +6,16 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
+	"time"
 
-	"github.com/libp2p/go-libp2p"
-	gostream "github.com/libp2p/go-libp2p-gostream"
-	p2phttp "github.com/libp2p/go-libp2p-http"
-	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// listen binds everything that the configuration asks for, or nothing.
+// listen binds every address of the configuration, or none.
 func (api *API) listen() (err error) {
 	defer func() {
 		if err != nil {
@@ -62,6 +59,9 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: %s: %w", addr, err)
 	}
 	l, err := net.Listen(network, hostport)
+	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && removeStaleSocket(hostport) {
+		l, err = net.Listen(network, hostport)
+	}
 	if err == nil {
 		return l, nil
 	}
@@ -77,76 +77,37 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 	}
 }
 
-// listenLibp2p takes the caller's host, or makes one of the API's own if the
-// configuration asks for that.
-func (api *API) listenLibp2p() error {
-	api.host = api.opts.Host
-	if len(api.cfg.Libp2pListenAddr) > 0 {
-		if err := api.makeHost(); err != nil {
-			return err
-		}
+// removeStaleSocket removes a Unix socket that no process listens on, as a
+// process leaves it that was killed. It reports whether it did.
+func removeStaleSocket(path string) bool {
+	conn, err := net.DialTimeout("unix", path, staleSocketTimeout)
+	if err == nil {
+		logFault("closing the connection to "+path, conn.Close())
+		return false
 	}
-	if api.host == nil {
-		return nil
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return false // A file of another kind, or a process that is busy.
 	}
-	if err := api.checkExposure(); err != nil {
-		return err
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
 	}
-	l, err := gostream.Listen(api.host, p2phttp.DefaultP2PProtocol)
-	if err != nil {
-		return fmt.Errorf("api.pinsvcapi: serving HTTP over libp2p: %w", err)
+	if err := os.Remove(path); err != nil {
+		logger.Warnf("api.pinsvcapi.http_listen_multiaddress: removing the socket %s of a process that has ended: %v", path, err)
+		return false
 	}
-	api.libp2p = l
-	return nil
+	logger.Infof("removed the socket %s of a process that has ended", path)
+	return true
 }
 
-// makeHost makes a libp2p host of the API's own. As upstream's, it is for those
-// who know its address: it maps no port, uses no relay and joins no DHT.
-func (api *API) makeHost() error {
-	const key = "api.pinsvcapi.libp2p_listen_multiaddress"
-	h, err := libp2p.New(
-		libp2p.Identity(api.cfg.PrivateKey),
-		libp2p.Security(noise.ID, noise.New),
-		libp2p.Security(libp2ptls.ID, libp2ptls.New),
-		libp2p.DisableRelay(),
-		libp2p.NoListenAddrs,
-	)
-	if err != nil {
-		return fmt.Errorf("%s: making the libp2p host: %w", key, err)
-	}
-	api.host, api.ownHost = h, true
-	// One by one: of several, libp2p is content with any that it can have.
-	for _, addr := range api.cfg.Libp2pListenAddr {
-		if err := h.Network().Listen(addr); err != nil {
-			return fmt.Errorf("%s: cannot listen on %s; stop what uses it, or choose another address with that setting: %w",
-				key, addr, err)
-		}
-	}
-	return nil
-}
+const staleSocketTimeout = time.Second
 
-// checkExposure is what the validation of the configuration cannot know: where
-// the caller's host listens.
-func (api *API) checkExposure() error {
-	if api.ownHost || api.auth != nil || api.cfg.AllowUnauthenticated {
-		return nil
-	}
-	for _, addr := range api.host.Addrs() {
-		if !manet.IsIPLoopback(addr) {
-			return fmt.Errorf("api.pinsvcapi.basic_auth_credentials: no user is configured, so everyone who reaches the "+
-				"libp2p host at %s could add and delete pins: set basic_auth_credentials, "+
-				"or set allow_unauthenticated to true if that is meant", addr)
-		}
-	}
-	return nil
-}
-
-// run begins to serve on every listener.
-func (api *API) run() {
+// serve begins to serve on every listener.
+func (api *API) serve() {
 	for _, l := range api.listeners {
 		serve, scheme := api.server.Serve, "HTTP"
 		if api.cfg.TLS != nil {
-			// The certificate is the one of the configuration.
+			// The certificate is in the TLSConfig.
 			serve, scheme = func(l net.Listener) error { return api.server.ServeTLS(l, "", "") }, "HTTPS"
 		}
 		api.serveOn(l, scheme, l.Addr().String(), serve)
@@ -165,8 +126,8 @@ func (api *API) serveOn(l net.Listener, scheme, where string, serve func(net.Lis
 	})
 }
 
-// connectionLog takes what net/http has to say of single connections, such as
-// clients that speak no TLS: of interest only when looking for a fault.
+// connectionLog takes the messages of net/http about single connections, such
+// as clients that speak no TLS. They matter only when looking for a fault.
 func connectionLog() *log.Logger { return log.New(connectionWriter{}, "", 0) }
 
 type connectionWriter struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // Upstream never serves the third.
-func TestEveryListenerIsServed(t *testing.T) {
+func TestListen_EveryListenerIsServed(t *testing.T) {
 	s := start(t, func(set *setup) {
 		set.cfg.HTTPListenAddr = addrs(t, "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0", "/dns4/localhost/tcp/0", "/unix"+t.TempDir()+"/api.sock")
 	})
@@ -49,7 +50,7 @@ func free(t *testing.T) multiaddr.Multiaddr {
 }
 
 // Upstream leaks the listeners that were bound before the one that failed.
-func TestAnAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
+func TestListen_AddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +83,66 @@ func TestAnAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	l.Close()
 }
 
-func TestNothingToListenOnIsAnError(t *testing.T) {
+func TestListen_NothingToListenOnIsAnError(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.HTTPListenAddr = nil
 	if _, err := NewAPI(t.Context(), cfg, Options{}); err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") {
 		t.Errorf("NewAPI says %v", err)
+	}
+}
+
+// unixAddr is where no socket is yet.
+func unixAddr(t *testing.T) (path string, addr multiaddr.Multiaddr) {
+	t.Helper()
+	path = t.TempDir() + "/api.sock"
+	return path, addrs(t, "/unix"+path)[0]
+}
+
+// A process that is killed leaves its socket behind.
+func TestBind_SocketOfAKilledProcessIsReplaced(t *testing.T) {
+	path, addr := unixAddr(t)
+	killed, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.SetUnlinkOnClose(false)
+	if err := killed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, func(set *setup) { set.cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr} })
+	s.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	s.url = "http://socket"
+	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
+}
+
+func TestBind_SocketOfALiveProcessIsAnError(t *testing.T) {
+	path, addr := unixAddr(t)
+	alive, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if _, err := bind(addr); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("bind returns %v", err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the socket is gone: %v", err)
+	}
+	conn.Close()
+}
+
+func TestBind_FileThatIsNoSocketIsAnErrorAndStays(t *testing.T) {
+	path, addr := unixAddr(t)
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bind(addr); err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") {
+		t.Errorf("bind returns %v", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
+		t.Errorf("the file has %q, %v", data, err)
 	}
 }

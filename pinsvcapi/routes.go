@@ -10,103 +10,145 @@ import (
 
 // endpoint is one row of the table of routes.
 type endpoint struct {
-	// name is what logs and metrics call it.
+	// name is the route in logs and metrics.
 	name         string
 	method, path string
-	// open endpoints need no credentials.
-	open bool
-	// always: answered even before the peer is ready.
-	always bool
-	// patient: may wait for a moment until the peer is ready.
-	patient bool
-	handle  func(*API, *exchange, *http.Request) (answer, error)
+	policy       policy
+	handle       func(*API, *request, *http.Request) (response, error)
 }
 
 // endpoints is the table. GET stands for HEAD too, and every path answers
 // OPTIONS.
 func endpoints() []endpoint {
+	read := policy{scope: scopePinsRead, cost: costMemory, credentials: true}
+	list := policy{scope: scopePinsRead, cost: costMemory, credentials: true, readiness: waitReady}
+	write := policy{scope: scopePinsWrite, cost: costWrite, credentials: true, body: pinBody()}
+	remove := policy{scope: scopePinsDelete, cost: costWrite, credentials: true}
+	token := policy{scope: scopeTokensWrite, cost: costMemory, credentials: true, body: noBody()}
+	open := policy{scope: scopeNone}
+	always := policy{scope: scopeNone, readiness: anyTime}
 	return []endpoint{
-		{name: "list_pins", method: http.MethodGet, path: "/pins", patient: true, handle: (*API).listPins},
-		{name: "add_pin", method: http.MethodPost, path: "/pins", handle: (*API).addPin},
-		{name: "get_pin", method: http.MethodGet, path: "/pins/{requestid}", handle: (*API).getPin},
-		{name: "replace_pin", method: http.MethodPost, path: "/pins/{requestid}", handle: (*API).replacePin},
-		{name: "delete_pin", method: http.MethodDelete, path: "/pins/{requestid}", handle: (*API).deletePin},
-		{name: "issue_token", method: http.MethodPost, path: "/token", handle: (*API).issueToken},
-		{name: "health", method: http.MethodGet, path: "/health", open: true, always: true, handle: (*API).showHealth},
-		{name: "ready", method: http.MethodGet, path: "/ready", open: true, handle: (*API).showReady},
-		{name: "openapi", method: http.MethodGet, path: "/openapi.yaml", open: true, handle: (*API).showOpenAPI},
+		{"list_pins", http.MethodGet, "/pins", list, (*API).listPins},
+		{"add_pin", http.MethodPost, "/pins", write, (*API).addPin},
+		{"get_pin", http.MethodGet, "/pins/{requestid}", read, (*API).getPin},
+		{"replace_pin", http.MethodPost, "/pins/{requestid}", write, (*API).replacePin},
+		{"delete_pin", http.MethodDelete, "/pins/{requestid}", remove, (*API).deletePin},
+		{"issue_token", http.MethodPost, "/token", token, (*API).issueToken},
+		{"health", http.MethodGet, "/health", always, (*API).showHealth},
+		{"ready", http.MethodGet, "/ready", open, (*API).showReady},
+		{"openapi", http.MethodGet, "/openapi.yaml", open, (*API).showOpenAPI},
+		{"root", http.MethodGet, "/", always, (*API).showRoot},
+		{"webui", http.MethodGet, "/webui", always, (*API).showRoot},
 	}
 }
 
-// routes finds the endpoint of a request. It is only asked, and never serves:
-// mux would answer an unclean path with a 301, which turns a POST into a GET
-// and, for //host/, sends the client to another host.
+// routes finds the endpoint of a request. The middleware needs it before any
+// handler runs (labels, span name, policy), so mux only matches and never
+// serves; serving, it would also answer an unclean path with a 301, which
+// turns a POST into a GET and, for //host/, leads to another host.
 type routes struct {
-	paths *mux.Router
-	at    map[string]*place // by path template
+	base  string // base_path
+	mux   *mux.Router
+	paths map[string]*pathEntry // by path template
 }
 
-// place is what there is at one path.
-type place struct {
+// pathEntry is the methods of one path.
+type pathEntry struct {
 	methods map[string]endpoint
 	allow   []string // the methods, sorted
 }
 
-func newRoutes() *routes {
-	rs := &routes{paths: mux.NewRouter(), at: make(map[string]*place)}
-	for _, e := range endpoints() {
-		if rs.at[e.path] == nil {
-			rs.at[e.path] = &place{methods: make(map[string]endpoint), allow: []string{http.MethodOptions}}
-			rs.paths.Path(e.path).Name(e.path)
+func newRoutes(base string, table []endpoint) *routes {
+	rs := &routes{base: base, mux: mux.NewRouter(), paths: make(map[string]*pathEntry)}
+	for _, e := range table {
+		entry := rs.paths[e.path]
+		if entry == nil {
+			entry = &pathEntry{methods: make(map[string]endpoint), allow: []string{http.MethodOptions}}
+			rs.paths[e.path] = entry
+			rs.mux.Path(e.path).Name(e.path)
 		}
-		rs.at[e.path].add(e.method, e)
+		entry.add(e.method, e)
 		if e.method == http.MethodGet {
-			rs.at[e.path].add(http.MethodHead, e)
+			entry.add(http.MethodHead, e)
 		}
 	}
 	return rs
 }
 
-func (p *place) add(method string, e endpoint) {
+func (p *pathEntry) add(method string, e endpoint) {
 	p.methods[method] = e
 	p.allow = append(p.allow, method)
 	slices.Sort(p.allow)
 }
 
-// found is what a request is for.
-type found struct {
-	// endpoint has no handler when the path or the method is none of ours.
+// routeMatch is the result of looking a request up.
+type routeMatch struct {
+	// endpoint has no handler when the path or the method is unknown.
 	endpoint endpoint
 	// allow are the methods of the path, sorted, and not to be changed; nil
 	// for an unknown path.
 	allow []string
 	vars  map[string]string
+	// outside: the path is not under base_path.
+	outside bool
 }
 
-// find looks a request up. Slashes that repeat or end the path do not count
-// (clients join base URLs and paths as they like).
-func (rs *routes) find(r *http.Request) found {
-	clean := *r.URL
-	clean.Path, clean.RawPath = cleanPath(r.URL.Path), ""
-	var match mux.RouteMatch
-	if !rs.paths.Match(&http.Request{Method: r.Method, URL: &clean, Host: r.Host}, &match) {
-		return found{}
+// label is the route in logs and metrics, from a closed set.
+func (m *routeMatch) label() string {
+	switch {
+	case m.endpoint.handle != nil:
+		return m.endpoint.name
+	case m.allow != nil:
+		return "other_method"
+	default:
+		return "unknown"
 	}
-	at := rs.at[match.Route.GetName()]
-	return found{endpoint: at.methods[r.Method], allow: at.allow, vars: match.Vars}
 }
 
-// cleanPath leaves "." and ".." alone: they are no paths of ours, and a
-// request ID that is called so is simply unknown.
+// find looks a request up. Slashes that repeat or end the path do not count,
+// because clients join base URLs and paths in several ways.
+func (rs *routes) find(r *http.Request, viaProxy bool) routeMatch {
+	path, ok := rs.relative(r, viaProxy)
+	if !ok {
+		return routeMatch{outside: true}
+	}
+	clean := *r.URL
+	clean.Path, clean.RawPath = path, ""
+	var match mux.RouteMatch
+	if !rs.mux.Match(&http.Request{Method: r.Method, URL: &clean, Host: r.Host}, &match) {
+		return routeMatch{}
+	}
+	entry := rs.paths[match.Route.GetName()]
+	return routeMatch{endpoint: entry.methods[r.Method], allow: entry.allow, vars: match.Vars}
+}
+
+// relative returns the path of a request below base_path, or false outside of
+// it. A trusted proxy may strip the prefix if it says so in X-Forwarded-Prefix.
+func (rs *routes) relative(r *http.Request, viaProxy bool) (string, bool) {
+	path := cleanPath(r.URL.Path)
+	if rs.base == "" {
+		return path, true
+	}
+	if below, ok := strings.CutPrefix(path, rs.base); ok && (below == "" || below[0] == '/') {
+		return cleanPath(below), true
+	}
+	if viaProxy && cleanPath(r.Header.Get("X-Forwarded-Prefix")) == rs.base {
+		return path, true
+	}
+	return "", false
+}
+
+// cleanPath leaves "." and ".." alone: no path of the table has them, and a
+// request ID of that name is simply unknown.
 func cleanPath(path string) string {
-	if strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") {
+	if path == "/" || strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") {
 		return path
 	}
-	var parts []string
-	for part := range strings.SplitSeq(path, "/") {
-		if part != "" {
-			parts = append(parts, part)
+	var segments []string
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment != "" {
+			segments = append(segments, segment)
 		}
 	}
-	return "/" + strings.Join(parts, "/")
+	return "/" + strings.Join(segments, "/")
 }

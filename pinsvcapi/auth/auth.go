@@ -1,4 +1,4 @@
-// Package auth says who is calling: it reads the Authorization header of a
+// Package auth finds out who calls: it reads the Authorization header of a
 // request and checks it against the configured users and their passwords,
 // either directly (HTTP Basic) or as the key of a signed token (Bearer). It
 // does not decide what a user may see or do.
@@ -18,27 +18,31 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Caller is what an Authorization header proves.
+// Caller is the result of checking an Authorization header.
 type Caller struct {
+	// User is proven; empty when the caller was refused.
 	User pinsvc.User
+	// Claimed is the user name in the credentials, proven or not: for the log
+	// of failed logins. Empty if the credentials have none.
+	Claimed string
 	// TokenID is the jti of the token, empty without one.
 	TokenID string
-	// Expires is when the token ends, zero when it does not.
+	// Expires is when the token expires, zero when it does not.
 	Expires time.Time
-	// Refusal says in a few words why the caller was refused, and is empty
-	// otherwise. It holds nothing secret and may be told to the caller.
+	// Refusal is the reason why the caller was refused, in a few words, and
+	// empty otherwise. It holds nothing secret and may be sent to the caller.
 	Refusal string
-	// TokenRefused: the refusal is of a token.
+	// TokenRefused: the refused credentials are a token.
 	TokenRefused bool
 }
 
-// Authenticator checks Authorization headers. It is immutable and may be used
-// by many goroutines at once.
+// Authenticator checks Authorization headers. It is immutable, so other users
+// need another one, and may be used by many goroutines at once.
 type Authenticator struct {
 	passwords map[pinsvc.User][]byte
-	// decoy stands in for the password of users that do not exist, so that
-	// finding out that there is none takes as long as a wrong password. It
-	// is random, so nobody can know it.
+	// decoy replaces the password of users that do not exist, so that an
+	// unknown user takes as long as a wrong password. It is random, so nobody
+	// can know it.
 	decoy []byte
 	// blind is the key under which two secrets are hashed before they are
 	// compared: the comparison then takes the same time for all lengths.
@@ -76,9 +80,8 @@ func New(credentials map[string]string) (*Authenticator, error) {
 	return a, nil
 }
 
-// Authenticate reads the value of an Authorization header. It says true and
-// who is calling, or false and why not; an error means that it could not
-// find out.
+// Authenticate checks the value of an Authorization header. It returns true and
+// the user, or false and the reason; an error is a technical failure.
 func (a *Authenticator) Authenticate(authorization string) (Caller, bool, error) {
 	scheme, value, _ := strings.Cut(authorization, " ")
 	value = strings.TrimSpace(value)
@@ -110,9 +113,9 @@ func (a *Authenticator) basic(value string) Caller {
 	user := pinsvc.User(name)
 	key, known := a.key(user)
 	if !a.equal([]byte(password), key) || !known {
-		return Caller{Refusal: "the user is unknown or the password wrong"}
+		return Caller{Claimed: name, Refusal: "the user is unknown or the password wrong"}
 	}
-	return Caller{User: user}
+	return Caller{User: user, Claimed: name}
 }
 
 // key is the password of the user, or the decoy and false.
@@ -123,7 +126,7 @@ func (a *Authenticator) key(user pinsvc.User) ([]byte, bool) {
 	return a.decoy, false
 }
 
-// equal compares two secrets in a time that tells of neither.
+// equal compares two secrets in a time that does not depend on them.
 func (a *Authenticator) equal(x, y []byte) bool {
 	return subtle.ConstantTimeCompare(a.digest(x), a.digest(y)) == 1
 }

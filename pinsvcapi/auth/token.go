@@ -17,15 +17,15 @@ import (
 const clockSkew = time.Minute
 
 // IssueToken makes an access token for the user: a JSON Web Token with the
-// claims iss, iat and jti, signed with the password (HS256). It has no end; it
-// is good for as long as the password is. Every peer that has the same
-// password for the user takes it, ipfs-cluster 1.1.x included.
+// claims iss, iat and jti, signed with the password (HS256). It does not expire:
+// it is valid for as long as the password is. Every peer that has the same
+// password for the user accepts it, ipfs-cluster 1.1.x included.
 func IssueToken(user, password string, now time.Time) (string, error) {
 	return issue(user, []byte(password), now, time.Time{})
 }
 
-// Issue makes an access token for a caller that Authenticate let in. One that
-// was let in by a token with an end gets a token with the same end.
+// Issue makes an access token for a caller that Authenticate has accepted. A
+// caller with a token that expires gets one that expires at the same time.
 func (a *Authenticator) Issue(caller Caller) (string, error) {
 	key, known := a.key(caller.User)
 	if !known {
@@ -60,8 +60,8 @@ func issue(user string, key []byte, now, expires time.Time) (string, error) {
 	return token, nil
 }
 
-// bearer checks a token. Claims are believed, and their faults told, only
-// after the signature was found to be right.
+// bearer checks a token. Claims are used, and their faults reported, only after
+// the signature was verified; only Claimed is what the token says by itself.
 func (a *Authenticator) bearer(text string) Caller {
 	// The claims are checked below, against this Authenticator's clock.
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "HS384", "HS512"}), jwt.WithoutClaimsValidation())
@@ -73,24 +73,24 @@ func (a *Authenticator) bearer(text string) Caller {
 		return key, nil
 	})
 	if err != nil || !known || !token.Valid {
-		return Caller{Refusal: "the access token is invalid"}
+		return Caller{Claimed: claims.Issuer, Refusal: "the access token is invalid"}
 	}
-	// RFC 7515: who does not understand an extension that is marked as
-	// critical must refuse the token. We understand none.
+	// RFC 7515: a token with a critical extension that is not supported must
+	// be refused. None is supported.
 	if _, critical := token.Header["crit"]; critical {
-		return Caller{Refusal: "the access token needs an extension that is not supported"}
+		return Caller{Claimed: claims.Issuer, Refusal: "the access token needs an extension that is not supported"}
 	}
 	if refusal := checkTimes(claims, a.now()); refusal != "" {
-		return Caller{Refusal: refusal}
+		return Caller{Claimed: claims.Issuer, Refusal: refusal}
 	}
-	caller := Caller{User: pinsvc.User(claims.Issuer), TokenID: claims.ID}
+	caller := Caller{User: pinsvc.User(claims.Issuer), Claimed: claims.Issuer, TokenID: claims.ID}
 	if claims.ExpiresAt != nil {
 		caller.Expires = claims.ExpiresAt.Time
 	}
 	return caller
 }
 
-// checkTimes says what is wrong with the times of a token that has any.
+// checkTimes returns the reason to refuse the times of a token, or "".
 func checkTimes(claims *jwt.RegisteredClaims, now time.Time) (refusal string) {
 	switch {
 	case !claims.VerifyExpiresAt(now, false):

@@ -2,111 +2,21 @@ package pinsvcapi
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	p2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
 
 	"github.com/libp2p/go-libp2p"
 	p2phttp "github.com/libp2p/go-libp2p-http"
-	p2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
-
-// certificate is self-signed, for 127.0.0.1.
-func certificate(t *testing.T, key crypto.Signer) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
-// Upstream's list of ciphers is for RSA alone.
-func TestTLSWithRSAAndECDSA(t *testing.T) {
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name    string
-		key     crypto.Signer
-		version uint16
-		http2   bool
-	}{
-		{"RSA, TLS 1.2", rsaKey, tls.VersionTLS12, false},
-		{"RSA, TLS 1.3", rsaKey, tls.VersionTLS13, true},
-		{"ECDSA, TLS 1.2", ecdsaKey, tls.VersionTLS12, true},
-		{"ECDSA, TLS 1.3", ecdsaKey, tls.VersionTLS13, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			cert, pool := certificate(t, tt.key)
-			s := start(t, func(set *setup) {
-				set.cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-				set.cfg.HTTPListenAddr = addrs(t, "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0")
-			})
-			transport := s.client.Transport.(*http.Transport)
-			transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tt.version, MaxVersion: tt.version}
-			transport.ForceAttemptHTTP2 = tt.http2
-			for _, addr := range s.api.HTTPAddresses() {
-				s.url = "https://" + addr
-				s.do(http.MethodPost, "/pins", body(1, "")).is(http.StatusAccepted)
-				s.do(http.MethodGet, "/pins/"+someCID(1).String(), "").is(http.StatusOK)
-				s.do(http.MethodGet, "/pins", "", anonymous).is(http.StatusUnauthorized)
-			}
-		})
-	}
-}
-
-// newHost is a libp2p host on loopback.
-func newHost(t *testing.T) host.Host {
-	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return h
-}
 
 // over makes the client of s speak HTTP over libp2p to the host of its API.
 func over(t *testing.T, s *service) {
@@ -128,7 +38,7 @@ func exercise(s *service) {
 	s.do(http.MethodDelete, "/pins/"+st.RequestID, "").is(http.StatusAccepted)
 }
 
-func TestHTTPOverAHostOfItsOwn(t *testing.T) {
+func TestListenLibp2p_HostOfItsOwn(t *testing.T) {
 	key, _, err := p2pcrypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +63,7 @@ func TestHTTPOverAHostOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestHTTPOverTheHostOfTheCaller(t *testing.T) {
+func TestListenLibp2p_HostOfTheCaller(t *testing.T) {
 	h := newHost(t)
 	s := start(t, func(set *setup) { set.opts.Host = h })
 	plain := s.url
@@ -167,7 +77,7 @@ func TestHTTPOverTheHostOfTheCaller(t *testing.T) {
 	}
 }
 
-func TestALibp2pAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
+func TestListenLibp2p_AddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	key, _, err := p2pcrypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +109,7 @@ func TestALibp2pAddressInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	l.Close()
 }
 
-func TestAHostOnANetworkNeedsCredentials(t *testing.T) {
+func TestCheckExposure_HostOnANetworkNeedsUsers(t *testing.T) {
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(),
 		libp2p.AddrsFactory(announce(addrs(t, "/ip4/203.0.113.9/tcp/4001"))))
 	if err != nil {

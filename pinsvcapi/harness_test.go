@@ -1,16 +1,24 @@
 package pinsvcapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-log/v2"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -19,6 +27,89 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
+
+const somePeer = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+
+// everyStatus lists all pins.
+const everyStatus = "limit=1000&status=queued,pinning,pinned,failed"
+
+const origin = "https://app.example"
+
+// gate makes every request of the backend wait until it is opened.
+type gate struct {
+	entered chan struct{}
+	open    chan struct{}
+}
+
+func newGate(s *service) gate {
+	g := gate{entered: make(chan struct{}, 100), open: make(chan struct{})}
+	s.backend.before = func(ctx context.Context) error {
+		g.entered <- struct{}{}
+		select {
+		case <-g.open:
+			return nil
+		case <-ctx.Done():
+			return pinsvc.Wrap(pinsvc.KindUnavailable, ctx.Err(), "given up")
+		}
+	}
+	return g
+}
+
+// inBackground sends a GET /pins and tells its status, zero for none.
+func (s *service) inBackground() <-chan int {
+	statuses := make(chan int, 1)
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/pins", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.SetBasicAuth(testUser, testPassword)
+	go func() {
+		resp, err := s.client.Do(r)
+		if err != nil {
+			statuses <- 0
+			return
+		}
+		resp.Body.Close()
+		statuses <- resp.StatusCode
+	}()
+	return statuses
+}
+
+// dialRaw sends bytes as they are and reads what comes until the end.
+func dialRaw(t *testing.T, s *service, text string) (conn net.Conn, reader *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.api.HTTPAddresses()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+// closed wants the server to close the connection.
+func closed(t *testing.T, reader *bufio.Reader) {
+	t.Helper()
+	for {
+		if _, err := reader.ReadByte(); err != nil {
+			if nerr, ok := errors.AsType[net.Error](err); ok && nerr.Timeout() {
+				t.Error("the server keeps the connection")
+			}
+			return
+		}
+	}
+}
+
+func bearer(token string) option { return header("Authorization", "Bearer "+token) }
+
+func someCID(n int) cid.Cid { return pinsvctest.RawCID(n) }
+
+func body(n int, rest string) string { return `{"cid":"` + someCID(n).String() + `"` + rest + `}` }
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
@@ -165,9 +256,10 @@ func (s *service) shutdown(ctx context.Context) {
 	}
 }
 
-// reply is an answer as a client sees it.
+// reply is a response as a client sees it.
 type reply struct {
 	t      *testing.T
+	base   string // base_path of the service
 	status int
 	header http.Header
 	body   []byte
@@ -186,7 +278,7 @@ func as(user, password string) option {
 
 func anonymous(r *http.Request) { r.Header.Del("Authorization") }
 
-// do sends a request as testUser and holds the answer against openapi.yaml.
+// do sends a request as testUser and compares the response with openapi.yaml.
 func (s *service) do(method, path, body string, options ...option) reply {
 	s.t.Helper()
 	var reader io.Reader
@@ -209,6 +301,14 @@ func (s *service) do(method, path, body string, options ...option) reply {
 
 func (s *service) send(r *http.Request) reply {
 	s.t.Helper()
+	rep := s.receive(r)
+	rep.checkContract(r)
+	return rep
+}
+
+// receive sends a request as it is.
+func (s *service) receive(r *http.Request) reply {
+	s.t.Helper()
 	resp, err := s.client.Do(r)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
@@ -218,9 +318,7 @@ func (s *service) send(r *http.Request) reply {
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
-	rep := reply{t: s.t, status: resp.StatusCode, header: resp.Header, body: body}
-	rep.checkContract(r)
-	return rep
+	return reply{t: s.t, base: s.api.cfg.BasePath, status: resp.StatusCode, header: resp.Header, body: body}
 }
 
 // pinID makes a pin and returns its request ID.
@@ -285,4 +383,70 @@ func (rep reply) is(status int) reply {
 		rep.t.Fatalf("status %d, want %d: %s", rep.status, status, rep.body)
 	}
 	return rep
+}
+
+// newHost is a libp2p host on loopback.
+func newHost(t *testing.T) host.Host {
+	t.Helper()
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func newBackendFunc(b Backend) func(*rpc.Client) Backend {
+	return func(*rpc.Client) Backend { return b }
+}
+
+// userRecorder sends the user of each request.
+type userRecorder struct {
+	*scripted
+	users chan<- pinsvc.User
+}
+
+func (w *userRecorder) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
+	w.users <- user
+	return w.scripted.List(ctx, user, q)
+}
+
+func (w *userRecorder) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	w.users <- user
+	return w.scripted.Add(ctx, user, pin)
+}
+
+func (w *userRecorder) Get(ctx context.Context, user pinsvc.User, id string) (pinsvc.PinStatus, error) {
+	w.users <- user
+	return w.scripted.Get(ctx, user, id)
+}
+
+func (w *userRecorder) Replace(ctx context.Context, user pinsvc.User, id string, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	w.users <- user
+	return w.scripted.Replace(ctx, user, id, pin)
+}
+
+func (w *userRecorder) Delete(ctx context.Context, user pinsvc.User, id string) error {
+	w.users <- user
+	return w.scripted.Delete(ctx, user, id)
+}
+
+// captureLog returns what f logs.
+func captureLog(t *testing.T, f func()) string {
+	t.Helper()
+	pipe := log.NewPipeReader(log.PipeFormat(log.JSONOutput))
+	lines := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(pipe)
+		lines <- string(all)
+	}()
+	f()
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return <-lines
 }

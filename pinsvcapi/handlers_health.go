@@ -1,0 +1,16 @@
+package pinsvcapi
+
+import "net/http"
+
+// showHealth is GET /health: any response means that the process is alive.
+func (api *API) showHealth(*request, *http.Request) (response, error) {
+	return jsonResponse(http.StatusOK, map[string]string{"status": "alive", "version": api.opts.Version})
+}
+
+// showReady is GET /ready. The readiness check before it has passed.
+func (api *API) showReady(rq *request, _ *http.Request) (response, error) {
+	if err := unavailable(rq.backend.Health(), "a component that the service depends on is unavailable; the log names it"); err != nil {
+		return response{}, err
+	}
+	return jsonResponse(http.StatusOK, map[string]string{"status": "ready"})
+}

@@ -9,23 +9,26 @@ import (
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 )
 
-// Findings are what is wrong with the files of a peer.
+// Findings are the mistakes in the files and the environment of a peer.
 type Findings struct {
 	// Faults keep the peer from starting. Each names its file and key.
 	Faults []string
 	// Unknown are keys that nothing reads, as section.component.key, sorted.
 	// They are most likely misspelt.
 	Unknown []string
+	// UnknownVariables are sentences about environment variables that nothing
+	// reads, see the function of that name.
+	UnknownVariables []string
 }
 
 // Check loads the configuration, the environment and the identity of a peer,
-// as a start would, and goes on after the first fault. Only the files are
-// looked at: that ports are free, that a datastore opens and that other peers
-// can be reached shows at the start. A configuration from a URL is fetched.
+// as a start would, and continues after a fault. It reads files only: whether
+// ports are free, the datastore opens and other peers can be reached shows at
+// the start. A configuration from a URL is fetched.
 func Check(files Files) Findings {
 	c := NewConfiguration(files, "", "")
 	defer c.Close()
-	var found Findings
+	found := Findings{UnknownVariables: UnknownVariables()}
 	err := c.Load()
 	found.Faults = flatten(err)
 	raw, readErr := readJSON(files.Config)
@@ -33,7 +36,7 @@ func Check(files Files) Findings {
 		return found
 	}
 	if err != nil && c.Helper.Identity().ID == "" {
-		// Load reads the identity last. What it says of it may be known by now.
+		// Load reads the identity last, and so not after a fault.
 		for _, fault := range flatten(c.loadIdentity(raw)) {
 			if !slices.Contains(found.Faults, fault) {
 				found.Faults = append(found.Faults, fault)
@@ -50,8 +53,8 @@ func Check(files Files) Findings {
 	return found
 }
 
-// enginesIn is the fault that Engines would find, told from the file itself: a
-// load that failed has read only a part of it.
+// enginesIn is the fault that Engines would report, found in the file itself: a
+// failed load has read only some of the sections.
 func (c *Configuration) enginesIn(raw map[string]json.RawMessage) error {
 	count := func(section string, keys ...string) (n int, last string) {
 		given := members(raw[section])
@@ -77,14 +80,14 @@ func (c *Configuration) enginesIn(raw map[string]json.RawMessage) error {
 	return nil
 }
 
-// unknownAtStart lists those unknown keys that a start warns of: whole sections
+// unknownAtStart lists the unknown keys that a start warns of: whole sections
 // and components, and the keys of the managed node. The section of the Pinning
-// Service API has warned of its own by then, and what upstream's components
-// know can only be told by a check.
+// Service API has logged its own; unknown keys of upstream's components are
+// reported by Check only.
 func (c *Configuration) unknownAtStart() []string {
 	unknown, err := c.Unknown()
 	if err != nil {
-		return nil // A load that worked a moment ago is not undone by this.
+		return nil // The file was just loaded: a failure to read it again is no reason to stop.
 	}
 	if c.HasManaged() {
 		for _, key := range c.Managed.UnknownKeys() {
@@ -94,7 +97,7 @@ func (c *Configuration) unknownAtStart() []string {
 	return unknown
 }
 
-// flatten lists the errors that errors.Join put together, however deep.
+// flatten lists the errors in nested results of errors.Join.
 func flatten(err error) []string {
 	if err == nil {
 		return nil
@@ -110,8 +113,8 @@ func flatten(err error) []string {
 	return list
 }
 
-// unknownKeys lists whole components that nobody reads, and keys within those
-// that are read.
+// unknownKeys lists components that nothing reads, and unknown keys within the
+// others.
 func (c *Configuration) unknownKeys(raw map[string]json.RawMessage) []string {
 	unknown, err := c.Unknown()
 	if err != nil {
@@ -131,8 +134,8 @@ func (c *Configuration) unknownKeys(raw map[string]json.RawMessage) []string {
 			}
 			continue
 		}
-		// Upstream's components keep their keys to themselves, but write most
-		// of them when they are asked for their defaults.
+		// Upstream's components do not export their keys, but write most of
+		// them with their defaults.
 		if err := comp.config.Default(); err != nil {
 			continue
 		}
@@ -172,7 +175,7 @@ func keysOf(object map[string]json.RawMessage) []string {
 	return keys
 }
 
-// members returns nil for what is no JSON object.
+// members returns the members of a JSON object, and nil for anything else.
 func members(raw json.RawMessage) map[string]json.RawMessage {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(raw, &object) != nil {
@@ -181,7 +184,7 @@ func members(raw json.RawMessage) map[string]json.RawMessage {
 	return object
 }
 
-// isFreeForm says of which keys the members are the operator's to name.
+// isFreeForm reports whether the operator chooses the members of a key.
 func isFreeForm(key string) bool {
 	switch strings.ToLower(key) {
 	case "headers", "tags", "basic_auth_credentials":
@@ -190,8 +193,8 @@ func isFreeForm(key string) bool {
 	return false
 }
 
-// quietKeys are those that components read but do not write while they have
-// their default value.
+// quietKeys are keys that components read but do not write while they have their
+// default value.
 func quietKeys() []string {
 	return []string{
 		"cluster.id", "cluster.private_key", "cluster.follower_mode", "cluster.peerstore_file",

@@ -16,11 +16,12 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
-// Configuration is all that service.json, identity.json and the environment
-// say. Upstream's config manager holds it, with two components of ours:
-// api.pinsvcapi (in the place of upstream's) and ipfs_connector.managed.
+// Configuration is the content of service.json, identity.json and the
+// environment. Upstream's config manager holds it, with two components of ours:
+// api.pinsvcapi (instead of upstream's) and ipfs_connector.managed.
 type Configuration struct {
 	Files Files
 	// Helper gives access to the cluster's own sections. Its
@@ -29,9 +30,9 @@ type Configuration struct {
 	// Pinsvcapi is the section api.pinsvcapi.
 	Pinsvcapi *config.Config
 	// Managed is the section ipfs_connector.managed: the Kubo node that the
-	// peer runs itself. Without it ipfs_connector.ipfshttp says where the
-	// IPFS node is. With both, the node is the managed one and of ipfshttp
-	// everything but node_multiaddress applies.
+	// peer runs itself. Without it, ipfs_connector.ipfshttp has the address of
+	// the IPFS node. With both, the node is the managed one and
+	// node_multiaddress of ipfshttp is not used.
 	Managed *kubo.Config
 
 	consensus ConsensusKind // The sections that exist; "" leaves it to the file.
@@ -78,7 +79,7 @@ func (c *Configuration) Load() error {
 		}
 		return fmt.Errorf("%s: %w", c.Files.Config, err)
 	}
-	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
+	if err := c.applyEnvironment(); err != nil {
 		return fmt.Errorf("environment variables that override %s: %w", c.Files.Config, err)
 	}
 	if err := c.loadIdentity(raw); err != nil {
@@ -86,6 +87,15 @@ func (c *Configuration) Load() error {
 	}
 	c.loaded = true
 	return nil
+}
+
+// applyEnvironment overrides the sections with the CLUSTER_ variables and with
+// the files that those with the suffix _FILE name.
+func (c *Configuration) applyEnvironment() error {
+	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
+		return err
+	}
+	return applySecretFiles(c.Helper.Configs())
 }
 
 func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
@@ -105,13 +115,13 @@ func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
 	if err := c.Helper.LoadIdentityFromDisk(); err != nil {
 		return fmt.Errorf("loading the peer's identity from %s: %w", c.Files.Identity, err)
 	}
-	return nil
+	return applyIdentityFile(c.Helper.Identity(), false)
 }
 
-// Has tells whether the file has that section, and so whether its component
-// is to be started.
+// Has reports whether the file has that section; its component is then
+// started.
 func (c *Configuration) Has(section clusterconfig.SectionType, key string) bool {
-	// The manager says yes to keys that nobody registered.
+	// The manager reports keys that are not registered as loaded.
 	for _, known := range c.components() {
 		if known.section == section && known.config.ConfigKey() == key {
 			return c.Helper.Manager().IsLoadedFromJSON(section, key)
@@ -120,12 +130,12 @@ func (c *Configuration) Has(section clusterconfig.SectionType, key string) bool 
 	return false
 }
 
-// HasPinsvcapi tells whether the Pinning Service API is to be served.
+// HasPinsvcapi reports whether the Pinning Service API is served.
 func (c *Configuration) HasPinsvcapi() bool {
 	return c.Has(clusterconfig.API, c.Pinsvcapi.ConfigKey())
 }
 
-// HasManaged tells whether the peer runs a Kubo node of its own.
+// HasManaged reports whether the peer runs a Kubo node of its own.
 func (c *Configuration) HasManaged() bool {
 	return c.Has(clusterconfig.IPFSConn, c.Managed.ConfigKey())
 }
@@ -148,17 +158,16 @@ func (c *Configuration) Engines() (consensus ConsensusKind, datastore string, er
 }
 
 func (c *Configuration) noConsensus() error {
-	return fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be there", c.Files.Config)
+	return fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be configured", c.Files.Config)
 }
 
 func (c *Configuration) noDatastore() error {
 	return fmt.Errorf("%s: exactly one of datastore.pebble, datastore.badger3, datastore.badger "+
-		"and datastore.leveldb must be there", c.Files.Config)
+		"and datastore.leveldb must be configured", c.Files.Config)
 }
 
-// Unknown lists what the file holds under keys that no component reads, as
-// "section" or "section.key", sorted. It looks at whole components only:
-// keys within them are theirs to judge.
+// Unknown lists the sections and components of the file that nothing reads, as
+// "section" or "section.key", sorted. Keys within components are not checked.
 func (c *Configuration) Unknown() ([]string, error) {
 	raw, err := readJSON(c.Files.Config)
 	if err != nil {
@@ -189,9 +198,8 @@ func (c *Configuration) Unknown() ([]string, error) {
 	return unknown, nil
 }
 
-// faults loads every section that the file has on its own, so that each
-// error can be told with its key, where the manager stops at the first and
-// does not say where it was.
+// faults loads every section of the file by itself, so that each error names
+// its section: the manager stops at the first error and does not name it.
 func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 	var faults []error
 	sections := make(map[string]map[string]json.RawMessage)
@@ -219,8 +227,8 @@ func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 	return faults
 }
 
-// named puts the file and the section before each fault. Sections that report
-// all of their faults together have named the section in each.
+// named puts the file and the section before each fault, unless the fault names
+// the section itself.
 func (c *Configuration) named(section string, err error) []error {
 	if err == nil {
 		return nil
@@ -247,16 +255,16 @@ func readJSON(path string) (map[string]json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	var members map[string]json.RawMessage
-	err = json.Unmarshal(content, &members)
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		before := content[:syntax.Offset]
-		line := 1 + bytes.Count(before, []byte("\n"))
-		return nil, fmt.Errorf("%s, line %d: not JSON: %w", path, line, err)
-	case err != nil:
+	object, err := jsonobject.Parse(content)
+	if syntax, ok := errors.AsType[*jsonobject.SyntaxError](err); ok {
+		return nil, fmt.Errorf("%s, line %d: not JSON: %w", path, syntax.Line, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: not a JSON object: %w", path, err)
+	}
+	members := make(map[string]json.RawMessage, len(object))
+	for _, member := range object { // Of a repeated name upstream reads the last.
+		members[member.Name] = member.Value
 	}
 	return members, nil
 }

@@ -173,6 +173,7 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 		{"randomizing ports", d.randomizePorts},
 		{"applying --ipfs", d.applyIPFS},
 		{"applying environment variables to the configuration", manager.ApplyEnvVars},
+		{"applying environment variables to the configuration", func() error { return applySecretFiles(d.helper.Configs()) }},
 		{"applying the options", d.applyOptions},
 	} {
 		if err := step.do(); err != nil {
@@ -271,7 +272,7 @@ func (d *draft) writeIdentity() error {
 	if err := ident.Default(); err != nil {
 		return fmt.Errorf("generating an identity: %w", err)
 	}
-	if err := ident.ApplyEnvVars(); err != nil {
+	if err := applyNewIdentityEnvironment(ident); err != nil {
 		return fmt.Errorf("applying environment variables: %w", err)
 	}
 	d.result.NewIdentity = true

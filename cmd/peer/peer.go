@@ -139,6 +139,9 @@ func (p *Peer) load() error {
 	for _, key := range p.cfg.unknownAtStart() {
 		logger.Warnf("%s: unknown key, ignored", key)
 	}
+	for _, sentence := range UnknownVariables() {
+		logger.Warn(sentence)
+	}
 	cfgs := p.cfg.Helper.Configs()
 	kind, _, err := p.cfg.Engines()
 	if err != nil {

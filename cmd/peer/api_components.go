@@ -123,8 +123,12 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 		Version:    p.opts.Version,
 		NewBackend: p.newBackend,
 	})
+	if err != nil {
+		return nil, err
+	}
 	p.apis.pinsvc = built
-	return built, err
+	p.reloader = p.newReloader()
+	return built, nil
 }
 
 // newBackend is called when the API gets its client; the tracker exists by

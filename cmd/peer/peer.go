@@ -61,7 +61,9 @@ type Peer struct {
 	node    *kubo.Node
 	tracer  ipfscluster.Tracer
 	metrics *peerMetrics
-	created time.Time // When New began.
+	// reloader is nil when the configuration has no api.pinsvcapi.
+	reloader *reloader
+	created  time.Time // When New began.
 
 	// Set by Start.
 	consensus *readyConsensus

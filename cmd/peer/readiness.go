@@ -11,15 +11,8 @@ import (
 // awaitReady follows the peer through the phases of its start until it serves
 // requests.
 func (p *Peer) awaitReady() {
-	ctx, cancel := context.WithCancel(p.ctx)
+	ctx, cancel := p.untilDone() // A peer that ended by itself does not get ready.
 	defer cancel()
-	p.background.Go(func() { // A peer that ended by itself does not get ready.
-		select {
-		case <-p.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
 	for _, phase := range []struct {
 		stage  Stage
 		detail func() string

@@ -41,7 +41,28 @@ func (p *Peer) Start(ctx context.Context) error {
 	p.background.Go(p.awaitReady)
 	p.background.Go(p.awaitEnd)
 	p.background.Go(func() { p.join(p.opts.Bootstraps) })
+	if p.reloader != nil {
+		p.background.Go(func() {
+			ctx, cancel := p.untilDone()
+			defer cancel()
+			p.reloader.watch(ctx, reloadPoll)
+		})
+	}
 	return nil
+}
+
+// untilDone returns a context that ends with the peer's, or when the peer is
+// stopped or has ended by itself. It is for goroutines of p.background.
+func (p *Peer) untilDone() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.background.Go(func() {
+		select {
+		case <-p.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
 }
 
 // awaitEnd waits for the cluster to shut itself down.

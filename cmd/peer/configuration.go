@@ -38,6 +38,7 @@ type Configuration struct {
 	consensus ConsensusKind // The sections that exist; "" leaves it to the file.
 	datastore string
 	loaded    bool
+	files     snapshot // The state of the files when they were loaded.
 	close     sync.Once
 }
 
@@ -69,6 +70,7 @@ func (c *Configuration) Close() {
 // Load reads both files and then the environment. The error has a line for
 // each faulty section, with file and key.
 func (c *Configuration) Load() error {
+	before := stat(c.Files.Config)
 	raw, err := readJSON(c.Files.Config)
 	if err != nil {
 		return err
@@ -86,6 +88,8 @@ func (c *Configuration) Load() error {
 		return err
 	}
 	c.loaded = true
+	c.files = watchedPathsOf(c.Files, c.Pinsvcapi).snapshot()
+	c.files.files[c.Files.Config] = before
 	return nil
 }
 

@@ -15,6 +15,8 @@ type reloader struct {
 	load  func() (*config.Config, error)
 	apply func(*config.Config) error
 
+	initial snapshot // The state of the files that is in effect at the start.
+
 	mu      sync.Mutex // One reload at a time; guards the fields below.
 	paths   watchedPaths
 	failure string // The text of the last failure, "" after a success.
@@ -38,11 +40,10 @@ func (p *Peer) Reload() error {
 
 // newReloader is called when the API was built from the configuration.
 func (p *Peer) newReloader() *reloader {
-	return &reloader{
-		load:  p.loadPinsvcapi,
-		apply: p.apis.pinsvc.Reload,
-		paths: watchedPathsOf(p.cfg.Files, p.cfg.Pinsvcapi),
-	}
+	paths := watchedPathsOf(p.cfg.Files, p.cfg.Pinsvcapi)
+	initial := p.cfg.files
+	initial.log = stat(paths.log) // The API has opened it.
+	return &reloader{load: p.loadPinsvcapi, apply: p.apis.pinsvc.Reload, initial: initial, paths: paths}
 }
 
 // loadPinsvcapi loads the whole configuration as a start does: a file that the

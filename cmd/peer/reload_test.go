@@ -37,7 +37,8 @@ func newScriptedReload(paths watchedPaths, cfg func() *config.Config) *scriptedR
 			s.applied++
 			return nil
 		},
-		paths: paths,
+		initial: paths.snapshot(),
+		paths:   paths,
 	}
 	return s
 }

@@ -99,7 +99,7 @@ func sameFile(a, b fs.FileInfo) bool {
 
 // watch reloads when a watched file has changed, until ctx ends.
 func (r *reloader) watch(ctx context.Context, interval time.Duration) {
-	applied := r.watched().snapshot()
+	applied := r.initial
 	previous := applied
 	for backoff.Sleep(ctx, interval) {
 		current := r.watched().snapshot()

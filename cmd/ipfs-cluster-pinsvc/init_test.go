@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"regexp"
@@ -18,7 +20,7 @@ const (
 	otherPeer   = "/ip4/192.168.0.129/tcp/9196/p2p/" + otherPeerID
 )
 
-func TestInitWritesPrivateFiles(t *testing.T) {
+func TestInit_WritesPrivateFiles(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init")
@@ -44,7 +46,7 @@ func TestInitWritesPrivateFiles(t *testing.T) {
 
 // Of all that ipfs-cluster-service writes, ours has everything; other values
 // only where they are made at random or are ours to set.
-func TestInitWritesWhatUpstreamWrites(t *testing.T) {
+func TestInit_WritesWhatUpstreamWrites(t *testing.T) {
 	t.Parallel()
 	theirs := upstream(t)
 	for _, args := range [][]string{
@@ -109,7 +111,7 @@ func missingIn(want, got any, path string) []string {
 	return missing
 }
 
-func TestInitOverwritesOnlyWhenTold(t *testing.T) {
+func TestInit_OverwritesOnlyWithForceOrAYes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, stdin string
@@ -155,7 +157,7 @@ func TestInitOverwritesOnlyWhenTold(t *testing.T) {
 	}
 }
 
-func TestInitFailureLeavesTheConfigurationAlone(t *testing.T) {
+func TestInit_FailureLeavesTheConfigurationAlone(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -179,7 +181,7 @@ func TestInitFailureLeavesTheConfigurationAlone(t *testing.T) {
 	}
 }
 
-func TestInitUsers(t *testing.T) {
+func TestInit_Users(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init", "--user", "alice", "--user", "bob")
@@ -192,8 +194,12 @@ func TestInitUsers(t *testing.T) {
 		if !regexp.MustCompile(`^[A-Z2-7]{26,}$`).MatchString(text) {
 			t.Errorf("%s has the password %q", user, text)
 		}
-		if strings.Count(r.out, text) != 1 || strings.Contains(r.errOut, text) {
-			t.Errorf("the password is to be shown once, on standard output:\n%s\n%s", r.out, r.errOut)
+		if strings.Contains(r.out+r.errOut, text) {
+			t.Errorf("the password is printed:\n%s\n%s", r.out, r.errOut)
+		}
+		if !strings.Contains(r.out, "User "+user+" has a new password, written to "+s.path("service.json")) ||
+			!strings.Contains(r.out, "token --user "+user+"\n") {
+			t.Errorf("it is not said where the password of %s is:\n%s", user, r.out)
 		}
 	}
 	if strings.Contains(r.errOut, "no users") {
@@ -201,7 +207,7 @@ func TestInitUsers(t *testing.T) {
 	}
 }
 
-func TestInitWithoutUsersSaysSo(t *testing.T) {
+func TestInit_WithoutUsersIsReported(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init")
@@ -213,7 +219,7 @@ func TestInitWithoutUsersSaysSo(t *testing.T) {
 	}
 }
 
-func TestInitTakesTheEnvironment(t *testing.T) {
+func TestInit_TakesTheEnvironment(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("ab", 32)
 	s := newShell(t,
@@ -244,7 +250,7 @@ func TestInitTakesTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestInitIPFSNode(t *testing.T) {
+func TestInit_IPFSNode(t *testing.T) {
 	t.Parallel()
 	const address = "/ip4/10.0.0.1/tcp/5001"
 	for _, c := range []struct {
@@ -275,7 +281,7 @@ func TestInitIPFSNode(t *testing.T) {
 	}
 }
 
-func TestInitPrivateStaysOnThisMachine(t *testing.T) {
+func TestInit_PrivateStaysOnThisMachine(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--profile", "private")
@@ -299,7 +305,7 @@ func TestInitPrivateStaysOnThisMachine(t *testing.T) {
 	}
 }
 
-func TestInitRandomPorts(t *testing.T) {
+func TestInit_RandomPorts(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--randomports")
@@ -315,7 +321,7 @@ func TestInitRandomPorts(t *testing.T) {
 	}
 }
 
-func TestInitCustomSecret(t *testing.T) {
+func TestInit_CustomSecret(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("0f", 32)
 	for _, c := range []struct {
@@ -358,4 +364,62 @@ func TestInitCustomSecret(t *testing.T) {
 			t.Errorf("the secret is %v", got)
 		}
 	})
+}
+
+// A configuration that only names a URL is fetched from there.
+func TestInit_FromURL(t *testing.T) {
+	t.Parallel()
+	original := newShell(t)
+	original.must("init", "--user", "alice")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /service.json", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, original.path("service.json"))
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	s := newShell(t)
+	s.must("init", server.URL+"/service.json")
+	if config := s.readConfig(); len(config) != 1 || config["source"] != server.URL+"/service.json" {
+		t.Errorf("the configuration is %v", config)
+	}
+	for _, name := range []string{"identity.json", "peerstore"} {
+		if len(glob(t, s.path(name))) != 1 {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	s.must("token", "--user", "alice")
+	s.must("config", "check")
+	if out := s.must("state", "export"); out != "" {
+		t.Errorf("a new peer's pinset is %q", out)
+	}
+
+	s.must("init", "-f", server.URL+"/elsewhere")
+	for _, args := range []string{"config check", "state export", "daemon"} {
+		if r := s.run(strings.Fields(args)...); r.code != 1 || !strings.Contains(r.out+r.errOut, "404") {
+			t.Errorf("%s: exit code %d\n%s%s", args, r.code, r.out, r.errOut)
+		}
+	}
+}
+
+// One that other programs have linked from elsewhere stays a link.
+func TestInit_FollowsALink(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.must("init")
+	elsewhere := s.home + "/elsewhere.json"
+	if err := os.Rename(s.path("service.json"), elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, s.path("service.json")); err != nil {
+		t.Fatal(err)
+	}
+	before := readText(t, elsewhere)
+	s.must("init", "-f")
+	if info, err := os.Lstat(s.path("service.json")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is gone: %v, %v", info, err)
+	}
+	if readText(t, elsewhere) == before {
+		t.Error("the file behind the link was not written")
+	}
 }

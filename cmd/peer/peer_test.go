@@ -201,7 +201,7 @@ func TestNew_EndsWithItsContext(t *testing.T) {
 	if _, err := New(ctx, Options{Configuration: configuration(t, files)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v", err)
 	}
-	if exists(files, "pebble") {
+	if hasFile(files, "pebble") {
 		t.Error("a datastore was made")
 	}
 }

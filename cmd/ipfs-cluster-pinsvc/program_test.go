@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 )
 
 // What scripts see of a command line: the exit code, and which of the two
 // outputs has what.
-func TestExitCodes(t *testing.T) {
+func TestProgram_ExitCodes(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	for _, c := range []struct {
@@ -84,7 +81,7 @@ func TestExitCodes(t *testing.T) {
 
 // Every command and every flag of ipfs-cluster-service is there, with the
 // same short forms, the same arity and the same default.
-func TestSameCommandsAndFlagsAsUpstream(t *testing.T) {
+func TestProgram_HasUpstreamsCommandsAndFlags(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	theirs := upstream(t)
@@ -132,51 +129,7 @@ func grammar(help string) []string {
 	return items
 }
 
-func TestLogLevels(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		spec   string
-		levels map[string]string
-	}{
-		{"", map[string]string{"cluster": "info", "service": "info", "badger": "info", "raftlib": "error"}},
-		{"debug", map[string]string{"cluster": "debug", "kubo": "debug", "libp2p-raft": "fatal", "pebble": "warn"}},
-		{"error,cluster:debug", map[string]string{"cluster": "debug", "restapi": "error"}},
-		{"cluster:debug,error", map[string]string{"cluster": "debug", "restapi": "error"}},
-		{"raftlib:debug", map[string]string{"raftlib": "debug", "cluster": "info"}},
-		{"all:warning", map[string]string{"cluster": "warn"}},
-		{"NOTICE,crdt:critical,dht:WARN", map[string]string{"cluster": "info", "crdt": "fatal", "dht": "warn"}},
-		{" info , tags : debug ,", map[string]string{"cluster": "info"}},
-	} {
-		var errOut bytes.Buffer
-		p := newProgram(strings.NewReader(""), &errOut, &errOut)
-		levels, err := p.parseLogLevels(c.spec)
-		if err != nil {
-			t.Errorf("%q: %v", c.spec, err)
-		}
-		for component, level := range c.levels {
-			if levels[component] != level {
-				t.Errorf("%q: %s is at %q, want %q", c.spec, component, levels[component], level)
-			}
-		}
-	}
-}
-
-// The overall level reaches the loggers that it reaches upstream.
-func TestLogComponentsAreUpstreams(t *testing.T) {
-	t.Parallel()
-	for component := range ipfscluster.LoggingFacilities {
-		if !slices.Contains(logComponents(), component) {
-			t.Errorf("the overall log level does not reach %s", component)
-		}
-	}
-	for component, level := range ipfscluster.LoggingFacilitiesExtra {
-		if logDependencies()[component] != strings.ToLower(level) {
-			t.Errorf("%s is at %q, want %q", component, logDependencies()[component], level)
-		}
-	}
-}
-
-func TestFlagsMayFollowArguments(t *testing.T) {
+func TestProgram_FlagsMayFollowArguments(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "http://127.0.0.1:1/service.json", "--peers", peerAddress, "--force")
@@ -188,7 +141,7 @@ func TestFlagsMayFollowArguments(t *testing.T) {
 	}
 }
 
-func TestFolder(t *testing.T) {
+func TestProgram_Folder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, folder string

@@ -100,7 +100,7 @@ lint:
 
 # The go command runs one fuzz target at a time; they are found by their names.
 fuzz:
-	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' cmd config pinsvcapi test | sed 's/:func / /' | sort -u | \
+	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' cmd config internal pinsvcapi test | sed 's/:func / /' | sort -u | \
 	while read -r file target; do \
 		echo "== $$target in $$(dirname $$file)"; \
 		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \

@@ -110,8 +110,8 @@ type Config struct {
 
 	// BasicAuthCredentials maps user names to passwords. Users log in with them
 	// or with a token that is signed with the password, so a new password
-	// revokes the user's tokens. Passwords should have at least 12 characters:
-	// who has a token can try passwords against its signature. null means that
+	// revokes the user's tokens. A password of fewer than 12 characters is
+	// warned about: whoever gets a token can guess it offline. null means that
 	// nobody needs to log in, which is allowed on loopback only; an empty
 	// object is a fault.
 	BasicAuthCredentials map[string]string `key:"basic_auth_credentials,secret"`
@@ -194,8 +194,6 @@ type Config struct {
 
 	// unknown are the members of the file that are no keys, kept for ToJSON.
 	unknown jsonobject.Object
-	// warned are the warnings that were logged since the file was read.
-	warned map[string]bool
 }
 
 // NewConfig returns a Config with no values. Load, or set defaults, next.

@@ -97,7 +97,7 @@ func texts(addrs []multiaddr.Multiaddr) []string {
 	return list
 }
 
-func TestDefaultsServeOnLoopbackWithBoundedReads(t *testing.T) {
+func TestDefault_ServesOnLoopbackWithBoundedReads(t *testing.T) {
 	c := defaults(t)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestDefaultsServeOnLoopbackWithBoundedReads(t *testing.T) {
 	}
 }
 
-func TestOmittedKeysKeepTheirDefaults(t *testing.T) {
+func TestLoadJSON_OmittedKeysKeepTheirDefaults(t *testing.T) {
 	for _, name := range []string{"empty", "null", "nulls", "empties"} {
 		t.Run(name, func(t *testing.T) {
 			mustEqual(t, load(t, files(t, "good")[name]), defaults(t))
@@ -122,7 +122,7 @@ func TestOmittedKeysKeepTheirDefaults(t *testing.T) {
 	}
 }
 
-func TestLoadingForgetsWhatWasLoadedBefore(t *testing.T) {
+func TestLoadJSON_ForgetsWhatWasLoadedBefore(t *testing.T) {
 	c := load(t, files(t, "good")["every_key"])
 	c.SetBaseDir("/somewhere")
 	c.Tracing = true
@@ -139,7 +139,7 @@ func TestLoadingForgetsWhatWasLoadedBefore(t *testing.T) {
 	mustEqual(t, c, defaults(t))
 }
 
-func TestGoodFilesLoadAndSurviveASave(t *testing.T) {
+func TestLoadJSON_GoodFilesLoadAndSurviveASave(t *testing.T) {
 	for name, section := range files(t, "good") {
 		t.Run(name, func(t *testing.T) {
 			c := load(t, section)
@@ -155,13 +155,13 @@ func TestGoodFilesLoadAndSurviveASave(t *testing.T) {
 	}
 }
 
-func TestEveryKeyReachesItsField(t *testing.T) {
+func TestLoadJSON_EveryKeyReachesItsField(t *testing.T) {
 	c := load(t, files(t, "good")["every_key"])
 	got, want := reflect.ValueOf(*c), reflect.ValueOf(*defaults(t))
 	for i := range got.NumField() {
 		field := got.Type().Field(i)
 		switch field.Name {
-		case "Saver", "TLS", "PathSSLCertFile", "PathSSLKeyFile", "Tracing", "unknown", "warned":
+		case "Saver", "TLS", "PathSSLCertFile", "PathSSLKeyFile", "Tracing", "unknown":
 			continue // Not set by that file.
 		case "AllowUnauthenticated":
 			continue // Its own test: with users it says nothing.
@@ -172,7 +172,7 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 	}
 }
 
-func TestLetterCaseOfKeysDoesNotMatter(t *testing.T) {
+func TestLoadJSON_LetterCaseOfKeysDoesNotMatter(t *testing.T) {
 	c := load(t, files(t, "good")["letter_case"])
 	if got := texts(c.HTTPListenAddr); !slices.Equal(got, []string{"/ip4/127.0.0.1/tcp/9099"}) {
 		t.Errorf("listens on %v", got)
@@ -182,7 +182,7 @@ func TestLetterCaseOfKeysDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestUnknownKeysAreNamedAndSurviveASave(t *testing.T) {
+func TestUnknownKeys_AreNamedAndSurviveASave(t *testing.T) {
 	c := load(t, files(t, "good")["unknown_keys"])
 	want := []string{"basic_auth_credential", "future", "read_timout"}
 	if got := c.UnknownKeys(); !slices.Equal(got, want) {
@@ -205,7 +205,7 @@ func TestUnknownKeysAreNamedAndSurviveASave(t *testing.T) {
 	}
 }
 
-func TestNoTwoConfigsShareAnything(t *testing.T) {
+func TestConfig_SharesNothingWithAnother(t *testing.T) {
 	a, b := defaults(t), defaults(t)
 	a.Headers["X"] = []string{"y"}
 	a.CORSAllowedMethods[0], a.CORSAllowedOrigins[0] = "PATCH", "null"
@@ -216,7 +216,7 @@ func TestNoTwoConfigsShareAnything(t *testing.T) {
 	mustEqual(t, b, defaults(t))
 }
 
-func TestLogPathIsRelativeToTheConfigurationFolder(t *testing.T) {
+func TestHTTPLogPath_IsRelativeToTheConfigurationFolder(t *testing.T) {
 	for _, tc := range []struct{ dir, file, want string }{
 		{"/base", "", ""},
 		{"/base", "http.log", "/base/http.log"},

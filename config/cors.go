@@ -11,8 +11,8 @@ import (
 
 // replaceUpstreamCORS sets the CORS keys to their defaults if the file has
 // them all, with exactly the values that "ipfs-cluster-service init" writes.
-// Nobody chose these, and they fail every preflight with Authorization or
-// POST.
+// No operator chose these values, and they fail every preflight request for
+// Authorization or POST.
 func (c *Config) replaceUpstreamCORS(given func(key string) bool) {
 	for _, key := range Keys() {
 		if strings.HasPrefix(key.Name, "cors_") && !given(key.Name) {
@@ -53,18 +53,17 @@ func matchesAnyHost(origin string) bool {
 		(strings.HasPrefix("https://", before) || strings.HasPrefix("http://", before))
 }
 
-// CORSOptions returns what the CORS keys ask for, as far as it is safe while
-// any origin is allowed:
+// CORSOptions returns the options of the CORS keys. While any origin is allowed,
+// they are limited:
 //
-//   - Pages may not use what the browser remembers of the user
-//     (CORSAllowCredentials): they send a token of their own.
-//   - While no credentials are configured they may only read. Else every page
+//   - Pages may not use credentials that the browser stores
+//     (CORSAllowCredentials); they send a token of their own.
+//   - While no users are configured, pages may only read. Otherwise every page
 //     that an operator visits could delete the pins of a service on loopback.
 //
-// Pages of origins that are named have no such limits. A section with exactly
-// the CORS keys that ipfs-cluster 1.1.x writes by default was read as one
-// without them; to really allow nothing but GET, leave one of them out or write
-// any other value.
+// Pages of named origins have no such limits. A section with exactly the CORS
+// keys that ipfs-cluster 1.1.x writes by default is read as one without them; to
+// allow nothing but GET, leave one of them out or change any value.
 func (c *Config) CORSOptions() cors.Options {
 	methods := slices.Clone(c.CORSAllowedMethods)
 	if c.anyOrigin() && c.BasicAuthCredentials == nil {
@@ -80,8 +79,8 @@ func (c *Config) CORSOptions() cors.Options {
 	}
 }
 
-// readingMethods never returns an empty list, which would stand for methods
-// that write too.
+// readingMethods keeps the methods that change nothing. It never returns an
+// empty list, which would stand for methods that write too.
 func readingMethods(methods []string) []string {
 	reading := slices.DeleteFunc(methods, func(m string) bool {
 		return m != http.MethodGet && m != http.MethodHead && m != http.MethodOptions

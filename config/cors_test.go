@@ -30,7 +30,7 @@ func allowed(c *Config, origin, method string) bool {
 
 const withUsers = `"basic_auth_credentials": {"alice": "s3cr3t"}`
 
-func TestPagesMayUseEveryRouteWithAuthorization(t *testing.T) {
+func TestCORSOptions_PagesMayUseEveryRouteWithAuthorization(t *testing.T) {
 	for name, section := range map[string]string{
 		"by default":                     `{` + withUsers + `}`,
 		"with the CORS keys of upstream": `{` + withUsers + `,` + upstreamCORS + `}`,
@@ -54,7 +54,7 @@ const upstreamCORS = `"cors_allowed_origins": ["*"], "cors_allowed_methods": ["G
 	"cors_exposed_headers": ["Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"],
 	"cors_allow_credentials": true, "cors_max_age": "0s"`
 
-func TestCORSKeysThatSomebodyChoseAreKept(t *testing.T) {
+func TestCORSOptions_KeepChosenKeys(t *testing.T) {
 	c := load(t, `{`+withUsers+`, "cors_allowed_methods": ["GET"]}`)
 	if !allowed(c, "https://app.example", "GET") || allowed(c, "https://app.example", "POST") {
 		t.Error("cors_allowed_methods alone is not what was asked for")
@@ -65,7 +65,7 @@ func TestCORSKeysThatSomebodyChoseAreKept(t *testing.T) {
 	}
 }
 
-func TestAnyOriginWithoutUsersMayOnlyRead(t *testing.T) {
+func TestCORSOptions_AnyOriginWithoutUsersMayOnlyRead(t *testing.T) {
 	for name, origins := range map[string]string{
 		"default": "", "star": `"cors_allowed_origins": ["*"]`, "empty": `"cors_allowed_origins": []`,
 		"any host": `"cors_allowed_origins": ["https://*"]`,
@@ -88,7 +88,7 @@ func TestAnyOriginWithoutUsersMayOnlyRead(t *testing.T) {
 	}
 }
 
-func TestNamedOriginsMayUseWhatTheyAreGiven(t *testing.T) {
+func TestCORSOptions_NamedOriginsMayUseWhatTheyAreGiven(t *testing.T) {
 	c := load(t, `{"cors_allowed_origins": ["http://localhost:*"], "cors_allow_credentials": true}`)
 	answer := preflight(c, "http://localhost:3000", "DELETE", "authorization")
 	if answer.Get("Access-Control-Allow-Origin") != "http://localhost:3000" ||

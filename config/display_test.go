@@ -42,7 +42,7 @@ func displays(t *testing.T, c *Config) map[string]string {
 	return out
 }
 
-func TestNoDisplayTellsASecret(t *testing.T) {
+func TestDisplay_MasksSecrets(t *testing.T) {
 	c := load(t, files(t, "good")["every_key"])
 	c.unknown = load(t, files(t, "good")["unknown_keys"]).unknown
 	key, err := formatPrivateKey(c.PrivateKey)
@@ -58,7 +58,7 @@ func TestNoDisplayTellsASecret(t *testing.T) {
 	}
 }
 
-func TestDisplayShowsEveryKey(t *testing.T) {
+func TestDisplay_ShowsEveryKey(t *testing.T) {
 	for _, name := range []string{"every_key", "empty"} {
 		raw, err := load(t, files(t, "good")[name]).ToDisplayJSON()
 		if err != nil {
@@ -81,7 +81,7 @@ func TestDisplayShowsEveryKey(t *testing.T) {
 	}
 }
 
-func TestDisplayTellsMaskedFromUnset(t *testing.T) {
+func TestDisplay_DistinguishesMaskedFromUnset(t *testing.T) {
 	unset := defaults(t).String()
 	if !strings.Contains(unset, `"basic_auth_credentials":null`) || !strings.Contains(unset, `"private_key":""`) {
 		t.Errorf("unset secrets are not shown as such: %s", unset)

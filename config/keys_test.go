@@ -25,7 +25,7 @@ func keyTable(t *testing.T) string {
 	return table
 }
 
-func TestKeyTable(t *testing.T) {
+func TestKeys_Table(t *testing.T) {
 	golden(t, "testdata/keys.md", keyTable(t))
 }
 
@@ -92,7 +92,7 @@ func TestKeys_AreProper(t *testing.T) {
 }
 
 // What the table gives as default is what leaving a key out gives.
-func TestDefaultsOfTheTableAreThoseOfALoad(t *testing.T) {
+func TestKeys_DefaultsAreThoseOfALoad(t *testing.T) {
 	for _, k := range Keys() {
 		t.Run(k.Name, func(t *testing.T) {
 			mustEqual(t, load(t, `{"`+k.Name+`": `+k.Default+`}`), defaults(t))

@@ -7,8 +7,9 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
-// basePathProblem says what is wrong with a base path, or "". Characters that
-// URLs encode are refused: proxies differ in the form that they pass on.
+// basePathProblem describes what is wrong with a base path, or returns "".
+// Characters that URLs encode are refused: proxies differ in the form that they
+// pass on.
 func basePathProblem(path string) string {
 	if path == "" {
 		return ""

@@ -97,7 +97,7 @@ func handshake(t *testing.T, server *tls.Config, root *x509.Certificate, maxVers
 	return err
 }
 
-func TestCertificatesOfBothKindsServe(t *testing.T) {
+func TestTLS_CertificatesOfBothKindsServe(t *testing.T) {
 	for name, key := range map[string]crypto.Signer{"rsa": newRSAKey(t), "ecdsa": newECDSAKey(t)} {
 		for _, where := range []string{"relative", "absolute"} {
 			t.Run(name+" "+where, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestCertificatesOfBothKindsServe(t *testing.T) {
 	}
 }
 
-func TestKeyOfAnotherCertificateIsRefused(t *testing.T) {
+func TestTLS_RefusesTheKeyOfAnotherCertificate(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir, "a", newECDSAKey(t))
 	writeCertificate(t, dir, "b", newECDSAKey(t))
@@ -140,7 +140,7 @@ func TestKeyOfAnotherCertificateIsRefused(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreNoPEMFilesAreNotReadWhole(t *testing.T) {
+func TestTLS_ReadsABoundedPartOfAFile(t *testing.T) {
 	c := NewConfig()
 	err := c.LoadJSON([]byte(`{"ssl_cert_file": "/dev/zero", "ssl_key_file": "/dev/zero"}`))
 	if err == nil || len(faultsOf(t, err)) != 2 {
@@ -148,7 +148,7 @@ func TestFilesThatAreNoPEMFilesAreNotReadWhole(t *testing.T) {
 	}
 }
 
-func TestTLSThatAnEmbedderSetSurvivesTheVariables(t *testing.T) {
+func TestTLS_OfAnEmbedderSurvivesTheVariables(t *testing.T) {
 	c := defaults(t)
 	c.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
 	t.Setenv("CLUSTER_PINSVCAPI_IDLETIMEOUT", "1s")
@@ -157,5 +157,62 @@ func TestTLSThatAnEmbedderSetSurvivesTheVariables(t *testing.T) {
 	}
 	if c.TLS == nil || c.IdleTimeout != time.Second {
 		t.Errorf("got %v, idle %v", c.TLS, c.IdleTimeout)
+	}
+}
+
+func TestLoadCertificate_ReadsARenewedPair(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "server", newECDSAKey(t))
+	c := NewConfig()
+	c.SetBaseDir(dir)
+	if err := c.LoadJSON([]byte(`{"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}`)); err != nil {
+		t.Fatal(err)
+	}
+	first := c.TLS.Certificates[0].Leaf
+	renewed := writeCertificate(t, dir, "server", newRSAKey(t))
+	cert, err := c.LoadCertificate()
+	if err != nil || !cert.Leaf.Equal(renewed) {
+		t.Fatalf("not the renewed certificate: %v", err)
+	}
+	if !c.TLS.Certificates[0].Leaf.Equal(first) {
+		t.Error("TLS has changed")
+	}
+	server := c.TLS.Clone()
+	server.Certificates, server.GetCertificate = nil, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.LoadCertificate() }
+	if err := handshake(t, server, renewed, tls.VersionTLS13); err != nil {
+		t.Errorf("the renewed certificate is not served: %v", err)
+	}
+	if certFile, keyFile := c.CertificateFiles(); certFile != filepath.Join(dir, "server.crt") || keyFile != filepath.Join(dir, "server.key") {
+		t.Errorf("files %s and %s", certFile, keyFile)
+	}
+}
+
+func TestLoadCertificate_ReportsFaultsByKey(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir, "server", newECDSAKey(t))
+	c := NewConfig()
+	c.SetBaseDir(dir)
+	if err := c.LoadJSON([]byte(`{"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}`)); err != nil {
+		t.Fatal(err)
+	}
+	writeCertificate(t, dir, "other", newECDSAKey(t))
+	if err := os.Rename(filepath.Join(dir, "other.key"), filepath.Join(dir, "server.key")); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := c.LoadCertificate()
+	if cert != nil || err == nil || !strings.HasPrefix(err.Error(), "api.pinsvcapi.ssl_cert_file: and ssl_key_file ") {
+		t.Errorf("got %v, %v", cert, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "server.key")); err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = c.LoadCertificate(); cert != nil || err == nil || !strings.HasPrefix(err.Error(), "api.pinsvcapi.ssl_key_file: cannot be read: ") {
+		t.Errorf("got %v, %v", cert, err)
+	}
+}
+
+func TestLoadCertificate_WithoutFilesIsNil(t *testing.T) {
+	if cert, err := defaults(t).LoadCertificate(); cert != nil || err != nil {
+		t.Errorf("got %v, %v", cert, err)
 	}
 }

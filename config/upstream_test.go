@@ -67,7 +67,7 @@ func written(t *testing.T, c clusterconfig.ComponentConfig) map[string]string {
 	return byName
 }
 
-func TestSectionWrittenByUpstreamLoadsAsTheDefaults(t *testing.T) {
+func TestUpstream_SectionLoadsAsTheDefaults(t *testing.T) {
 	raw, err := upstreamConfig(t).ToJSON()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestSectionWrittenByUpstreamLoadsAsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestDefaultsAreThoseOfUpstreamButForCORS(t *testing.T) {
+func TestUpstream_DefaultsAreOursButForCORS(t *testing.T) {
 	theirs, ours := written(t, upstreamConfig(t)), written(t, defaults(t))
 	for name, value := range theirs {
 		if !strings.HasPrefix(name, "cors_") && ours[name] != value {
@@ -101,7 +101,7 @@ func TestDefaultsAreThoseOfUpstreamButForCORS(t *testing.T) {
 }
 
 // A file of ours must stay readable when an operator goes back.
-func TestUpstreamLoadsWhatWeWrite(t *testing.T) {
+func TestUpstream_LoadsWhatWeWrite(t *testing.T) {
 	ours := load(t, files(t, "good")["every_key"])
 	raw, err := ours.ToJSON()
 	if err != nil {
@@ -119,7 +119,7 @@ func TestUpstreamLoadsWhatWeWrite(t *testing.T) {
 	}
 }
 
-func TestVariablesMeanWhatTheyMeanUpstream(t *testing.T) {
+func TestUpstream_VariablesMeanTheSame(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir, "server", newRSAKey(t))
 	for _, tc := range []struct{ key, env, value string }{
@@ -184,7 +184,7 @@ func TestVariablesMeanWhatTheyMeanUpstream(t *testing.T) {
 }
 
 // The manager of ipfs-cluster, as the daemon uses it.
-func TestManagerLoadsOverridesAndSaves(t *testing.T) {
+func TestUpstream_ManagerLoadsOverridesAndSaves(t *testing.T) {
 	const section = `{"read_timeout": "3s", "added_by_hand": {"a": [1]}, "http_listen_multiaddress": "/ip4/0.0.0.0/tcp/9097"}`
 	path := filepath.Join(t.TempDir(), "service.json")
 	file := `{"cluster": {}, "api": {"pinsvcapi": ` + section + `}}`

@@ -14,7 +14,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
-// derive sets what is not as it is written in the file.
+// derive normalises the base path and loads the certificate.
 func (c *Config) derive(f *sectionconfig.Faults) {
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
 	c.loadTLS(f)
@@ -91,8 +91,8 @@ func (c *Config) validateLibp2p(f *sectionconfig.Faults) {
 	}
 }
 
-// letsSystemChoose reports whether the port of addr is 0, so that listening
-// twice on it is no conflict.
+// letsSystemChoose reports whether the port of addr is 0: listening on it twice
+// is no conflict.
 func letsSystemChoose(addr multiaddr.Multiaddr) bool {
 	for _, code := range []int{multiaddr.P_TCP, multiaddr.P_UDP} {
 		if port, err := addr.ValueForProtocol(code); err == nil {
@@ -102,7 +102,8 @@ func letsSystemChoose(addr multiaddr.Multiaddr) bool {
 	return false
 }
 
-// validateCredentials tells how many entries are wrong, but not whose.
+// validateCredentials counts faulty entries and does not name them: a name may
+// be a misplaced password.
 func (c *Config) validateCredentials(f *sectionconfig.Faults) {
 	const key = "basic_auth_credentials"
 	if c.BasicAuthCredentials != nil && len(c.BasicAuthCredentials) == 0 {
@@ -171,8 +172,8 @@ func validHeaderValues(values []string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) })
 }
 
-// validateExposure refuses a service that everyone on a network may use,
-// unless the operator said that this is meant.
+// validateExposure refuses a service without users on other than loopback
+// addresses, unless allow_unauthenticated permits it.
 func (c *Config) validateExposure(f *sectionconfig.Faults) {
 	if c.BasicAuthCredentials != nil || c.AllowUnauthenticated ||
 		f.Has("basic_auth_credentials", "allow_unauthenticated") {

@@ -11,8 +11,8 @@ import (
 // maxNamedUsers bounds how many users a warning names.
 const maxNamedUsers = 10
 
-// Warnings returns what is permitted and probably not meant, a sentence each
-// that begins with the key. It never holds a password.
+// Warnings returns a sentence for each value that is permitted and dangerous. It
+// begins with the key and never holds a password.
 func (c *Config) Warnings() []string {
 	var list []string
 	add := func(key, format string, args ...any) {
@@ -27,8 +27,8 @@ func (c *Config) Warnings() []string {
 			"authentication: these users can use tokens only", n, len(c.BasicAuthCredentials))
 	}
 	if users := c.shortPasswords(); users != "" {
-		add(".basic_auth_credentials", "passwords of fewer than %d characters, of %s: who has a token of such a user "+
-			"can find the password by trying", MinPasswordLength, users)
+		add(".basic_auth_credentials", "the password of %s has fewer than %d characters: whoever gets a token of the user "+
+			"can guess the password offline, because it signs the token", users, MinPasswordLength)
 	}
 	for _, network := range c.TrustedProxies {
 		if network.Bits() == 0 {
@@ -74,21 +74,14 @@ func (c *Config) shortPasswords() string {
 	}
 }
 
-// warn logs the warnings that were not logged since the file was read: the
-// environment is applied to what was warned about before.
 func (c *Config) warn() {
-	warned := make(map[string]bool)
 	for _, warning := range c.Warnings() {
-		if !c.warned[warning] {
-			logger.Warn(warning)
-		}
-		warned[warning] = true
+		logger.Warn(warning)
 	}
-	c.warned = warned
 }
 
-// warnUnknown logs the names of keys that nobody reads: a misspelt key would
-// be ignored without a trace.
+// warnUnknown logs the names of unknown keys: a misspelt key would be ignored
+// without a trace otherwise.
 func (c *Config) warnUnknown() {
 	for _, name := range c.UnknownKeys() {
 		logger.Warnf("api.%s.%s: unknown key, ignored", configKey, name)

@@ -2,12 +2,12 @@ package pinsvcapi
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 
+	"github.com/ipfs/go-log/v2"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -42,9 +42,7 @@ func (l *accessLogger) open(path string) error {
 }
 
 func (l *accessLogger) write(e *requestEvent) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file == nil {
+	if !l.toFile(e) {
 		logEvent(e)
 		return
 	}
@@ -52,17 +50,24 @@ func (l *accessLogger) write(e *requestEvent) {
 	if e.level() == zapcore.ErrorLevel {
 		logger.Errorf("request %s (%s): %s", e.RequestID, e.Route, e.Error)
 	}
+}
+
+// toFile writes the event into the file, or returns false when there is none.
+func (l *accessLogger) toFile(e *requestEvent) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return false
+	}
 	line, err := json.Marshal(e)
 	if err == nil {
 		_, err = l.file.Write(append(line, '\n'))
-	}
-	if errors.Is(err, os.ErrClosed) {
-		return // After Close.
 	}
 	if err != nil && !l.failed {
 		logger.Errorf("writing api.pinsvcapi.http_log_file: %v; the next failures of this kind are not logged", err)
 	}
 	l.failed = err != nil
+	return true
 }
 
 // Close closes the file, if there is one.
@@ -78,7 +83,7 @@ func (l *accessLogger) Close() error {
 // logEvent writes to the daemon's log. Fields that most events lack are left
 // out when empty.
 func logEvent(e *requestEvent) {
-	if !accessLog.Desugar().Core().Enabled(e.level()) {
+	if !accessLog.LevelEnabled(log.LogLevel(e.level())) {
 		return
 	}
 	fields := []any{

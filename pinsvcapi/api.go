@@ -31,14 +31,14 @@ type Options struct {
 	// of the backend is called by Shutdown. Nil means clusterrpc.New with
 	// BackendOptions, Events and ComponentHealth.
 	NewBackend func(*rpc.Client) Backend
-	// Events notifies of changes of the shared state: a watch.Tracker, which
-	// the embedder has put in the place of the peer's pin tracker. Without it
+	// Events notifies of changes of the shared state: a watch.Tracker, which the
+	// embedder has put in the place of the peer's pin tracker. Without it
 	// lists show changes that other peers and tools make up to half a minute
 	// later. Not used when NewBackend is set.
-	Events clusterrpc.Hints
+	Events clusterrpc.EventSource
 	// ComponentHealth reports at once when Raft has no leader and when the
 	// IPFS node is unavailable. Not used when NewBackend is set.
-	ComponentHealth clusterrpc.Parts
+	ComponentHealth clusterrpc.ComponentHealth
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
@@ -103,7 +103,8 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.NewBackend == nil {
 		opts.NewBackend = func(client *rpc.Client) Backend {
 			backend := BackendOptions(cfg)
-			backend.Hints, backend.Parts = opts.Events, opts.ComponentHealth
+			backend.Events, backend.ComponentHealth = opts.Events, opts.ComponentHealth
+			backend.Registerer = opts.Registerer
 			return clusterrpc.New(client, backend)
 		}
 	}
@@ -130,9 +131,9 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 // BackendOptions are the settings of the configuration for the backend.
 func BackendOptions(cfg *config.Config) clusterrpc.Options {
 	return clusterrpc.Options{
-		MaxPinAttempts:    cfg.MaxPinAttempts,
-		SweepInterval:     cfg.StatusSweepInterval,
-		ReconcileInterval: cfg.ReconcileInterval,
+		MaxPinAttempts: cfg.MaxPinAttempts,
+		ScanInterval:   cfg.StatusSweepInterval,
+		ResyncInterval: cfg.ReconcileInterval,
 	}
 }
 

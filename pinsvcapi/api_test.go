@@ -43,7 +43,7 @@ func TestNewAPI_EndOfTheContextEndsNoRequest(t *testing.T) {
 	cancel()
 	close(g.open)
 	if got := <-status; got != http.StatusOK {
-		t.Errorf("the running request got %d", got)
+		t.Errorf("the request got %d", got)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestNewAPI_DefaultBackendCallsTheCluster(t *testing.T) {
 	h := newHost(t)
 	server := rpc.NewServer(h, "/test")
 	s.api.SetClient(rpc.NewClientWithServer(h, "/test", server))
-	// No service answers, so the peer is never ready.
+	// No RPC service responds, so the peer is never ready.
 	s.unavailableButHealth("")
 	s.shutdown(context.Background())
 }

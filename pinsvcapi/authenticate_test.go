@@ -59,7 +59,7 @@ func TestAuthenticate_BasicAndBearerOnEveryRoute(t *testing.T) {
 				}
 				rep := s.do(e.method, path, text, tt.set)
 				if refused := rep.status == http.StatusUnauthorized; refused == (tt.ok || !e.policy.credentials) {
-					t.Errorf("%s %s answers %d", e.method, path, rep.status)
+					t.Errorf("%s %s: %d", e.method, path, rep.status)
 				}
 			}
 		})

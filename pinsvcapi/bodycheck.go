@@ -102,7 +102,7 @@ func (p bodyPolicy) refusal() error {
 		`curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{"cid":"bafy..."}' URL/pins`)
 }
 
-// limitedBody translates net/http's error for a body that is too large.
+// limitedBody gives the errors of reading a body their kinds.
 type limitedBody struct {
 	io.ReadCloser
 	key string // of the limit, in parentheses; may be empty
@@ -110,8 +110,11 @@ type limitedBody struct {
 
 func (b limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = pinsvc.Wrap(pinsvc.KindPayloadTooLarge, err, "the body has more than %d bytes%s", tooLarge.Limit, b.key)
+	if err == nil || err == io.EOF {
+		return n, err
 	}
-	return n, err
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return n, pinsvc.Wrap(pinsvc.KindPayloadTooLarge, err, "the body has more than %d bytes%s", tooLarge.Limit, b.key)
+	}
+	return n, pinsvc.Wrap(pinsvc.KindBadRequest, err, "the body could not be read to its end")
 }

@@ -19,7 +19,7 @@ func TestHandle_PanicIs500WithTheRequestIDOnly(t *testing.T) {
 	rep := s.do(http.MethodGet, "/pins", "", header("Origin", "https://app.example"))
 	rep.fails(500, "INTERNAL_SERVER_ERROR", "request ID "+rep.header.Get(requestIDHeader))
 	if strings.Contains(string(rep.body), "secret") || strings.Contains(string(rep.body), "goroutine") {
-		t.Errorf("the panic is told: %s", rep.body)
+		t.Errorf("the client reads the panic: %s", rep.body)
 	}
 	if rep.header.Get("Access-Control-Allow-Origin") == "" {
 		t.Error("a page cannot read that")

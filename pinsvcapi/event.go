@@ -46,7 +46,7 @@ type requestEvent struct {
 	CIDs []string `json:"cids,omitempty"`
 	// Results is the number of pins in the response to a list request.
 	Results *int `json:"results,omitempty"`
-	// Reason is the kind of failure, as the client reads it.
+	// Reason is the kind of failure, as the client reads it, or clientGone.
 	Reason string `json:"reason,omitempty"`
 	// Error is the whole cause of a failure, which the client does not read.
 	Error string `json:"error,omitempty"`
@@ -82,9 +82,16 @@ func (e *requestEvent) addCIDs(cids ...cid.Cid) {
 	}
 }
 
+// clientGone is the reason of requests whose client did not wait for the
+// response.
+const clientGone = "CLIENT_GONE"
+
 // setFailure notes why the request failed.
 func (e *requestEvent) setFailure(err error) {
 	e.Reason = pinsvc.KindOf(err).String()
+	if e.gone {
+		e.Reason = clientGone
+	}
 	e.Error = clipTo(err.Error(), maxLoggedError)
 }
 
@@ -124,7 +131,11 @@ func (rq *request) status() int {
 // unavailable, and information for mistakes of clients.
 func (e *requestEvent) level() zapcore.Level {
 	switch {
-	case e.gone || e.Status < http.StatusInternalServerError:
+	case e.gone:
+		return zapcore.InfoLevel
+	case e.Reason == pinsvc.KindInternal.String(): // Also of a stream that failed after its 200.
+		return zapcore.ErrorLevel
+	case e.Status < http.StatusInternalServerError:
 		return zapcore.InfoLevel
 	case e.Status == http.StatusServiceUnavailable:
 		return zapcore.WarnLevel

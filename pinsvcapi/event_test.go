@@ -151,6 +151,7 @@ func TestObserve_HandlersCompleteTheEvent(t *testing.T) {
 	s.do(http.MethodGet, "/pins?cid="+one+","+two, "", source("web")).is(200)
 	s.do(http.MethodGet, "/pins?name=nobody", "", source("Web")).is(200)
 	s.do(http.MethodDelete, "/pins/"+two, "").is(202)
+	s.do(http.MethodGet, "/pins/junk", "").is(404)
 	s.do(http.MethodDelete, "/pins/"+two, "", source(strings.Repeat("x", 1000))).is(404)
 	s.shutdown(context.Background())
 	want := []struct {
@@ -165,6 +166,7 @@ func TestObserve_HandlersCompleteTheEvent(t *testing.T) {
 		{[]string{one, two}, 1, "web", ""},
 		{nil, 0, "other", ""},
 		{[]string{two}, -1, "", ""},
+		{nil, -1, "", "NOT_FOUND"},
 		{[]string{two}, -1, "other", "NOT_FOUND"},
 	}
 	got, raw := events(t, path)

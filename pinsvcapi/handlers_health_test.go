@@ -11,14 +11,14 @@ import (
 
 func TestShowReady_SaysWhatIsUnavailable(t *testing.T) {
 	s := start(t)
-	s.backend.SetHealth(pinsvc.Errorf(pinsvc.KindUnavailable, "the IPFS node is away"))
-	s.do(http.MethodGet, "/ready", "", anonymous).fails(503, "SERVICE_UNAVAILABLE", "the IPFS node is away")
+	s.backend.SetHealth(pinsvc.Errorf(pinsvc.KindUnavailable, "the IPFS node is unavailable"))
+	s.do(http.MethodGet, "/ready", "", anonymous).fails(503, "SERVICE_UNAVAILABLE", "the IPFS node is unavailable")
 	s.do(http.MethodGet, "/health", "", anonymous).is(http.StatusOK)
 	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
 	s.backend.SetHealth(errors.New("secret address"))
 	rep := s.do(http.MethodGet, "/ready", "", anonymous)
 	rep.fails(503, "SERVICE_UNAVAILABLE", "unavailable")
 	if strings.Contains(string(rep.body), "secret") {
-		t.Errorf("the cause is told: %s", rep.body)
+		t.Errorf("the client reads the cause: %s", rep.body)
 	}
 }

@@ -73,7 +73,9 @@ func (api *API) deletePin(rq *request, r *http.Request) (response, error) {
 // and not of this HTTP request.
 func (rq *request) pinID() string {
 	id := rq.route.vars["requestid"]
-	rq.event.CIDs = append(rq.event.CIDs, clip(id))
+	if _, err := pinsvc.ParseCID(id); err == nil {
+		rq.event.CIDs = append(rq.event.CIDs, clip(id))
+	}
 	return id
 }
 

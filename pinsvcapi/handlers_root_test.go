@@ -11,7 +11,7 @@ import (
 const firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 func TestShowRoot_BrowsersGetAPageAndProgramsJSON(t *testing.T) {
-	// People look at it first when something does not work yet.
+	// People open it first when something does not work yet.
 	for name, s := range map[string]*service{"ready": start(t), "not ready": startUnready(t)} {
 		for _, path := range []string{"/", "//", "/webui", "/webui/"} {
 			rep := s.do(http.MethodGet, path, "", anonymous, header("Accept", firefox)).is(http.StatusOK)

@@ -1,24 +1,17 @@
 package pinsvcapi
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-log/v2"
-
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -35,27 +28,7 @@ const everyStatus = "limit=1000&status=queued,pinning,pinned,failed"
 
 const origin = "https://app.example"
 
-// gate makes every request of the backend wait until it is opened.
-type gate struct {
-	entered chan struct{}
-	open    chan struct{}
-}
-
-func newGate(s *service) gate {
-	g := gate{entered: make(chan struct{}, 100), open: make(chan struct{})}
-	s.backend.before = func(ctx context.Context) error {
-		g.entered <- struct{}{}
-		select {
-		case <-g.open:
-			return nil
-		case <-ctx.Done():
-			return pinsvc.Wrap(pinsvc.KindUnavailable, ctx.Err(), "given up")
-		}
-	}
-	return g
-}
-
-// inBackground sends a GET /pins and tells its status, zero for none.
+// inBackground sends a GET /pins; the channel gets its status, zero for none.
 func (s *service) inBackground() <-chan int {
 	statuses := make(chan int, 1)
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/pins", nil)
@@ -75,36 +48,6 @@ func (s *service) inBackground() <-chan int {
 	return statuses
 }
 
-// dialRaw sends bytes as they are and reads what comes until the end.
-func dialRaw(t *testing.T, s *service, text string) (conn net.Conn, reader *bufio.Reader) {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.api.HTTPAddresses()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	return conn, bufio.NewReader(conn)
-}
-
-// closed wants the server to close the connection.
-func closed(t *testing.T, reader *bufio.Reader) {
-	t.Helper()
-	for {
-		if _, err := reader.ReadByte(); err != nil {
-			if nerr, ok := errors.AsType[net.Error](err); ok && nerr.Timeout() {
-				t.Error("the server keeps the connection")
-			}
-			return
-		}
-	}
-}
-
 func bearer(token string) option { return header("Authorization", "Bearer "+token) }
 
 func someCID(n int) cid.Cid { return pinsvctest.RawCID(n) }
@@ -119,51 +62,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// The suite of pinsvctest is about this package's Backend.
-var (
-	_ Backend            = pinsvctest.Backend(nil)
-	_ pinsvctest.Backend = Backend(nil)
-)
+var _ Backend = (*pinsvctest.Fake)(nil)
 
 const (
 	testUser     = "alice"
 	testPassword = "correct horse"
 )
-
-// scripted is the honest fake with a step before every request, which may
-// wait, fail or panic.
-type scripted struct {
-	*pinsvctest.Fake
-	before func(ctx context.Context) error // may be nil
-}
-
-func (s *scripted) step(ctx context.Context) error {
-	if s.before == nil {
-		return nil
-	}
-	return s.before(ctx)
-}
-
-func (s *scripted) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.Page{}, err
-	}
-	return s.Fake.List(ctx, user, q)
-}
-
-func (s *scripted) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.PinStatus{}, err
-	}
-	return s.Fake.Add(ctx, user, pin)
-}
-
-func (s *scripted) Get(ctx context.Context, user pinsvc.User, id string) (pinsvc.PinStatus, error) {
-	if err := s.step(ctx); err != nil {
-		return pinsvc.PinStatus{}, err
-	}
-	return s.Fake.Get(ctx, user, id)
-}
 
 // service is an API that serves on loopback, and a client of it.
 type service struct {
@@ -383,70 +287,4 @@ func (rep reply) is(status int) reply {
 		rep.t.Fatalf("status %d, want %d: %s", rep.status, status, rep.body)
 	}
 	return rep
-}
-
-// newHost is a libp2p host on loopback.
-func newHost(t *testing.T) host.Host {
-	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return h
-}
-
-func newBackendFunc(b Backend) func(*rpc.Client) Backend {
-	return func(*rpc.Client) Backend { return b }
-}
-
-// userRecorder sends the user of each request.
-type userRecorder struct {
-	*scripted
-	users chan<- pinsvc.User
-}
-
-func (w *userRecorder) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
-	w.users <- user
-	return w.scripted.List(ctx, user, q)
-}
-
-func (w *userRecorder) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	w.users <- user
-	return w.scripted.Add(ctx, user, pin)
-}
-
-func (w *userRecorder) Get(ctx context.Context, user pinsvc.User, id string) (pinsvc.PinStatus, error) {
-	w.users <- user
-	return w.scripted.Get(ctx, user, id)
-}
-
-func (w *userRecorder) Replace(ctx context.Context, user pinsvc.User, id string, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	w.users <- user
-	return w.scripted.Replace(ctx, user, id, pin)
-}
-
-func (w *userRecorder) Delete(ctx context.Context, user pinsvc.User, id string) error {
-	w.users <- user
-	return w.scripted.Delete(ctx, user, id)
-}
-
-// captureLog returns what f logs.
-func captureLog(t *testing.T, f func()) string {
-	t.Helper()
-	pipe := log.NewPipeReader(log.PipeFormat(log.JSONOutput))
-	lines := make(chan string)
-	go func() {
-		all, _ := io.ReadAll(pipe)
-		lines <- string(all)
-	}()
-	f()
-	if err := pipe.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return <-lines
 }

@@ -64,6 +64,17 @@ func within(prefix string) func(string) bool {
 	return func(path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
 }
 
+// engine is where the rooms of the backend are.
+const engine = "pinsvcapi/clusterrpc/internal"
+
+func engineRooms(names ...string) []string {
+	rooms := make([]string, len(names))
+	for i, name := range names {
+		rooms[i] = engine + "/" + name
+	}
+	return rooms
+}
+
 func rules() []rule {
 	const cluster = "github.com/ipfs-cluster/ipfs-cluster"
 	return []rule{
@@ -90,10 +101,36 @@ func rules() []rule {
 			"the view is memory: it asks nobody"},
 		{only("pinsvcapi/auth"), true, oursBut("pinsvcapi/auth", "pinsvcapi/pinsvc", "internal/jsonobject"),
 			"auth says who calls, not what they may do"},
-		{only("pinsvcapi/clusterrpc"), true, oursBut("pinsvcapi/clusterrpc", "pinsvcapi/pinset", "pinsvcapi/pinsvc", "internal/jsonobject"),
+		{func(path string) bool {
+			return inRoom(path, "pinsvcapi/clusterrpc") && !inRoom(path, "pinsvcapi/clusterrpc/clustertest")
+		}, true,
+			func(path string) bool {
+				ours := path == module || strings.HasPrefix(path, module+"/")
+				return ours && !inRoom(path, "pinsvcapi/clusterrpc") && !inRoom(path, "internal") && room(path) != "pinsvcapi/pinset" && room(path) != "pinsvcapi/pinsvc"
+			},
 			"the backend does not know who serves it: imports run one way"},
-		{only("pinsvcapi/clusterrpc/watch"), false, oursBut("pinsvcapi/clusterrpc"),
-			"what watches the tracker knows the backend that it hints to and nothing else"},
+		{func(path string) bool { return inRoom(path, engine) }, false, anyOf("net/http"),
+			"only the component speaks HTTP"},
+		{only(engine + "/clusterapi"), true, oursBut(engine+"/clusterapi", "pinsvcapi/pinsvc"),
+			"the client of the cluster knows nothing of what is done with it"},
+		{only(engine + "/pinrecord"), true, oursBut(engine+"/pinrecord", "pinsvcapi/pinsvc"),
+			"the codec of records has no side effects"},
+		{only(engine+"/peerstatus", engine+"/pinrecord"), false, anyOf("context", "github.com/libp2p/go-libp2p-gorpc"),
+			"statuses and records are pure: they ask nobody and wait for nothing"},
+		{only(engine + "/peerstatus"), false, oursBut(append(engineRooms("peerstatus", "pinrecord", "clusterapi"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "internal/backoff")...),
+			"peerstatus is a reducer: records and reports in, statuses out"},
+		{only(engine + "/statesync"), false, oursBut(append(engineRooms("statesync", "clusterapi", "pinrecord", "keylock", "progress"), "pinsvcapi/pinsvc", "internal/backoff")...),
+			"the syncer knows its sink by an interface alone"},
+		{only(engine + "/statewrite"), false, oursBut(append(engineRooms("statewrite", "statesync", "clusterapi", "pinrecord", "keylock", "span"), "pinsvcapi/pinsvc")...),
+			"writes stand on the syncer, and know no statuses"},
+		{only(engine + "/poll"), false, oursBut(append(engineRooms("poll", "clusterapi", "peerstatus", "taskgroup", "progress"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "internal/backoff")...),
+			"polls enter reports, and know neither records nor writes"},
+		{only(engine + "/delegates"), false, oursBut(append(engineRooms("delegates", "clusterapi", "taskgroup"), "pinsvcapi/pinsvc")...),
+			"delegates are addresses and nothing else"},
+		{only(engineRooms("keylock", "taskgroup", "progress", "span")...), true, oursBut(engineRooms("keylock", "taskgroup", "progress", "span")...),
+			"the tools of the engine are leaves"},
+		{only("pinsvcapi/clusterrpc/watch"), false, oursBut("pinsvcapi/clusterrpc", engine+"/keylock"),
+			"what watches the tracker knows the backend that it announces to and nothing else"},
 		{only("pinsvcapi"), true, func(path string) bool { return inRoom(path, "cmd") || inRoom(path, "test") },
 			"the component is a library: the daemon is built on it"},
 		{func(path string) bool { return inRoom(path, "cmd/peer") }, true,
@@ -152,7 +189,7 @@ func broken(from string, imports []string, deep bool) (faults []string) {
 	return faults
 }
 
-func TestImportsRunOneWay(t *testing.T) {
+func TestImports_RunOneWay(t *testing.T) {
 	packages := goList(t, module+"/...")
 	seen := make(map[string]bool)
 	for _, p := range packages {
@@ -161,20 +198,28 @@ func TestImportsRunOneWay(t *testing.T) {
 			t.Error(fault)
 		}
 	}
-	for _, want := range []string{"config", "pinsvcapi", "pinsvcapi/pinsvc", "pinsvcapi/auth", "pinsvcapi/clusterrpc", "pinsvcapi/pinsvctest"} {
+	for _, want := range []string{"config", "pinsvcapi", "pinsvcapi/pinsvc", "pinsvcapi/auth", "pinsvcapi/ratelimit", "pinsvcapi/clusterrpc", "pinsvcapi/pinsvctest"} {
 		if !seen[want] {
-			t.Errorf("%s was not looked at", want)
+			t.Errorf("%s was not checked", want)
 		}
 	}
 }
 
-func TestTheRulesNoticeWhatBreaksThem(t *testing.T) {
+func TestImports_RulesNoticeWhatBreaksThem(t *testing.T) {
 	const cluster = "github.com/ipfs-cluster/ipfs-cluster"
 	tests := []struct{ from, path, reason string }{
 		{"pinsvcapi/pinsvc", module + "/config", "all others build on"},
 		{"pinsvcapi/pinsvc", "net/http", "no sockets"},
 		{"pinsvcapi/clusterrpc", module + "/pinsvcapi", "one way"},
 		{"pinsvcapi/clusterrpc", "net/http", "speaks HTTP"},
+		{engine + "/poll", "net/http", "speaks HTTP"},
+		{engine + "/peerstatus", "context", "pure"},
+		{engine + "/peerstatus", module + "/" + engine + "/statesync", "reducer"},
+		{engine + "/statesync", module + "/" + engine + "/peerstatus", "interface"},
+		{engine + "/statewrite", module + "/" + engine + "/poll", "no statuses"},
+		{engine + "/poll", module + "/" + engine + "/statewrite", "neither records nor writes"},
+		{engine + "/clusterapi", module + "/pinsvcapi/pinset", "nothing of what is done"},
+		{engine + "/repair", module + "/pinsvcapi", "one way"},
 		{"pinsvcapi", module + "/cmd/peer", "library"},
 		{"pinsvcapi", cluster + "/api", "only clusterrpc"},
 		{"pinsvcapi/auth", cluster + "/api", "only clusterrpc"},

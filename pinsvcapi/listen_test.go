@@ -2,11 +2,14 @@ package pinsvcapi
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -144,5 +147,31 @@ func TestBind_FileThatIsNoSocketIsAnErrorAndStays(t *testing.T) {
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
 		t.Errorf("the file has %q, %v", data, err)
+	}
+}
+
+// A process that does not accept connections at the moment is alive too.
+func TestBind_SocketOfABusyProcessIsAnError(t *testing.T) {
+	path, addr := unixAddr(t)
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // Until its queue is full.
+		conn, err := net.DialTimeout("unix", path, 100*time.Millisecond)
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+	}
+	if _, err := bind(addr); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("bind returns %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the socket is gone: %v", err)
 	}
 }

@@ -13,7 +13,8 @@ import (
 // metrics counts requests. All labels come from closed sets: route is a name
 // of the table of routes, "other_method" or "unknown"; method is one of those
 // that are served, or "other"; code is a status, 499 included; reason is that
-// of a Failure object; source is one of those that sourceOf knows.
+// of a Failure object, or CLIENT_GONE; source is one of those that sourceOf
+// knows.
 //
 //	pinsvcapi_requests_total{route,method,code}
 //	pinsvcapi_request_failures_total{route,reason}

@@ -81,10 +81,10 @@ func (rep reply) checkContract(r *http.Request) {
 		Options:                &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	})
 	if err != nil {
-		rep.t.Errorf("%s %s answers %d against openapi.yaml: %v\n%s", r.Method, r.URL.Path, rep.status, err, rep.body)
+		rep.t.Errorf("%s %s: %d against openapi.yaml: %v\n%s", r.Method, r.URL.Path, rep.status, err, rep.body)
 	}
 	if declared := route.Operation.Responses.Status(rep.status); declared != nil && declared.Value.Content == nil && len(rep.body) > 0 {
-		rep.t.Errorf("%s %s answers %d with a body: %s", r.Method, r.URL.Path, rep.status, rep.body)
+		rep.t.Errorf("%s %s: %d with a body: %s", r.Method, r.URL.Path, rep.status, rep.body)
 	}
 }
 
@@ -93,7 +93,7 @@ func (rep reply) checkFailure(d description, r *http.Request) {
 	rep.t.Helper()
 	allowed := []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed}
 	if !slices.Contains(allowed, rep.status) {
-		rep.t.Errorf("%s %s is not described but answers %d", r.Method, r.URL.Path, rep.status)
+		rep.t.Errorf("%s %s is not described: %d", r.Method, r.URL.Path, rep.status)
 	}
 	if mediaType, _, err := mime.ParseMediaType(rep.header.Get("Content-Type")); err != nil || mediaType != jsonType {
 		rep.t.Errorf("%s %s fails with Content-Type %q", r.Method, r.URL.Path, rep.header.Get("Content-Type"))
@@ -114,7 +114,7 @@ func isHexID(id string) bool {
 	})
 }
 
-func TestTheDescriptionIsValidAndHasEveryRoute(t *testing.T) {
+func TestOpenAPI_IsValidAndHasEveryRoute(t *testing.T) {
 	d := describe(t)
 	if err := d.doc.Validate(t.Context()); err != nil {
 		t.Errorf("openapi.yaml: %v", err)
@@ -139,7 +139,7 @@ func TestTheDescriptionIsValidAndHasEveryRoute(t *testing.T) {
 	}
 }
 
-func TestTheDescriptionNamesEveryReason(t *testing.T) {
+func TestOpenAPI_NamesEveryReason(t *testing.T) {
 	reasons := describe(t).doc.Components.Schemas["Failure"].Value.Properties["error"].Value.Properties["reason"].Value.Enum
 	seen := make(map[string]bool)
 	for kind := range everyKind() {
@@ -153,7 +153,7 @@ func TestTheDescriptionNamesEveryReason(t *testing.T) {
 	}
 }
 
-func TestTheDescriptionIsServed(t *testing.T) {
+func TestOpenAPI_IsServed(t *testing.T) {
 	s := start(t)
 	rep := s.do(http.MethodGet, "/openapi.yaml", "", anonymous).is(http.StatusOK)
 	if !bytes.Equal(rep.body, openAPI) || rep.header.Get("Content-Type") != "application/yaml" {

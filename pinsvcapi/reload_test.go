@@ -164,18 +164,18 @@ func (p pair) write(t *testing.T) pair {
 }
 
 // startTLS starts a service with a certificate in files.
-func startTLS(t *testing.T) (*service, pair) {
+func startTLS(t *testing.T, change ...func(*setup)) (*service, pair) {
 	t.Helper()
 	dir := t.TempDir()
 	files := pair{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}.write(t)
-	s := start(t, func(set *setup) {
+	s := start(t, append(change, func(set *setup) {
 		set.cfg.PathSSLCertFile, set.cfg.PathSSLKeyFile = files.cert, files.key
 		cert, err := set.cfg.LoadCertificate()
 		if err != nil {
 			t.Fatal(err)
 		}
 		set.cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert}}
-	})
+	})...)
 	s.url = "https://" + s.api.HTTPAddresses()[0]
 	s.trust(files.pool)
 	return s, files

@@ -65,7 +65,7 @@ func TestFailureResponse_KeepsTheKindOfTheBackend(t *testing.T) {
 		{pinsvc.Wrap(pinsvc.KindNotFound, secret, "no such pin"), 404, "NOT_FOUND", "no such pin", ""},
 		{pinsvc.Wrap(pinsvc.KindForbidden, secret, "this peer only follows"), 403, "FORBIDDEN", "only follows", ""},
 		{pinsvc.Wrap(pinsvc.KindMissingScope, secret, "the token may only read"), 403, "MISSING_SCOPE", "only read", ""},
-		{pinsvc.Wrap(pinsvc.KindUnavailable, secret, "IPFS is away"), 503, "SERVICE_UNAVAILABLE", "IPFS is away", "5"},
+		{pinsvc.Wrap(pinsvc.KindUnavailable, secret, "IPFS is unavailable"), 503, "SERVICE_UNAVAILABLE", "IPFS is unavailable", "5"},
 		{&pinsvc.Error{Kind: pinsvc.KindUnavailable, Details: "filling", RetryAfter: 1500 * time.Millisecond}, 503, "SERVICE_UNAVAILABLE", "filling", "2"},
 		{&pinsvc.Error{Kind: pinsvc.KindTooManyRequests, Details: "slowly", RetryAfter: time.Millisecond}, 429, "TOO_MANY_REQUESTS", "slowly", "1"},
 		{fmt.Errorf("listing: %w", pinsvc.Wrap(pinsvc.KindUnavailable, secret, "no quorum")), 503, "SERVICE_UNAVAILABLE", "no quorum", "5"},
@@ -82,13 +82,13 @@ func TestFailureResponse_KeepsTheKindOfTheBackend(t *testing.T) {
 			rep := s.do(http.MethodGet, path, "")
 			rep.fails(tt.status, tt.reason, tt.details)
 			if strings.Contains(string(rep.body), "secret") || strings.Contains(string(rep.body), "hidden") {
-				t.Errorf("the cause is told: %s", rep.body)
+				t.Errorf("the client reads the cause: %s", rep.body)
 			}
 			if got := rep.header.Get("Retry-After"); got != tt.retryAfter {
 				t.Errorf("%v: Retry-After %q, want %q", tt.err, got, tt.retryAfter)
 			}
 			if id := rep.header.Get(requestIDHeader); tt.status == 500 && !strings.Contains(string(rep.body), id) {
-				t.Errorf("the request ID is not told: %s", rep.body)
+				t.Errorf("the client does not read the request ID: %s", rep.body)
 			}
 		}
 	}
@@ -122,7 +122,12 @@ func TestSend_ClientThatDoesNotReadIsCutOff(t *testing.T) {
 			if _, err := conn.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
-			s.shutdown(context.Background()) // It would wait for an hour.
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			s.shutdown(ctx) // It would wait for an hour.
+			if ctx.Err() != nil {
+				t.Error("the response is still being written after 10s")
+			}
 			if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "did not read") || got[0].Status != http.StatusOK {
 				t.Errorf("events:\n%s", raw)
 			}

@@ -17,7 +17,7 @@ type endpoint struct {
 	handle       func(*API, *request, *http.Request) (response, error)
 }
 
-// endpoints is the table. GET stands for HEAD too, and every path answers
+// endpoints is the table. GET stands for HEAD too, and every path has
 // OPTIONS.
 func endpoints() []endpoint {
 	read := policy{scope: scopePinsRead, cost: costMemory, credentials: true}
@@ -25,8 +25,8 @@ func endpoints() []endpoint {
 	write := policy{scope: scopePinsWrite, cost: costWrite, credentials: true, body: pinBody()}
 	remove := policy{scope: scopePinsDelete, cost: costWrite, credentials: true}
 	token := policy{scope: scopeTokensWrite, cost: costMemory, credentials: true, body: noBody()}
-	open := policy{scope: scopeNone}
-	always := policy{scope: scopeNone, readiness: anyTime}
+	open := policy{scope: scopeNone, cost: costNone}
+	always := policy{scope: scopeNone, cost: costNone, readiness: anyTime}
 	return []endpoint{
 		{"list_pins", http.MethodGet, "/pins", list, (*API).listPins},
 		{"add_pin", http.MethodPost, "/pins", write, (*API).addPin},
@@ -44,7 +44,7 @@ func endpoints() []endpoint {
 
 // routes finds the endpoint of a request. The middleware needs it before any
 // handler runs (labels, span name, policy), so mux only matches and never
-// serves; serving, it would also answer an unclean path with a 301, which
+// serves; serving, it would also redirect an unclean path with a 301, which
 // turns a POST into a GET and, for //host/, leads to another host.
 type routes struct {
 	base  string // base_path

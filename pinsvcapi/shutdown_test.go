@@ -42,11 +42,11 @@ func TestShutdown_LetsRequestsFinish(t *testing.T) {
 	default:
 	}
 	if s.backend.Closed() != 0 {
-		t.Error("the backend was closed under a running request")
+		t.Error("the backend was closed under a request")
 	}
 	close(g.open)
 	if got := <-status; got != http.StatusOK {
-		t.Errorf("the running request got %d", got)
+		t.Errorf("the request got %d", got)
 	}
 	<-done
 	if s.backend.Closed() != 1 {
@@ -107,7 +107,7 @@ func TestShutdown_BackendIsNotClosedUnderARequestThatWasCutOff(t *testing.T) {
 	s.shutdown(context.Background())
 	<-status
 	if n := <-closedUnder; n != 0 {
-		t.Error("the backend was closed under a running request")
+		t.Error("the backend was closed under a request")
 	}
 }
 

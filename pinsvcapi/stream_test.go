@@ -3,6 +3,7 @@ package pinsvcapi
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +93,34 @@ func TestSendStream_100OpenStreamsEndWithTheDrain(t *testing.T) {
 	}
 }
 
+func TestSendStream_OverHTTP2AndLibp2p(t *testing.T) {
+	h := newHost(t)
+	plain := start(t, streaming(untilDrained), func(set *setup) { set.opts.Host = h })
+	over(t, plain)
+	secure, files := startTLS(t, streaming(untilDrained))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: files.pool}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	secure.client.Transport = transport
+	for name, s := range map[string]*service{"libp2p": plain, "HTTP/2": secure} {
+		const n = 5
+		ends := make(chan string, n)
+		for range n {
+			body, closer := s.openStream()
+			go func() {
+				defer closer.Close()
+				rest, err := io.ReadAll(body)
+				ends <- fmt.Sprintf("%q %v", rest, err)
+			}()
+		}
+		s.shutdown(context.Background())
+		for range n {
+			if got, want := <-ends, fmt.Sprintf("%q %v", "end\n", nil); got != want {
+				t.Errorf("%s: a stream ended with %s, want %s", name, got, want)
+			}
+		}
+	}
+}
+
 // Hours of a stream in the histogram of latencies would be an alert for
 // nothing.
 func TestMetrics_LengthOfAStreamIsNoLatency(t *testing.T) {
@@ -138,7 +167,7 @@ func TestSendStream_FailureAbortsTheConnection(t *testing.T) {
 			body, closer := s.openStream()
 			defer closer.Close()
 			if rest, err := io.ReadAll(body); err == nil {
-				t.Errorf("the stream looks complete: %q", rest)
+				t.Errorf("the stream seems complete: %q", rest)
 			}
 			s.shutdown(context.Background())
 			if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "the disk is gone") {
@@ -200,8 +229,9 @@ func TestStreamWriter_ClientThatDoesNotReadEndsIt(t *testing.T) {
 	}
 }
 
-func TestStreamWriter_OutlivesWriteTimeout(t *testing.T) {
-	const limit = 50 * time.Millisecond
+// The time limit of a write ends neither the next one nor the stream.
+func TestStreamWriter_OutlivesItsTimeLimits(t *testing.T) {
+	const limit = 100 * time.Millisecond
 	s := start(t, streaming(func(ctx context.Context, w *streamWriter) error {
 		for range 6 {
 			select {
@@ -214,7 +244,7 @@ func TestStreamWriter_OutlivesWriteTimeout(t *testing.T) {
 			}
 		}
 		return nil
-	}), func(set *setup) { set.cfg.WriteTimeout = limit })
+	}), func(set *setup) { set.cfg.WriteTimeout, set.opts.writeGrace = limit, 4*limit })
 	body, closer := s.openStream()
 	defer closer.Close()
 	if rest, err := io.ReadAll(body); err != nil || string(rest) != "xxxxxx" {

@@ -135,7 +135,7 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 // then.
 func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
-	opts.Hints, opts.Parts, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
+	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
 	backend := clusterrpc.New(client, opts)
 	p.apis.backend.Store(backend)
 	return backend

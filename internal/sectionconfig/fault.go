@@ -12,7 +12,7 @@ type Fault struct {
 	Section string
 	// Key is the key's name in the file, or empty for the whole section.
 	Key string
-	// Problem says what is wrong, to follow the key.
+	// Problem describes the mistake. It is written after the key.
 	Problem string
 }
 
@@ -47,8 +47,8 @@ func (f *Faults) addAll(key, before string, err error) {
 	f.Add(key, "%s%v", before, err)
 }
 
-// Has reports whether one of the keys has a fault. A check that depends on
-// such a key is left out: its fault would be a consequence.
+// Has reports whether one of the keys has a fault. Checks that depend on such a
+// key should be left out: their faults would be consequences.
 func (f *Faults) Has(keys ...string) bool {
 	return slices.ContainsFunc(f.list, func(fault *Fault) bool {
 		return slices.Contains(keys, fault.Key)

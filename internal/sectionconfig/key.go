@@ -69,8 +69,8 @@ func (s Section[C]) fields(c *C) []field {
 	return fields
 }
 
-// typeOf panics if a field has a type that nobody can read: a test of any
-// default finds this.
+// typeOf panics if no Type is known for a field: any use of the section fails
+// then.
 func (s Section[C]) typeOf(of reflect.Type, single bool) Type {
 	for _, t := range slices.Concat(s.Types, builtinTypes()) {
 		if t.of == of && (t.single || !single) {
@@ -87,7 +87,7 @@ func (f field) setDefault() {
 		return
 	}
 	if err := f.typ.parse(f.value, f.fallback); err != nil {
-		panic(fmt.Sprintf("the default of %s: %v", f.name, err)) // Found by a test of any default.
+		panic(fmt.Sprintf("the default of %s: %v", f.name, err)) // A mistake in the tag.
 	}
 }
 

@@ -39,13 +39,13 @@ type Section[C any] struct {
 	// EnvPrefix begins every environment variable, such as CLUSTER_PINSVCAPI_.
 	EnvPrefix string
 	// Lenient sections are read as ipfs-cluster reads its own: the letter case
-	// of keys does not matter, and empty texts and variables leave a text, a
-	// duration or a list of addresses as it is.
+	// of keys does not matter, and empty texts and variables leave the value of
+	// a text, a duration or a list of addresses unchanged.
 	Lenient bool
 	// Types are those of the fields beside the types of this package.
 	Types []Type
-	// Adjust, if set, changes what the file says before it is validated. given
-	// reports whether the file has a key.
+	// Adjust, if set, changes the values of the file before they are
+	// validated. given reports whether the file has a key.
 	Adjust func(c *C, given func(key string) bool)
 	// Derive, if set, sets the fields of c that are no keys. It comes before
 	// Validate.
@@ -71,14 +71,14 @@ func (s Section[C]) Check(c *C) error {
 	return f.Err()
 }
 
-// Load sets the keys of c to the defaults, and then to what the file says.
+// Load sets the keys of c to the defaults, and then to the values of the file.
 // Null stands for the default. It returns the members of the file that are no
 // keys, also beside an error.
 //
 // The error joins all faults, each of type *Fault, and then c is as it was.
-// Environment variables override the file, so when the file alone is not valid
-// they are applied before it is judged: a password may come from the
-// environment only.
+// Environment variables override the file, so if the file alone is not valid,
+// it is validated together with them: a password may come from the environment
+// only.
 func (s Section[C]) Load(c *C, raw []byte) (unknown jsonobject.Object, err error) {
 	members, err := s.parse(raw)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s Section[C]) parse(raw []byte) (jsonobject.Object, error) {
 	}
 	f := s.Faults()
 	if wrong, ok := errors.AsType[*jsonobject.TypeError](err); ok {
-		if wrong.Kind == "null" && s.Lenient {
+		if wrong.Kind == "null" {
 			return nil, nil
 		}
 		f.Add("", "is not a JSON object")
@@ -176,6 +176,26 @@ func (s Section[C]) ApplyEnv(c *C) (changed bool, err error) {
 	}
 	*c = next
 	return true, nil
+}
+
+// EnvIsSet reports whether an environment variable of the section is set.
+func (s Section[C]) EnvIsSet() bool {
+	return slices.ContainsFunc(s.EnvNames(), func(name string) bool {
+		_, ok := os.LookupEnv(name)
+		return ok
+	})
+}
+
+// SecretFiles returns the paths of the files that the environment names for
+// secrets of the section, as written there.
+func (s Section[C]) SecretFiles() []string {
+	var paths []string
+	for _, key := range s.Keys() {
+		if path := os.Getenv(key.EnvFile); key.EnvFile != "" && path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // readEnv sets the keys whose variables are set, and reports if there are any.

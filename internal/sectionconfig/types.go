@@ -12,7 +12,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
-// Type says how the values of one Go type are written in the file and in the
+// Type is how the values of one Go type are written in the file and in the
 // environment.
 type Type struct {
 	of    reflect.Type
@@ -23,8 +23,8 @@ type Type struct {
 	single bool
 	// decode sets a field to a value of the file, parse to one of an
 	// environment variable and parseFile to the content of a file with a
-	// secret. Their errors say what is expected. They never quote more than
-	// an item of a list or a repeated name.
+	// secret. Their errors describe the expected form. They quote at most an
+	// item of a list or a repeated name.
 	decode           func(field reflect.Value, raw json.RawMessage) error
 	parse, parseFile func(field reflect.Value, text string) error
 	// encode returns a value that encoding/json writes.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golang-jwt/jwt/v4"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -21,7 +23,7 @@ func newAuthenticator(t testing.TB) *Authenticator {
 	return a
 }
 
-func TestEmptyNamesAndPasswordsAreAnError(t *testing.T) {
+func TestNew_EmptyNamesAndPasswordsAreAnError(t *testing.T) {
 	tests := []struct {
 		credentials map[string]string
 		want        string
@@ -39,7 +41,7 @@ func TestEmptyNamesAndPasswordsAreAnError(t *testing.T) {
 	}
 }
 
-func TestBasicCredentials(t *testing.T) {
+func TestAuthenticate_BasicCredentials(t *testing.T) {
 	a := newAuthenticator(t)
 	tests := []struct {
 		name, header string
@@ -87,13 +89,32 @@ func authenticates(t *testing.T, a *Authenticator, header string, user pinsvc.Us
 
 // An unknown user must cost the same work as a wrong password: the password is
 // compared with a decoy that nobody can know.
-func TestUnknownUsersAreComparedWithAnUnknowableDecoy(t *testing.T) {
+func TestKey_UnknownUsersGetARandomDecoy(t *testing.T) {
 	a, b := newAuthenticator(t), newAuthenticator(t)
 	for _, user := range []pinsvc.User{"mallory", ""} {
 		x, known := a.key(user)
 		y, _ := b.key(user)
 		if known || len(x) != 32 || string(x) == string(y) || string(x) == string(make([]byte, 32)) {
 			t.Errorf("key(%q) = %x, %t and %x, want random decoys", user, x, known, y)
+		}
+	}
+}
+
+// The name that was tried is for the log of failed logins, and proves nothing.
+func TestAuthenticate_ClaimedNames(t *testing.T) {
+	a := newAuthenticator(t)
+	expired := signed(t, jwt.SigningMethodHS256, map[string]any{"iss": "alice", "exp": 1}, []byte("correct horse"), nil)
+	forged := signed(t, jwt.SigningMethodHS256, map[string]any{"iss": "root"}, []byte("x"), nil)
+	for header, want := range map[string]string{
+		basic("alice", "correct horse"): "alice", basic("alice", "x"): "alice", basic("mallory", "x"): "mallory",
+		"Bearer " + expired: "alice", "Bearer " + forged: "root", "Bearer x": "", "Basic x": "", "Digest x": "", "": "",
+	} {
+		caller, ok, err := a.Authenticate(header)
+		if err != nil || caller.Claimed != want {
+			t.Errorf("%q claims to be %q, %v, want %q", header, caller.Claimed, err, want)
+		}
+		if !ok && caller.User != "" {
+			t.Errorf("%q is refused as %q", header, caller.User)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func signed(t testing.TB, method jwt.SigningMethod, claims map[string]any, key a
 	return text
 }
 
-func TestBearerTokens(t *testing.T) {
+func TestAuthenticate_BearerTokens(t *testing.T) {
 	a := at(newAuthenticator(t))
 	key := []byte("correct horse")
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -92,14 +92,14 @@ func unsigned(header, claims string) string {
 
 // A user without a password cannot be configured; were there one all the same,
 // the empty key would not let anybody in.
-func TestTheEmptyKeyIsNeverValid(t *testing.T) {
+func TestAuthenticate_EmptyKeyIsNeverValid(t *testing.T) {
 	a := at(newAuthenticator(t))
 	a.passwords["eve"] = nil
 	authenticates(t, a, "Bearer "+signed(t, jwt.SigningMethodHS256, map[string]any{"iss": "eve"}, []byte{}, nil), "")
 	authenticates(t, a, basic("eve", ""), "")
 }
 
-func TestIssuedTokens(t *testing.T) {
+func TestIssue_Tokens(t *testing.T) {
 	a := at(newAuthenticator(t))
 	first, err := IssueToken("alice", "correct horse", now())
 	if err != nil {
@@ -131,7 +131,7 @@ func TestIssuedTokens(t *testing.T) {
 	}
 }
 
-func TestTokensNeedAUserAndAPassword(t *testing.T) {
+func TestIssue_NeedsAUserAndAPassword(t *testing.T) {
 	a := newAuthenticator(t)
 	for _, issue := range []func() (string, error){
 		func() (string, error) { return IssueToken("", "x", now()) },
@@ -145,7 +145,7 @@ func TestTokensNeedAUserAndAPassword(t *testing.T) {
 	}
 }
 
-func TestATokenMintedWithATokenDoesNotOutliveIt(t *testing.T) {
+func TestIssue_TokenMadeWithATokenDoesNotOutliveIt(t *testing.T) {
 	a := at(newAuthenticator(t))
 	end := now().Add(time.Hour).Truncate(time.Second)
 	short := signed(t, jwt.SigningMethodHS256, map[string]any{"iss": "alice", "exp": end.Unix()}, []byte("correct horse"), nil)

@@ -14,7 +14,7 @@ import (
 // n pins.
 func benchBackend(b *testing.B, n int) (*clusterrpc.Backend, *clustertest.Peer, []string) {
 	p := clustertest.Start(b, 1, clustertest.Options{})[0]
-	backend := clusterrpc.New(p.Client, clusterrpc.Options{Hints: p.Hints})
+	backend := clusterrpc.New(p.Client, clusterrpc.Options{Events: p.Events})
 	b.Cleanup(backend.Close)
 	eventually(b, "the backend is ready", backend.Ready)
 	ids := make([]string, n)

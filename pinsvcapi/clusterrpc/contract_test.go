@@ -50,13 +50,13 @@ func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
 // newBackend is ready, and closed with the test.
 func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clusterrpc.Backend {
 	t.Helper()
-	if opts.Hints == nil {
-		opts.Hints = p.Hints
+	if opts.Events == nil {
+		opts.Events = p.Events
 	}
 	// Tests do not wait for what production puts off, and a failure is one at
 	// once unless the test is about tries.
-	if opts.RoundInterval == 0 {
-		opts.RoundInterval = time.Microsecond
+	if opts.ActivePollInterval == 0 {
+		opts.ActivePollInterval = time.Microsecond
 	}
 	if opts.MaxPinAttempts == 0 {
 		opts.MaxPinAttempts = 1

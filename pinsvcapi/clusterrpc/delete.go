@@ -5,23 +5,24 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Delete gives up a pin.
+// Delete unpins.
 func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string) error {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
-		return notFound(requestID)
+		return clusterapi.NotFound(requestID)
 	}
-	unlock, err := b.locks.lock(ctx, c)
+	unlock, err := b.writer.Lock(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if p, ok := b.view.Get(c); ok {
+	if row, ok := b.view.Get(c); ok {
 		// The cluster itself says whether the view is right.
-		if found, err := b.remove(ctx, api.NewCid(p.CID)); found || err != nil {
+		if found, err := b.remove(ctx, api.NewCid(row.CID)); found || err != nil {
 			return err
 		}
 	}
@@ -31,7 +32,15 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	}
 	found, err := b.remove(ctx, rec.Cid)
 	if err == nil && !found {
-		return notFound(requestID)
+		return clusterapi.NotFound(requestID)
 	}
 	return err
+}
+
+// remove takes what is under a key out of the state.
+func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err error) {
+	if err := b.writer.Available(); err != nil {
+		return false, err
+	}
+	return b.writer.Delete(ctx, key)
 }

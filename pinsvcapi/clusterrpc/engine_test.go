@@ -59,7 +59,7 @@ func TestAPeerTriesAsOftenAsItMay(t *testing.T) {
 	st := s.add(pinsvc.Pin{CID: c})
 	s.becomes(st.RequestID, pinsvc.StatusFailed)
 	got := s.get(st.RequestID)
-	if n := p.Node.PinCalls(); n != 3 || got.Info["attempts"] != "3" || got.Info["status_details"] != "merkledag: malformed" {
+	if n := p.Node.PinCalls(); n != 3 || got.Info["attempts"] != "3" || got.Info["status_details"] != "merkledag: malformed, attempt 3 of 3" {
 		t.Errorf("after %d tries: %v", n, got.Info)
 	}
 	// What the cluster does by itself does not make it begin again.
@@ -87,7 +87,7 @@ func TestContentThatIPFSLostIsFoundMissingAndFetchedAgain(t *testing.T) {
 	p := clustertest.Start(t, 1, clustertest.Options{})[0]
 	// Records are not judged while they are new; by this clock none is.
 	ahead := func() time.Time { return time.Now().Add(time.Minute) }
-	s := service{newBackend(t, p, impatient(clusterrpc.Options{SweepInterval: 50 * time.Millisecond, Now: ahead})), t, p}
+	s := service{newBackend(t, p, impatient(clusterrpc.Options{ScanInterval: 50 * time.Millisecond, Now: ahead})), t, p}
 	c := pinsvctest.RawCID(1)
 	st := s.add(pinsvc.Pin{CID: c})
 	s.becomes(st.RequestID, pinsvc.StatusPinned)

@@ -2,116 +2,104 @@ package clusterrpc
 
 import (
 	"context"
-	"time"
 
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// List returns one page of the pins that match q, from the view. While the
-// view is filled it waits for a moment.
+// List returns one page of the pins that match q, from the view. While the view is filled it
+// waits for a moment.
 func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	if err := b.Wait(ctx); err != nil {
 		return pinsvc.Page{}, err
 	}
-	if scans(q) {
+	if comparesAll(q) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, b.opts.ListTimeout)
 		defer cancel()
 	}
 	for key := range q.Meta {
-		if isReserved(key) {
+		if pinrecord.IsReserved(key) {
 			return pinsvc.Page{}, nil // No client has such a pair.
 		}
 	}
-	b.freshen(ctx)
+	b.poller.Active(ctx)
 	found, err := b.view.Page(ctx, &q)
 	if err != nil {
-		return pinsvc.Page{}, failure(err, "list the pins")
+		return pinsvc.Page{}, clusterapi.Failure(err, "list the pins")
 	}
 	page := pinsvc.Page{Count: found.Count, Rows: make([]pinsvc.Row, len(found.Entries))}
-	shared := sharedParts{backend: b}
+	r := pageRenderer{backend: b}
 	for i := range found.Entries {
-		if page.Rows[i], err = shared.row(ctx, &found.Entries[i]); err != nil {
-			return pinsvc.Page{}, err
-		}
+		page.Rows[i] = r.row(ctx, &found.Entries[i])
 	}
 	if err := ctx.Err(); err != nil {
-		return pinsvc.Page{}, failure(err, "list the pins")
+		return pinsvc.Page{}, clusterapi.Failure(err, "list the pins")
 	}
 	return page, nil
 }
 
-// scans reports whether a query looks at every pin.
-func scans(q pinsvc.Query) bool {
+// comparesAll reports whether a query compares every pin.
+func comparesAll(q pinsvc.Query) bool {
 	return len(q.Meta) > 0 || q.Name != "" && (q.Match == pinsvc.MatchPartial || q.Match == pinsvc.MatchIPartial)
 }
 
-// sharedParts makes the rows of one page. The pins of a page mostly have the
-// same holders, which say the same of them; what follows from that is looked
-// up once for a run of such pins.
-type sharedParts struct {
-	backend            *Backend
-	placement, reports uint32
-	verdict            *verdict // nil before the first row
-	delegates          pinsvc.RawJSON
+// pageRenderer makes the rows of one page. Most pins of a page have the same holders with the
+// same reports, and the same origins; what follows from those is looked up once for a run of
+// such pins.
+type pageRenderer struct {
+	backend           *Backend
+	placement, vector uint32
+	summary           *peerstatus.Summary // nil before the first row
+	delegates         pinsvc.RawJSON
+	originsNumber     uint32
+	origins           pinsvc.RawJSON
 }
 
-func (s *sharedParts) row(ctx context.Context, e *pinset.Entry) (pinsvc.Row, error) {
-	if s.verdict == nil || s.placement != e.Placement || s.reports != e.Vector {
-		s.placement, s.reports = e.Placement, e.Vector
-		s.verdict = s.backend.places.show(e.Placement, e.Vector)
-		s.delegates = s.backend.delegatesAt(ctx, e.Placement).rendered
+func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
+	b := r.backend
+	if r.summary == nil || r.placement != e.Placement || r.vector != e.Vector {
+		if r.summary == nil || r.placement != e.Placement {
+			r.delegates = b.delegatesOf(ctx, e.Placement).Raw
+		}
+		r.placement, r.vector = e.Placement, e.Vector
+		r.summary = b.tracker.Summary(e.Placement, e.Vector)
 	}
-	if e.Extra || e.AskedOtherForm || s.verdict.troubled || e.Status == pinsvc.StatusQueued || s.backend.resubmitted(e.Key) {
-		return s.backend.rowApart(ctx, e)
+	if r.originsNumber != e.Origins {
+		r.originsNumber, r.origins = e.Origins, ""
+		if set := b.tracker.OriginSet(e.Origins); set != nil {
+			r.origins = set.Raw
+		}
 	}
-	return pinsvc.Row{
+	row := pinsvc.Row{
 		Key: e.Key, CID: e.Key, Status: e.Status, Created: e.Created, Name: e.Name, Meta: e.Meta,
-		Delegates: s.delegates, Info: s.verdict.rendered,
-	}, nil
-}
-
-// resubmitted reports whether a write to the key had to be submitted again.
-func (b *Backend) resubmitted(key string) bool {
-	if !b.pending.some() {
-		return false
+		Origins: r.origins, Delegates: r.delegates, Info: r.summary.RawInfo,
 	}
-	c, ok := keyOf(key)
-	if !ok {
-		return false
+	if !special(e, r.summary) && !b.syncer.Uncommitted().Any() {
+		return row
 	}
-	again, _ := b.pending.waits(c)
-	return again > 0
-}
-
-// rowApart makes a row of which there is more to say.
-func (b *Backend) rowApart(ctx context.Context, e *pinset.Entry) (pinsvc.Row, error) {
-	p, err := e.Pin()
+	key, err := cid.Cast([]byte(e.Key))
 	if err != nil {
-		return pinsvc.Row{}, failure(err, "list the pins")
+		return row // The view has no such key.
 	}
-	st, err := b.present(ctx, p)
-	if err != nil {
-		return pinsvc.Row{}, err
+	if resubmitted, _ := b.syncer.Uncommitted().Resubmitted(key); resubmitted == 0 && !special(e, r.summary) {
+		return row
 	}
-	return pinsvc.RowOf(st)
+	row.Info = pinsvc.RawPairs(b.info(key, e.Status, r.summary, e.ExpiresAt))
+	if e.AskedOtherForm {
+		if other, ok := pinsvc.OtherForm(key); ok {
+			row.CID = other.KeyString()
+		}
+	}
+	return row
 }
 
-// Wait is Ready for a request that can wait: while the view is being filled it
-// waits for that, but not for long.
-func (b *Backend) Wait(ctx context.Context) error {
-	if b.condition.ready() || !b.condition.filling() {
-		return b.Ready()
-	}
-	timer := time.NewTimer(b.opts.FillWait)
-	defer timer.Stop()
-	select {
-	case <-b.condition.reached:
-		return nil
-	case <-timer.C:
-		return b.Ready()
-	case <-ctx.Done():
-		return failure(ctx.Err(), "wait for the pinset")
-	}
+// special reports whether there is more to tell of a pin than its summary.
+func special(e *pinset.Entry, s *peerstatus.Summary) bool {
+	return e.AskedOtherForm || e.ExpiresAt != 0 || s.Failing || e.Status == pinsvc.StatusQueued
 }

@@ -157,7 +157,7 @@ func TestAPinnedPinStaysPinnedWhileIPFSIsAway(t *testing.T) {
 	trackerSays(t, s.peer, pinsvctest.RawCID(2), api.TrackerStatusPinError)
 	eventually(t, "the fresh pin says what it waits for", func() error {
 		got := s.get(fresh.RequestID)
-		if got.Status != pinsvc.StatusQueued || got.Info["status_details"] != "waiting for the IPFS node of a peer that should hold the pin" {
+		if got.Status != pinsvc.StatusQueued || got.Info["status_details"] != "waiting for the IPFS node of a peer: it is unavailable" {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
 		}
 		return nil
@@ -196,7 +196,7 @@ func TestAFailedPinSaysWhyAndAReAddStartsAnew(t *testing.T) {
 	s.peer.Node.Fail(pinsvctest.RawCID(1), errors.New("merkledag: the content is malformed"))
 	st := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	s.becomes(st.RequestID, pinsvc.StatusFailed)
-	if got := s.get(st.RequestID); got.Info["status_details"] != "merkledag: the content is malformed" {
+	if got := s.get(st.RequestID); got.Info["status_details"] != "merkledag: the content is malformed, attempt 1 of 1" {
 		t.Errorf("info %v", got.Info)
 	}
 	s.peer.Node.Succeed(pinsvctest.RawCID(1))

@@ -26,6 +26,7 @@ func (v *View) FinishLoad() {
 	}
 	v.arrange()
 	v.loading = false
+	v.journal.restart()
 	trees := []*tree{v.index.all, v.index.named, v.index.folded}
 	var wg sync.WaitGroup
 	room := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)))

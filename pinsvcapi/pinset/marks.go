@@ -15,21 +15,22 @@ type Mutable struct {
 	Created int64
 	Status  pinsvc.Status
 	// The others are as in Pin.
-	Stamped, AskedOtherForm    bool
-	Written, Placement, Vector uint32
+	Stamped, AskedOtherForm, Direct bool
+	Written                         uint32
+	Placement, Vector, Origins      uint32
 }
 
 func (r *record) marks() Mutable {
 	return Mutable{
 		Created: r.created, Status: r.status, Stamped: r.flags&flagStamped != 0,
-		AskedOtherForm: r.flags&flagOtherForm != 0,
-		Written:        r.written, Placement: r.placement, Vector: r.reports,
+		AskedOtherForm: r.flags&flagOtherForm != 0, Direct: r.flags&flagDirect != 0,
+		Written: r.written, Placement: r.placement, Vector: r.reports, Origins: r.origins,
 	}
 }
 
 func (r *record) mark(m Mutable) {
 	r.created, r.status = m.Created, m.Status
-	r.written, r.placement, r.reports = m.Written, m.Placement, m.Vector
+	r.written, r.placement, r.reports, r.origins = m.Written, m.Placement, m.Vector, m.Origins
 	r.flags &^= flagStamped | flagOtherForm
 	if m.Stamped {
 		r.flags |= flagStamped
@@ -74,6 +75,7 @@ func (v *View) Upsert(p Pin, settle func(old, fresh *Mutable)) {
 	v.counts[r.status]++
 	v.n++
 	v.loosened(slot)
+	v.log(Added, r, 0, r.status)
 }
 
 // Update changes the marks of the pin with that CID (that form of it) in place
@@ -124,6 +126,24 @@ func (v *View) walkSlab(slab int, change func(key string, m *Mutable) bool) bool
 		v.remark(uint32(slab*slabSize+i), func(m *Mutable) bool { return change(r.cidKey(), m) })
 	}
 	return true
+}
+
+// Lookup returns the mutable part of the pin with that CID (that form of it).
+func (v *View) Lookup(c cid.Cid) (Mutable, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	slot, ok := v.find(c)
+	if !ok {
+		return Mutable{}, false
+	}
+	return v.at(slot).marks(), true
+}
+
+// Counts are the numbers of pins by status.
+func (v *View) Counts() [pinsvc.StatusFailed + 1]int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.counts
 }
 
 // Count is how many pins have one of the statuses.

@@ -33,16 +33,19 @@ type Pin struct {
 	// Created has millisecond precision; what is finer is cut off.
 	Created time.Time
 	Status  pinsvc.Status
-	// Extra says that the record holds what the view does not keep, so a
-	// page has to read it: origins, an expiry.
-	Extra bool
+	// Direct says that only the root block is kept, not its children.
+	Direct bool
 	// Stamped says that the record itself keeps Created.
 	Stamped bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
-	// Placement and Vector are the feeder's own numbers: it interns in
-	// them which peers should hold the pin and what each of them last said.
-	Placement, Vector uint32
+	// ExpiresAt is the second in which the pin expires, in Unix time; 0:
+	// never.
+	ExpiresAt uint32
+	// Placement, Vector and Origins are numbers of the feeder: they stand for
+	// the peers that should hold the pin, the state of the pin at each of
+	// them, and the set of its origins (0: none).
+	Placement, Vector, Origins uint32
 }
 
 // Entry is a Pin as the view keeps it, which costs nothing to hand out.
@@ -55,9 +58,11 @@ type Entry struct {
 	// Created is in Unix milliseconds.
 	Created           int64
 	Status            pinsvc.Status
-	Extra, Stamped    bool
+	Stamped, Direct   bool
 	Written           uint32
+	ExpiresAt         uint32
 	Placement, Vector uint32
+	Origins           uint32
 }
 
 // Page is the answer to a query.

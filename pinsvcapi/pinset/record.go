@@ -1,6 +1,7 @@
 package pinset
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -10,14 +11,15 @@ import (
 
 // record is the compact form of a Pin: 48 bytes and one string. The string is
 // the CID, the name and the sorted metadata, each with its length before it,
-// so that the collector sees one pointer a pin and a scan reads one run of
-// memory.
+// and the few bytes of the expiry when there is one. So the collector sees one
+// pointer a pin and a scan reads one run of memory.
 type record struct {
 	data      string
 	created   int64 // Unix milliseconds
 	next      uint32
 	placement uint32
 	reports   uint32
+	origins   uint32
 	written   uint32
 	status    pinsvc.Status // zero: the slot is free
 	flags     uint8
@@ -25,23 +27,31 @@ type record struct {
 
 const (
 	flagOtherForm = 1 << iota
-	flagExtra
 	flagStamped
+	flagDirect
+	// flagExpires says that data ends with the expiry: few pins have one.
+	flagExpires
 )
+
+// expiryBytes is the length of an expiry in data.
+const expiryBytes = 4
 
 // pack fills r from p, all but its link to the next record.
 func (r *record) pack(p Pin) {
 	r.data = packData(p)
 	r.created = p.Created.UnixMilli()
-	r.placement, r.reports = p.Placement, p.Vector
+	r.placement, r.reports, r.origins = p.Placement, p.Vector, p.Origins
 	r.written = p.Written
 	r.status = p.Status
 	r.flags = 0
 	if p.AskedOtherForm {
 		r.flags |= flagOtherForm
 	}
-	if p.Extra {
-		r.flags |= flagExtra
+	if p.ExpiresAt != 0 {
+		r.flags |= flagExpires
+	}
+	if p.Direct {
+		r.flags |= flagDirect
 	}
 	if p.Stamped {
 		r.flags |= flagStamped
@@ -50,14 +60,18 @@ func (r *record) pack(p Pin) {
 
 func packData(p Pin) string {
 	key := p.CID.KeyString()
-	size := len(key) + len(p.Name) + 4
+	size := len(key) + len(p.Name) + 4 + expiryBytes
 	for k, v := range p.Meta {
 		size += len(k) + len(v) + 4
 	}
 	buf := make([]byte, 0, size)
 	buf = pinsvc.AppendField(buf, key)
 	buf = pinsvc.AppendField(buf, p.Name)
-	return string(pinsvc.AppendPairs(buf, p.Meta))
+	buf = pinsvc.AppendPairs(buf, p.Meta)
+	if p.ExpiresAt != 0 {
+		buf = binary.BigEndian.AppendUint32(buf, p.ExpiresAt)
+	}
+	return string(buf)
 }
 
 // cidKey returns the bytes of the CID.
@@ -72,14 +86,25 @@ func (r *record) name() string {
 	return name
 }
 
+// fields are all that data holds.
+func (r *record) fields() (key, name, meta string, expiresAt uint32) {
+	key, rest := pinsvc.CutField(r.data)
+	name, meta = pinsvc.CutField(rest)
+	if r.flags&flagExpires != 0 {
+		cut := len(meta) - expiryBytes
+		expiresAt = binary.BigEndian.Uint32([]byte(meta[cut:]))
+		meta = meta[:cut]
+	}
+	return key, name, meta, expiresAt
+}
+
 // pair is one wanted pair of metadata.
 type pair struct{ key, value string }
 
 // matchesMeta reports whether the pin has every wanted pair. Few pairs are
 // wanted and few are there: comparing is faster than hashing.
 func (r *record) matchesMeta(want []pair) bool {
-	_, rest := pinsvc.CutField(r.data)
-	_, rest = pinsvc.CutField(rest)
+	_, _, rest, _ := r.fields()
 	found := 0
 	for rest != "" && found < len(want) {
 		var have pair
@@ -97,20 +122,21 @@ func (r *record) matchesMeta(want []pair) bool {
 // entry returns the pin as it is kept. Its strings share memory with the
 // record, which never changes them in place.
 func (r *record) entry() Entry {
-	key, rest := pinsvc.CutField(r.data)
-	name, rest := pinsvc.CutField(rest)
+	key, name, meta, expiresAt := r.fields()
 	return Entry{
 		Key:            key,
 		AskedOtherForm: r.flags&flagOtherForm != 0,
 		Name:           name,
-		Meta:           pinsvc.PackedPairs(rest),
+		Meta:           pinsvc.PackedPairs(meta),
 		Created:        r.created,
 		Status:         r.status,
-		Extra:          r.flags&flagExtra != 0,
 		Stamped:        r.flags&flagStamped != 0,
+		Direct:         r.flags&flagDirect != 0,
 		Written:        r.written,
 		Placement:      r.placement,
 		Vector:         r.reports,
+		Origins:        r.origins,
+		ExpiresAt:      expiresAt,
 	}
 }
 
@@ -130,10 +156,12 @@ func (e Entry) Pin() (Pin, error) {
 		Meta:           e.Meta.Map(),
 		Created:        time.UnixMilli(e.Created).UTC(),
 		Status:         e.Status,
-		Extra:          e.Extra,
 		Stamped:        e.Stamped,
+		Direct:         e.Direct,
 		Written:        e.Written,
 		Placement:      e.Placement,
 		Vector:         e.Vector,
+		Origins:        e.Origins,
+		ExpiresAt:      e.ExpiresAt,
 	}, nil
 }

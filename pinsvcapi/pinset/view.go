@@ -31,6 +31,8 @@ type View struct {
 	// that have it, linked by next.
 	heads map[uint64]uint32
 	index *index
+	// journal has its own lock.
+	journal *journal
 	// scans bounds how many scans run at once.
 	scans chan struct{}
 	// latest is the largest creation time ever put in.
@@ -48,11 +50,14 @@ const (
 )
 
 // New returns an empty view.
-func New() *View {
+func New() *View { return newView(journalSize) }
+
+func newView(journalSize int) *View {
 	v := &View{
-		free:  none,
-		heads: make(map[uint64]uint32),
-		scans: make(chan struct{}, concurrentScans),
+		journal: newJournal(journalSize),
+		free:    none,
+		heads:   make(map[uint64]uint32),
+		scans:   make(chan struct{}, concurrentScans),
 	}
 	v.index = newIndex(v.less)
 	return v
@@ -80,10 +85,14 @@ func (v *View) Put(p Pin) { v.Upsert(p, nil) }
 // store puts fresh in the place of r, which has the same CID.
 func (v *View) store(slot uint32, r *record, fresh record) {
 	fresh.next = r.next
+	old := r.status
 	if fresh.data == r.data {
 		fresh.data = r.data // One copy is enough.
 	}
 	loosened := fresh.data != r.data
+	if fresh == *r {
+		return
+	}
 	moved := !v.loading && (r.created != fresh.created || r.status != fresh.status || r.name() != fresh.name())
 	if moved {
 		v.index.drop(slot, r)
@@ -96,6 +105,14 @@ func (v *View) store(slot uint32, r *record, fresh record) {
 	}
 	if loosened {
 		v.loosened(slot)
+	}
+	v.log(Updated, r, old, r.status)
+}
+
+// log puts a change of a row into the journal, except while the view loads.
+func (v *View) log(kind ChangeKind, r *record, from, to pinsvc.Status) {
+	if !v.loading {
+		v.journal.append(Change{Key: r.cidKey(), Kind: kind, Old: from, New: to, Created: r.created})
 	}
 }
 
@@ -114,6 +131,7 @@ func (v *View) Remove(c cid.Cid) bool {
 	}
 	v.unlink(slot, r, c)
 	v.counts[r.status]--
+	v.log(Removed, r, r.status, 0)
 	*r = record{next: v.free}
 	v.free = slot
 	v.n--

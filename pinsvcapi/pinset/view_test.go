@@ -88,13 +88,14 @@ var names = []string{"", "backup", "Backup", "BACKUP", "back", "photos 2026", "S
 
 func drawPin(t *rapid.T) Pin {
 	p := Pin{
-		CID:     cidOf(rapid.IntRange(0, 40).Draw(t, "cid")),
-		Name:    rapid.SampledFrom(names).Draw(t, "name"),
-		Created: time.UnixMilli(rapid.Int64Range(1000, 1020).Draw(t, "created")).UTC(),
-		Status:  rapid.SampledFrom(statuses[:]).Draw(t, "status"),
-		Extra:   rapid.Bool().Draw(t, "extra"), AskedOtherForm: rapid.Bool().Draw(t, "form"),
-		Written:   rapid.Uint32().Draw(t, "written"),
-		Placement: rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "reports"),
+		CID:            cidOf(rapid.IntRange(0, 40).Draw(t, "cid")),
+		Name:           rapid.SampledFrom(names).Draw(t, "name"),
+		Created:        time.UnixMilli(rapid.Int64Range(1000, 1020).Draw(t, "created")).UTC(),
+		Status:         rapid.SampledFrom(statuses[:]).Draw(t, "status"),
+		AskedOtherForm: rapid.Bool().Draw(t, "form"),
+		Written:        rapid.Uint32().Draw(t, "written"),
+		Placement:      rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "reports"),
+		Origins: rapid.Uint32().Draw(t, "origins"), ExpiresAt: rapid.SampledFrom([]uint32{0, 0, 1, 1<<32 - 1}).Draw(t, "expiry"),
 	}
 	if rapid.Bool().Draw(t, "has meta") {
 		p.Meta = map[string]string{
@@ -140,14 +141,14 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 func marksOf(p Pin) Mutable {
 	return Mutable{
 		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped, AskedOtherForm: p.AskedOtherForm,
-		Written: p.Written, Placement: p.Placement, Vector: p.Vector,
+		Written: p.Written, Placement: p.Placement, Vector: p.Vector, Origins: p.Origins,
 	}
 }
 
 func (p Pin) marked(m Mutable) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
 	p.AskedOtherForm = m.AskedOtherForm
-	p.Written, p.Placement, p.Vector = m.Written, m.Placement, m.Vector
+	p.Written, p.Placement, p.Vector, p.Origins = m.Written, m.Placement, m.Vector, m.Origins
 	return p
 }
 

@@ -69,7 +69,11 @@ func (p *Pin) AppendJSON(dst []byte) ([]byte, error) {
 	dst = append(dst, `{"cid":"`...)
 	dst = appendCID(dst, p.CID.KeyString())
 	dst = append(dst, '"')
-	dst = appendAsked(dst, p.Name, p.Origins)
+	dst = appendName(dst, p.Name)
+	if len(p.Origins) > 0 {
+		dst = append(dst, `,"origins":`...)
+		dst = appendOrigins(dst, p.Origins)
+	}
 	if len(p.Meta) > 0 {
 		dst = append(dst, `,"meta":`...)
 		dst = appendStringMap(dst, p.Meta)
@@ -77,24 +81,25 @@ func (p *Pin) AppendJSON(dst []byte) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// appendAsked appends the members name and origins.
-func appendAsked(dst []byte, name string, origins []multiaddr.Multiaddr) []byte {
-	if name != "" {
-		dst = append(dst, `,"name":`...)
-		dst = appendString(dst, name)
+// appendName appends the member name, unless it is empty.
+func appendName(dst []byte, name string) []byte {
+	if name == "" {
+		return dst
 	}
+	dst = append(dst, `,"name":`...)
+	return appendString(dst, name)
+}
+
+// appendOrigins appends a JSON list.
+func appendOrigins(dst []byte, origins []multiaddr.Multiaddr) []byte {
+	dst = append(dst, '[')
 	for i, origin := range origins {
-		if i == 0 {
-			dst = append(dst, `,"origins":[`...)
-		} else {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendString(dst, origin.String())
 	}
-	if len(origins) > 0 {
-		dst = append(dst, ']')
-	}
-	return dst
+	return append(dst, ']')
 }
 
 // AppendJSON appends the JSON form to dst.

@@ -33,8 +33,9 @@ type Row struct {
 	Created int64
 	Name    string
 	Meta    Pairs
-	// Origins are at most 20.
-	Origins []multiaddr.Multiaddr
+	// Origins are a list of at most 20 multiaddresses, empty when there are
+	// none.
+	Origins RawJSON
 	// Delegates are a list of strings.
 	Delegates RawJSON
 	// Info is an object of strings, empty when nothing is known.
@@ -46,6 +47,14 @@ type RawJSON string
 
 // RawStrings writes a list.
 func RawStrings(list []string) RawJSON { return RawJSON(appendStrings(nil, list)) }
+
+// RawOrigins writes a list; nothing when there are no origins.
+func RawOrigins(origins []multiaddr.Multiaddr) RawJSON {
+	if len(origins) == 0 {
+		return ""
+	}
+	return RawJSON(appendOrigins(nil, origins))
+}
 
 // RawPairs writes an object; nothing when there are no pairs.
 func RawPairs(pairs map[string]string) RawJSON {
@@ -63,7 +72,7 @@ func RowOf(ps PinStatus) (Row, error) {
 	}
 	return Row{
 		Key: key.KeyString(), CID: ps.Pin.CID.KeyString(), Status: ps.Status, Created: ps.Created.UnixMilli(),
-		Name: ps.Pin.Name, Meta: PackPairs(ps.Pin.Meta), Origins: ps.Pin.Origins,
+		Name: ps.Pin.Name, Meta: PackPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
 		Delegates: RawStrings(ps.Delegates), Info: RawPairs(ps.Info),
 	}, nil
 }
@@ -80,13 +89,33 @@ func (r *Row) PinStatus() (PinStatus, error) {
 	}
 	ps := PinStatus{
 		RequestID: key.String(), Status: r.Status, Created: time.UnixMilli(r.Created).UTC(),
-		Pin: Pin{CID: c, Name: r.Name, Origins: r.Origins, Meta: r.Meta.Map()},
+		Pin: Pin{CID: c, Name: r.Name, Meta: r.Meta.Map()},
 	}
-	err = json.Unmarshal([]byte(r.Delegates), &ps.Delegates)
+	ps.Pin.Origins, err = r.Origins.multiaddrs()
+	err = errors.Join(err, json.Unmarshal([]byte(r.Delegates), &ps.Delegates))
 	if r.Info != "" {
 		err = errors.Join(err, json.Unmarshal([]byte(r.Info), &ps.Info))
 	}
 	return ps, err
+}
+
+// multiaddrs reads what RawOrigins writes.
+func (raw RawJSON) multiaddrs() ([]multiaddr.Multiaddr, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	var texts []string
+	if err := json.Unmarshal([]byte(raw), &texts); err != nil {
+		return nil, fmt.Errorf("the origins of a row: %w", err)
+	}
+	addrs := make([]multiaddr.Multiaddr, len(texts))
+	for i, text := range texts {
+		var err error
+		if addrs[i], err = multiaddr.NewMultiaddr(text); err != nil {
+			return nil, fmt.Errorf("the origins of a row: %w", err)
+		}
+	}
+	return addrs, nil
 }
 
 // PinResults is the page as the object that it stands for.
@@ -151,7 +180,11 @@ func (r *Row) AppendJSON(dst []byte) ([]byte, error) {
 		dst = appendCID(dst, r.CID)
 	}
 	dst = append(dst, '"')
-	dst = appendAsked(dst, r.Name, r.Origins)
+	dst = appendName(dst, r.Name)
+	if r.Origins != "" {
+		dst = append(dst, `,"origins":`...)
+		dst = append(dst, r.Origins...)
+	}
 	if r.Meta != (Pairs{}) {
 		dst = append(dst, `,"meta":`...)
 		dst = r.Meta.appendJSON(dst)

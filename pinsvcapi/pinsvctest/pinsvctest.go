@@ -7,7 +7,6 @@
 package pinsvctest
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -18,25 +17,12 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Backend has the methods of pinsvcapi.Backend, whose documentation holds. A
-// test of pinsvcapi proves that the two are the same.
-type Backend interface {
-	List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error)
-	Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error)
-	Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error)
-	Replace(ctx context.Context, user pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error)
-	Delete(ctx context.Context, user pinsvc.User, requestID string) error
-	Ready() error
-	Health() error
-	Close()
-}
-
 // Harness is one fresh, empty, ready backend and what the suite can do to the
 // cluster behind it. Every function returns only when the backend can know of
 // the change. All fields are required.
 type Harness struct {
 	// Backend is the one under test. The harness closes it, in a t.Cleanup.
-	Backend Backend
+	Backend pinsvc.Backend
 	// SetStatus makes every peer that should hold the pin report this
 	// status, in the case of StatusFailed for good and for some reason.
 	SetStatus func(t testing.TB, requestID string, status pinsvc.Status)

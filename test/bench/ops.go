@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -48,6 +51,7 @@ func (b *bench) ops(n int) []op {
 		{"list_first", always("/pins?status=pinned&limit=10"), page},
 		{"list_middle", always("/pins?status=pinned&limit=10&before=" + half), page},
 		{"list_1000", always("/pins?status=pinned&limit=1000"), min(1000, n)},
+		{"list_1000_plain", always("/pins?status=pinned&limit=1000&before=" + pinCreated(plainPins(n)).Format("2006-01-02T15:04:05.000Z")), plainPins(n)},
 		{"list_status", always("/pins?status=queued,pinning"), 10},
 		{"list_name", over(n, func(i int) string { return "/pins?name=" + pinName(i) }), 1},
 		{"list_name_partial", always("/pins?match=partial&name=" + namePart), min(10, namesWithPart(n))},
@@ -92,8 +96,16 @@ func postRequest(c cid.Cid, i int) request {
 	return request{
 		method: http.MethodPost,
 		path:   "/pins",
-		body:   fmt.Sprintf(`{"cid":%q,"name":%q,"meta":{"album":"new"}}`, c, pinName(i)),
+		body:   fmt.Sprintf(`{"cid":%q,"name":%q,"meta":{"album":"new"},"origins":[%s]}`, c, pinName(i), quoted(clientOrigins(i))),
 	}
+}
+
+func quoted(origins []api.Multiaddr) string {
+	texts := make([]string, len(origins))
+	for i, origin := range origins {
+		texts[i] = strconv.Quote(origin.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 // holdPins makes the pins that stay in flight, by way of ours.

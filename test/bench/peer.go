@@ -47,7 +47,7 @@ type bench struct {
 	// urls are where each subject serves, by its name.
 	urls   map[string]string
 	client *client
-	hints  *watch.Tracker
+	events *watch.Tracker
 
 	seeding, starting time.Duration
 
@@ -82,7 +82,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 		return nil, err
 	}
 	if b.peer, err = clustertest.New(clustertest.Options{
-		Node: node, Datastore: b.store, APIs: apis, OnHints: func(hints *watch.Tracker) { b.hints = hints },
+		Node: node, Datastore: b.store, APIs: apis, OnTracker: func(events *watch.Tracker) { b.events = events },
 	}); err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (b *bench) listenOurs(ctx context.Context, users map[string]string, addr mu
 	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{
 		Registerer: prometheus.NewRegistry(),
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Hints: b.hints})
+			return clusterrpc.New(client, clusterrpc.Options{Events: b.events})
 		},
 	})
 	if err != nil {

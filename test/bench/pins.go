@@ -10,11 +10,14 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
+	"github.com/mr-tron/base58"
 	"github.com/multiformats/go-multihash"
 )
 
 // The pins of a run: pin i of a pinset has a CID of 59 characters, a name of
-// 20, one meta pair, and was made i milliseconds after the first.
+// 20, one meta pair, and was made i milliseconds after the first. It has the
+// origins of its client's node, as Kubo sends them, unless it is one of the
+// oldest, which are for comparison.
 
 // The series keep apart the pins that are there at the start and those that
 // are made by one API or the other.
@@ -65,6 +68,33 @@ func pinCreated(i int) time.Time {
 // metaValue is such that about one pin in metaShare has it.
 func metaValue(n, i int) string { return fmt.Sprint(i % max(1, n/metaShare)) }
 
+// plainPins are how many of n pins, the oldest, have no origins.
+func plainPins(n int) int { return min(1000, n/2) }
+
+// A client's node has four addresses, makes 50 pins in a row, and there are 100
+// clients.
+const pinsInARow, clients = 50, 100
+
+// clientOrigins are the addresses of the node of the client that made pin i.
+func clientOrigins(i int) []api.Multiaddr {
+	client := i / pinsInARow % clients
+	digest := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(client)))
+	id, err := multihash.Encode(digest[:], multihash.SHA2_256)
+	if err != nil {
+		panic(err) // The length is right by construction.
+	}
+	node := "/p2p/" + base58.Encode(id)
+	var origins []api.Multiaddr
+	for _, transport := range []string{"/ip4/198.51.100.%d/tcp/4001", "/ip4/198.51.100.%d/udp/4001/quic-v1", "/ip6/2001:db8::%d/tcp/4001", "/dns4/node-%d.example.net/tcp/443/tls/ws"} {
+		addr, err := api.NewMultiaddr(fmt.Sprintf(transport, client) + node)
+		if err != nil {
+			panic(err) // They are right by construction.
+		}
+		origins = append(origins, addr)
+	}
+	return origins
+}
+
 // record is pin i of n as our API has the cluster write it.
 func record(n, i int) api.Pin {
 	c := pinCID(seriesSeeded, i)
@@ -79,6 +109,9 @@ func record(n, i int) api.Pin {
 		},
 	})
 	rec.Timestamp = created.Truncate(time.Second)
+	if i >= plainPins(n) {
+		rec.Origins = clientOrigins(i)
+	}
 	return rec
 }
 

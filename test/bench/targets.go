@@ -88,6 +88,10 @@ func (r *result) sizeTargets(s size) (list []target) {
 		what := fmt.Sprintf("%s at %s: against the bare handler", each.op, thousands(s.n))
 		list = append(list, r.ratio(what, p50, at(each.op, ours), at(each.op, theLimit), each.bound, true))
 	}
+	if plainPins(s.n) == 1000 {
+		what := fmt.Sprintf("list_1000 with origins at %s: against a page without", thousands(s.n))
+		list = append(list, r.ratio(what, p50, at("list_1000", ours), at("list_1000_plain", ours), 2, true))
+	}
 	for _, op := range []string{"list_name", "list_cid", "list_status"} {
 		what := fmt.Sprintf("%s at %s: against list_first", op, thousands(s.n))
 		list = append(list, r.ratio(what, p50, at(op, ours), at("list_first", ours), 1.5, true))

@@ -3,8 +3,6 @@ package docs
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
-	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -18,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig/keydoc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
@@ -35,135 +34,21 @@ func between(t *testing.T, text, name string) (before, part, after string) {
 	return before + begin, part, end + after
 }
 
-// managedKey is a key of ipfs_connector.managed.
-type managedKey struct{ name, env, fallback, meaning string }
-
-// managedKeys reads what the comments of kubo.Config say of its keys: each
-// begins with the names of its fields, and the keys and defaults in brackets.
-func managedKeys(t *testing.T) []managedKey {
-	t.Helper()
-	cfg := &kubo.Config{}
-	if err := cfg.Default(); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := cfg.ToJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var defaults map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &defaults); err != nil {
-		t.Fatal(err)
-	}
-	keyPattern := regexp.MustCompile(`\b([a-z][a-z_]+), default ([^;)]+)`)
-	var rows []managedKey
-	names := map[string]string{} // Go's to the key's.
-	for _, field := range configFields(t) {
-		comment := strings.Join(strings.Fields(field.Doc.Text()), " ")
-		_, rest, _ := strings.Cut(comment, "(")
-		keys, meaning, found := strings.Cut(rest, ") ")
-		matches := keyPattern.FindAllStringSubmatch(keys, -1)
-		if !found || len(matches) != len(field.Names) {
-			t.Fatalf("the comment of %s names no key and default: %s", field.Names[0], comment)
-		}
-		for i, match := range matches {
-			fallback := match[2]
-			if value, ok := defaults[match[1]]; ok {
-				checkDefault(t, match[1], fallback, value)
-				fallback = string(value)
-			}
-			names[field.Names[i].Name] = match[1]
-			rows = append(rows, managedKey{
-				name: match[1], env: "CLUSTER_MANAGED_" + strings.ToUpper(field.Names[i].Name),
-				fallback: fallback, meaning: meaning,
-			})
-		}
-		for key := range defaults {
-			if slices.ContainsFunc(rows, func(row managedKey) bool { return row.name == key }) {
-				delete(defaults, key)
-			}
-		}
-	}
-	for key := range defaults {
-		t.Errorf("no comment of kubo.Config speaks of the key %s", key)
-	}
-	for i := range rows {
-		rows[i].meaning = forOperators(rows[i].meaning, names)
-	}
-	return rows
-}
-
-// checkDefault holds the default of a comment against the real one, written
-// as JSON: 1h is "1h0m0s".
-func checkDefault(t *testing.T, key, told string, value json.RawMessage) {
-	t.Helper()
-	plain := strings.Trim(string(value), `"`)
-	if strings.HasSuffix(plain, "m0s") {
-		plain = strings.TrimSuffix(plain, "0s")
-	}
-	if strings.HasSuffix(plain, "h0m") {
-		plain = strings.TrimSuffix(plain, "0m")
-	}
-	if strings.Join(strings.Fields(plain), "") != strings.Trim(told, `"`) {
-		t.Errorf("%s: the comment says that the default is %s, it is %s", key, told, value)
-	}
-}
-
-// forOperators makes a sentence of the table from that of a Go comment.
-func forOperators(text string, names map[string]string) string {
-	text = strings.TrimPrefix(text, "is ")
-	text = strings.NewReplacer("ProfileDefault", "`\"default\"`", "ProfilePrivate", "`\"private\"`").Replace(text)
-	text = regexp.MustCompile(`\.?\b[A-Z]\w+\b`).ReplaceAllStringFunc(text, func(word string) string {
-		if key, ok := names[word]; ok {
-			return "`" + key + "`"
-		}
-		return word
-	})
-	return strings.ToUpper(text[:1]) + strings.ReplaceAll(text[1:], "|", `\|`)
-}
-
-// configFields are the documented fields of kubo.Config.
-func configFields(t *testing.T) []*ast.Field {
-	t.Helper()
-	path := filepath.Join(harness.Root(), "cmd", "peer", "kubo", "config.go")
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fields []*ast.Field
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok || spec.Name.Name != "Config" {
-			return true
-		}
-		for _, field := range spec.Type.(*ast.StructType).Fields.List {
-			if len(field.Names) > 0 && field.Names[0].IsExported() && field.Doc != nil {
-				fields = append(fields, field)
-			}
-		}
-		return false
-	})
-	if len(fields) == 0 {
-		t.Fatalf("%s has no Config", path)
-	}
-	return fields
-}
-
 // The README's table of the managed node's keys is what the code says. With
 // -update the test writes it.
 func TestReadmeHasTheManagedKeys(t *testing.T) {
-	var table strings.Builder
-	table.WriteString("| Key | Default | Meaning |\n| --- | --- | --- |\n")
-	for _, row := range managedKeys(t) {
-		fmt.Fprintf(&table, "| `%s`<br>`%s` | `%s` | %s |\n", row.name, row.env, row.fallback, row.meaning)
+	table, err := keydoc.Table(filepath.Join(harness.Root(), "cmd", "peer", "kubo"), kubo.Keys())
+	if err != nil {
+		t.Fatal(err)
 	}
 	before, part, after := between(t, readFile(t, "README.md"), "managed table")
-	if part == table.String() {
+	if part == table {
 		return
 	}
 	if !*update {
 		t.Fatal("the table of ipfs_connector.managed in README.md is out of date; run: go test ./test/docs -update")
 	}
-	if err := os.WriteFile(filepath.Join(harness.Root(), "README.md"), []byte(before+table.String()+after), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(harness.Root(), "README.md"), []byte(before+table+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

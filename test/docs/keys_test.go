@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
@@ -56,8 +57,8 @@ func flatten(prefix string, tree, flat map[string]any) {
 func TestConfigurationKeysExist(t *testing.T) {
 	known := written(t, nil)
 	maps.Copy(known, written(t, nil, "--consensus", "raft"))
-	for _, row := range managedKeys(t) {
-		known["ipfs_connector.managed."+row.name] = nil
+	for _, key := range kubo.Keys() {
+		known["ipfs_connector.managed."+key.Name] = nil
 	}
 	for _, key := range config.Keys() {
 		known["api.pinsvcapi."+key.Name] = nil
@@ -136,11 +137,8 @@ func TestEnvironmentVariablesWork(t *testing.T) {
 			t.Errorf("with %s=%s %s is %v", name, try.value, try.key, got[try.key])
 		}
 	}
-	for _, key := range config.Keys() {
-		known[key.Env] = true
-	}
-	for _, row := range managedKeys(t) {
-		known[row.env] = true
+	for _, name := range slices.Concat(new(config.Config).EnvNames(), new(kubo.Config).EnvNames()) {
+		known[name] = true
 	}
 	for _, match := range regexp.MustCompile(`\[\$([A-Z_]+)\]`).FindAllStringSubmatch(help(t), -1) {
 		known[match[1]] = true

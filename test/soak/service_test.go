@@ -56,10 +56,10 @@ func newService(t *testing.T) *service {
 	}
 	cfg.HTTPListenAddr = []multiaddr.Multiaddr{addr}
 	cfg.BasicAuthCredentials = map[string]string{user: password}
-	var hints *watch.Tracker
+	var events *watch.Tracker
 	api, err := pinsvcapi.NewAPI(t.Context(), cfg, pinsvcapi.Options{
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Hints: hints, BatchAge: batchAge})
+			return clusterrpc.New(client, clusterrpc.Options{Events: events, BatchAge: batchAge})
 		},
 	})
 	if err != nil {
@@ -85,7 +85,7 @@ func newService(t *testing.T) *service {
 	node.SetDelay(fetching)
 	s.peer = clustertest.Start(t, 1, clustertest.Options{
 		Node: node, Datastore: store, BatchAge: batchAge,
-		APIs: []ipfscluster.API{api}, OnHints: func(h *watch.Tracker) { hints = h },
+		APIs: []ipfscluster.API{api}, OnTracker: func(h *watch.Tracker) { events = h },
 	})[0]
 	s.eventually(t, "the service is ready", func() error {
 		return s.ask(t.Context(), http.MethodGet, "/ready", nil, nil)

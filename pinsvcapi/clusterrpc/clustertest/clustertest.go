@@ -64,8 +64,8 @@ type Options struct {
 	Datastore datastore.Batching
 	// APIs are further API components that get the peer's RPC client.
 	APIs []ipfscluster.API
-	// OnHints is called with the peer's hints before they get it.
-	OnHints func(*watch.Tracker)
+	// OnTracker is called with the watched tracker before the peer gets it.
+	OnTracker func(*watch.Tracker)
 }
 
 // Peer is a running cluster peer.
@@ -78,8 +78,8 @@ type Peer struct {
 	// Tracker and State let a test break what is behind the RPC services.
 	Tracker *Tracker
 	State   *State
-	// Hints tell what the tracker is told.
-	Hints *watch.Tracker
+	// Events announces what the tracker is told.
+	Events *watch.Tracker
 
 	dir    string
 	cancel context.CancelFunc
@@ -109,7 +109,7 @@ func New(opts Options) (p *Peer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := newComponents(ctx, p, psub, opts)
+	components, err := newComponents(ctx, p, psub, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -117,14 +117,14 @@ func New(opts Options) (p *Peer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if opts.OnHints != nil {
-		opts.OnHints(p.Hints)
+	if opts.OnTracker != nil {
+		opts.OnTracker(p.Events)
 	}
 	receiver := &clientReceiver{}
 	apis := append([]ipfscluster.API{receiver}, opts.APIs...)
-	p.Cluster, err = ipfscluster.NewCluster(ctx, p.Host, nil, nil, cfg, parts.store,
-		p.State, apis, p.Node, p.Tracker, parts.monitor, parts.allocator,
-		[]ipfscluster.Informer{parts.informer}, (*observations.JaegerTracer)(nil))
+	p.Cluster, err = ipfscluster.NewCluster(ctx, p.Host, nil, nil, cfg, components.store,
+		p.State, apis, p.Node, p.Tracker, components.monitor, components.allocator,
+		[]ipfscluster.Informer{components.informer}, (*observations.JaegerTracer)(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ type components struct {
 	informer  ipfscluster.Informer
 }
 
-// newComponents makes the cluster's parts, and p.State and p.Tracker.
+// newComponents makes the components of the cluster, and p.State and p.Tracker.
 func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Options) (components, error) {
 	c := components{store: opts.Datastore}
 	if c.store == nil {
@@ -181,8 +181,8 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 	if opts.QueueSize > 0 {
 		trackerCfg.MaxPinQueueSize = opts.QueueSize
 	}
-	p.Hints = watch.NewTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State), p.Host.ID(), consensus.State)
-	p.Tracker = newTracker(p.Hints, p.Node)
+	p.Events = watch.NewTracker(stateless.New(trackerCfg, p.Host.ID(), "", consensus.State), p.Host.ID(), consensus.State)
+	p.Tracker = newTracker(p.Events, p.Node)
 
 	monitorCfg := &pubsubmon.Config{}
 	allocatorCfg := &balanced.Config{}

@@ -1,0 +1,86 @@
+package clusterrpc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/span"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// createdOf is the creation time of the pin of a record: the view knows it when another tool has
+// removed it from the record.
+func (b *Backend) createdOf(rec api.Pin) time.Time {
+	if row, ok := b.view.Get(rec.Cid.Cid); ok && row.Stamped && row.CID.Equals(rec.Cid.Cid) {
+		return row.Created
+	}
+	created, _ := pinrecord.CreatedOf(rec)
+	return created
+}
+
+// holdersForNew are the peers that should hold a new record, as the cluster chooses them; nothing
+// is chosen when it pins everywhere.
+func (b *Backend) holdersForNew(ctx context.Context, rec api.Pin) ([]peer.ID, error) {
+	if !b.pinsEverywhere.Load() {
+		return b.allocate(ctx, rec)
+	}
+	return slices.DeleteFunc(b.tracker.Members(), b.poller.Breaker().Open), nil
+}
+
+// allocate has the cluster choose the peers that should hold a record. The cluster makes all the
+// checks of a pin on the way.
+func (b *Backend) allocate(ctx context.Context, rec api.Pin) ([]peer.ID, error) {
+	ctx, end := span.Start(ctx, "allocate")
+	defer end()
+	call, cancel := context.WithTimeout(ctx, b.opts.StateTimeout)
+	defer cancel()
+	rec.Allocations = nil
+	peers, err := b.cluster.Allocate(call, rec)
+	if err != nil {
+		return nil, b.allocationFailure(ctx, err)
+	}
+	return slices.Clone(peers), nil
+}
+
+// allocationFailure tells a lack of peers from a lack of free space: the cluster's error is the
+// same for both.
+func (b *Backend) allocationFailure(ctx context.Context, err error) error {
+	if clusterapi.CauseOf(err.Error()) == clusterapi.CauseNotEnoughPeers {
+		pings, pingErr := b.pings(ctx)
+		if needed := clusterapi.NeededPeers(err); pingErr == nil && needed > 0 && len(pings) >= needed {
+			return clusterapi.NoSpace(err, len(pings))
+		}
+	}
+	return clusterapi.Failure(err, "choose the peers to hold the pin")
+}
+
+// reallocate returns the allocations of a record that is held already (nil: they stay) and the
+// peers that should hold it. Peers that have left are replaced as the cluster chooses; when it has
+// none to replace them, that is no reason to refuse a new name.
+func (b *Backend) reallocate(ctx context.Context, rec api.Pin) (allocations, holders []peer.ID, err error) {
+	members := b.tracker.Members()
+	if peerstatus.Everywhere(rec) {
+		return nil, members, nil
+	}
+	left := func(p peer.ID) bool { return !slices.Contains(members, p) }
+	if len(rec.Allocations) > 0 && !slices.ContainsFunc(rec.Allocations, left) {
+		return nil, rec.Allocations, nil
+	}
+	peers, err := b.allocate(ctx, rec)
+	var failure *pinsvc.Error
+	switch {
+	case err == nil:
+		return peers, peers, nil
+	case len(rec.Allocations) == 0, errors.As(err, &failure) && failure.Kind != pinsvc.KindUnavailable:
+		return nil, nil, err
+	}
+	return nil, rec.Allocations, nil
+}

@@ -1,0 +1,56 @@
+package clusterrpc
+
+import (
+	"context"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
+)
+
+const (
+	// probeInterval and unhealthyInterval are the times between two probes of this peer.
+	probeInterval, unhealthyInterval = 5 * time.Second, time.Second
+	// repairInterval is the time between two checks for uncommitted writes, retries and
+	// lost metadata.
+	repairInterval = time.Second
+	// idlePollInterval is the time between two active polls that no client asked for.
+	idlePollInterval = 10 * time.Second
+)
+
+// loops are what runs in the background once the view is filled. Each has a goroutine of its
+// own, so that none holds up the others.
+func (b *Backend) loops() []func(context.Context) {
+	return []func(context.Context){
+		b.syncer.Run,
+		b.poller.RunScans,
+		b.probeAlways,
+		b.watchHealth,
+		every(repairInterval, b.writer.SettleUncommitted),
+		every(repairInterval, b.retrier.RetryDue),
+		every(repairInterval, b.metadata.RepairDue),
+		every(idlePollInterval, func(ctx context.Context) { b.poller.Active(ctx) }),
+	}
+}
+
+// every calls f again and again, with a pause between two calls, until the context ends.
+func every(pause time.Duration, f func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		for backoff.Sleep(ctx, pause) {
+			f(ctx)
+		}
+	}
+}
+
+// probeAlways probes this peer and reads the members.
+func (b *Backend) probeAlways(ctx context.Context) {
+	for pause := probeInterval; backoff.Sleep(ctx, pause); {
+		_, err := b.probePeer(ctx)
+		if pause = probeInterval; err != nil && ctx.Err() == nil {
+			pause = unhealthyInterval
+		}
+		b.readiness.probed(err)
+		if err := b.refreshMembers(ctx); err != nil && ctx.Err() == nil {
+			log.Debugf("%s", err)
+		}
+	}
+}

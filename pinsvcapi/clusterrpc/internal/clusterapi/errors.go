@@ -1,0 +1,186 @@
+package clusterapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Cause is why a call to the cluster, or an operation of a tracker, failed, as
+// far as the difference matters.
+type Cause uint8
+
+// The causes. The zero value is a failure of no known kind.
+const (
+	CauseOther           Cause = iota
+	CauseNotFound              // the state has no such pin
+	CauseFollower              // this peer must not write
+	CauseNotEnoughPeers        // the replication factor cannot be reached now
+	CauseShard                 // the CID belongs to a sharded pin
+	CauseIPFSUnavailable       // an IPFS node did not respond
+	CauseQueueFull             // the cluster takes no more writes for now
+	CausePinQueueFull          // a tracker takes no more pins for now
+	CauseRefused               // an IPFS node responded with an error of its own
+	CauseStalled               // no data arrived within pin_timeout
+	CauseTimedOut              // a call took too long
+)
+
+// causeTexts are substrings of failures whose Go value did not survive: those of
+// other peers always, and those for which the cluster has no variable.
+var causeTexts = [...]struct {
+	text  string
+	cause Cause
+}{
+	{state.ErrNotFound.Error(), CauseNotFound},
+	{"configured to be in follower mode", CauseFollower},
+	{"not enough peers to allocate", CauseNotEnoughPeers},
+	{"cannot repin CID with different tracking method", CauseShard},
+	{"max_queue_size reached", CauseQueueFull},
+	{"operation queue is full", CausePinQueueFull},
+	// The message of an IPFS node may contain any of the texts below.
+	{refusedPrefix, CauseRefused},
+	// How net/http, net and the cluster's IPFS connector report that there is
+	// no response.
+	{"IPFS request failed (is it running?)", CauseIPFSUnavailable},
+	{"connection refused", CauseIPFSUnavailable},
+	{"connection reset", CauseIPFSUnavailable},
+	{"broken pipe", CauseIPFSUnavailable},
+	{"no such host", CauseIPFSUnavailable},
+	{"network is unreachable", CauseIPFSUnavailable},
+	{"no route to host", CauseIPFSUnavailable},
+	{"i/o timeout", CauseIPFSUnavailable},
+	{"dial tcp", CauseIPFSUnavailable},
+	{"unexpected EOF", CauseIPFSUnavailable},
+	{": EOF", CauseIPFSUnavailable},
+	// The connector cancels a pin that makes no progress.
+	{"context canceled", CauseStalled},
+	{context.DeadlineExceeded.Error(), CauseTimedOut},
+}
+
+// refusedPrefix and refusedMessage surround what the connector adds to the
+// message of an IPFS node.
+const refusedPrefix, refusedMessage = "IPFS error (", ". Message: "
+
+// CauseOf reads the text of a failure, of a call or of a tracker's report. It is
+// the only function that does.
+func CauseOf(text string) Cause {
+	for _, known := range causeTexts {
+		if strings.Contains(text, known.text) {
+			return known.cause
+		}
+	}
+	return CauseOther
+}
+
+// IsNotFound reports whether the state has no such pin. Failures of local calls
+// keep their value; the text decides on all others.
+func IsNotFound(err error) bool {
+	return errors.Is(err, state.ErrNotFound) || err != nil && CauseOf(err.Error()) == CauseNotFound
+}
+
+// maxReason bounds a reason, of which there may be one for each pin.
+const maxReason = 256
+
+// Reason shortens the text of a tracker's failure to what helps the user: for
+// an error of the IPFS node, the node's own message.
+func Reason(text string) string {
+	if CauseOf(text) == CauseRefused {
+		if _, message, ok := strings.Cut(text, refusedMessage); ok {
+			text = message
+		}
+	}
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
+}
+
+// Texts that more than one kind of failure has.
+const (
+	// DetailsShard is the answer to a request that pins a shard by itself.
+	DetailsShard = "the CID belongs to sharded content that the cluster holds, and cannot be pinned by itself"
+	// DetailsIPFSUnavailable says that the IPFS node does not respond.
+	DetailsIPFSUnavailable = "the IPFS node does not respond"
+)
+
+// Failure turns the error of a call into one for the client: a *pinsvc.Error
+// whose details name the cause and the configuration key. action reads like
+// "read the pin". The cause itself is kept for the log. An error that is a
+// *pinsvc.Error already is returned as it is.
+func Failure(err error, action string) error {
+	if _, ok := errors.AsType[*pinsvc.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return pinsvc.Wrap(pinsvc.KindUnavailable, err, "the request was cancelled")
+	}
+	cause := fmt.Errorf("%s: %w", action, err)
+	switch CauseOf(err.Error()) {
+	case CauseFollower:
+		return pinsvc.Wrap(pinsvc.KindForbidden, cause, "this peer is in follower mode (cluster.follower_mode): it serves the pinset but cannot change it")
+	case CauseNotEnoughPeers:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "%s", shortageOf(err).describe())
+	case CauseShard:
+		return pinsvc.Wrap(pinsvc.KindBadRequest, cause, DetailsShard)
+	case CauseQueueFull:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster's write queue is full (consensus.crdt.batching.max_queue_size)")
+	case CausePinQueueFull:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the peer's pin queue is full (pin_tracker.stateless.max_pin_queue_size)")
+	case CauseIPFSUnavailable:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, DetailsIPFSUnavailable)
+	case CauseTimedOut:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster did not %s in time", action)
+	default:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster could not %s", action)
+	}
+}
+
+// NotFound is the error for every request ID that names no pin.
+func NotFound(requestID string) error {
+	return pinsvc.Errorf(pinsvc.KindNotFound, "there is no pin with the request ID %q", requestID)
+}
+
+// shortage is what an allocation lacked: upstream's numbers, empty when its
+// text has none.
+type shortage struct{ needed, candidates string }
+
+// shortageText is made by allocationError of the cluster's allocate.go.
+var shortageText = regexp.MustCompile(`Needed at least: (\d+)\..*Available candidates: (\d+)\.`)
+
+func shortageOf(err error) shortage {
+	found := shortageText.FindStringSubmatch(err.Error())
+	if found == nil {
+		return shortage{}
+	}
+	return shortage{found[1], found[2]}
+}
+
+func (s shortage) describe() string {
+	if s.needed == "" {
+		return "not enough peers available for cluster.replication_factor_min"
+	}
+	return fmt.Sprintf("not enough peers available for cluster.replication_factor_min: %s needed, %s available", s.needed, s.candidates)
+}
+
+// NoSpace is Failure for an allocation that lacked peers although enough of
+// them are alive: the others report no free space, which the allocator asks
+// for. alive is the number of peers that sent a ping.
+func NoSpace(err error, alive int) error {
+	lacked := shortageOf(err)
+	return pinsvc.Wrap(pinsvc.KindUnavailable, fmt.Errorf("allocate: %w", err),
+		"not enough peers with free space for cluster.replication_factor_min: %s needed, %s of %d peers report free space (Datastore.StorageMax of the IPFS node)",
+		lacked.needed, lacked.candidates, alive)
+}
+
+// NeededPeers is how many more peers a failed allocation asked for; zero when
+// the error tells no number.
+func NeededPeers(err error) (needed int) {
+	_, _ = fmt.Sscan(shortageOf(err).needed, &needed)
+	return needed
+}

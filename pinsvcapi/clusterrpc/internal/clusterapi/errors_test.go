@@ -1,0 +1,168 @@
+package clusterapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Texts of the cluster and of its IPFS connector, as they come.
+const (
+	textFollower  = "this peer is configured to be in follower mode. Write operations are disabled"
+	textShortage  = "not enough peers to allocate CID. Needed at least: 2. Wanted at most: 3. Available candidates: 1. See logs for more info."
+	textShard     = "cannot repin CID with different tracking method, clear state with pin rm to proceed. New: pin. Was: shard-pin"
+	textQueueFull = "error batching item: batching max_queue_size reached. Too many operations are waiting to be batched. Try increasing the max_queue_size"
+	textPinsFull  = "pin/unpin operation queue is full. Try increasing max_pin_queue_size"
+	textNoNode    = `Post "http://127.0.0.1:5001/api/v0/pin/add": dial tcp 127.0.0.1:5001: connect: connection refused`
+	textRefusal   = "IPFS error (pin/add?arg=x). Code: 500. Message: "
+)
+
+func TestCauseOf_Texts(t *testing.T) {
+	tests := []struct {
+		text string
+		want Cause
+	}{
+		{state.ErrNotFound.Error(), CauseNotFound},
+		{"rpc: " + state.ErrNotFound.Error(), CauseNotFound},
+		{textFollower, CauseFollower},
+		{textShortage, CauseNotEnoughPeers},
+		{textShard, CauseShard},
+		{textQueueFull, CauseQueueFull},
+		{textPinsFull, CausePinQueueFull},
+		{textNoNode, CauseIPFSUnavailable},
+		{`Post "http://127.0.0.1:5001/api/v0/pin/add": EOF`, CauseIPFSUnavailable},
+		{"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", CauseIPFSUnavailable},
+		{"write: broken pipe", CauseIPFSUnavailable},
+		{"lookup ipfs: no such host", CauseIPFSUnavailable},
+		{"connect: network is unreachable", CauseIPFSUnavailable},
+		{"connect: no route to host", CauseIPFSUnavailable},
+		{"read tcp 127.0.0.1:1: i/o timeout", CauseIPFSUnavailable},
+		{"unexpected EOF", CauseIPFSUnavailable},
+		{textRefusal + "merkledag: not found", CauseRefused},
+		{textRefusal + "dial tcp 1.2.3.4:4001: connection refused", CauseRefused},
+		{textRefusal + "context deadline exceeded", CauseRefused},
+		{context.Canceled.Error(), CauseStalled},
+		{context.DeadlineExceeded.Error(), CauseTimedOut},
+		{"merkledag: not found", CauseOther},
+		{"raft: no leader", CauseOther},
+		{"", CauseOther},
+	}
+	for _, tt := range tests {
+		if got := CauseOf(tt.text); got != tt.want {
+			t.Errorf("%q: cause %d, want %d", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestReason_IsShortAndTheNodesOwn(t *testing.T) {
+	long := strings.Repeat("ä", 1000)
+	for text, want := range map[string]string{
+		long:                                 long[:maxReason] + "…",
+		"x" + long:                           ("x" + long)[:maxReason-1] + "…", // No half of a letter.
+		textRefusal + "merkledag: not found": "merkledag: not found",
+		textRefusal + long:                   long[:maxReason] + "…",
+		"IPFS error (pin/add?arg=x) without": "IPFS error (pin/add?arg=x) without",
+		"the content is malformed":           "the content is malformed",
+		"":                                   "",
+	} {
+		if got := Reason(text); got != want {
+			t.Errorf("%q reads %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Each text names the cause in words that operators search for, and the
+// configuration key.
+func TestFailure_KindAndText(t *testing.T) {
+	tests := []struct {
+		text    string
+		kind    pinsvc.Kind
+		details string
+	}{
+		{textFollower, pinsvc.KindForbidden, "this peer is in follower mode (cluster.follower_mode): it serves the pinset but cannot change it"},
+		{textShortage, pinsvc.KindUnavailable, "not enough peers available for cluster.replication_factor_min: 2 needed, 1 available"},
+		{"not enough peers to allocate CID. Needed at least: 2. ", pinsvc.KindUnavailable, "not enough peers available for cluster.replication_factor_min"},
+		{textShard, pinsvc.KindBadRequest, DetailsShard},
+		{textQueueFull, pinsvc.KindUnavailable, "the cluster's write queue is full (consensus.crdt.batching.max_queue_size)"},
+		{textPinsFull, pinsvc.KindUnavailable, "the peer's pin queue is full (pin_tracker.stateless.max_pin_queue_size)"},
+		{textNoNode, pinsvc.KindUnavailable, "the IPFS node does not respond"},
+		{"context deadline exceeded", pinsvc.KindUnavailable, "the cluster did not pin the content in time"},
+		{"raft: no leader", pinsvc.KindUnavailable, "the cluster could not pin the content"},
+		{textRefusal + "x", pinsvc.KindUnavailable, "the cluster could not pin the content"},
+	}
+	for _, tt := range tests {
+		cause := errors.New(tt.text)
+		err := Failure(cause, "pin the content")
+		failure, ok := errors.AsType[*pinsvc.Error](err)
+		if !ok || failure.Kind != tt.kind || failure.Details != tt.details {
+			t.Errorf("%q: %v, want kind %d and %q", tt.text, err, tt.kind, tt.details)
+			continue
+		}
+		if !errors.Is(err, cause) || !strings.Contains(failure.Err.Error(), "pin the content: "+tt.text) {
+			t.Errorf("%q: the log has %v", tt.text, failure.Err)
+		}
+	}
+}
+
+func TestFailure_CancelledRequest(t *testing.T) {
+	err := Failure(fmt.Errorf("call: %w", context.Canceled), "pin the content")
+	failure, ok := errors.AsType[*pinsvc.Error](err)
+	if !ok || failure.Kind != pinsvc.KindUnavailable || failure.Details != "the request was cancelled" {
+		t.Errorf("%v", err)
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Error("the log does not have the cause")
+	}
+}
+
+func TestFailure_KeepsErrorsForTheClient(t *testing.T) {
+	want := &pinsvc.Error{Kind: pinsvc.KindForbidden, Details: "not yours", RetryAfter: time.Minute}
+	wrapped := fmt.Errorf("add: %w", want)
+	if err := Failure(wrapped, "pin"); err != wrapped {
+		t.Errorf("%v, want the error as it was", err)
+	}
+}
+
+func TestFailure_NoSpace(t *testing.T) {
+	cause := errors.New(textShortage)
+	if got := NeededPeers(cause); got != 2 {
+		t.Errorf("%d peers needed", got)
+	}
+	for _, other := range []string{"", "raft: no leader", "not enough peers to allocate CID. Needed at least: 2. "} {
+		if got := NeededPeers(errors.New(other)); got != 0 {
+			t.Errorf("%q: %d peers needed", other, got)
+		}
+	}
+	err := NoSpace(cause, 3)
+	failure, ok := errors.AsType[*pinsvc.Error](err)
+	const want = "not enough peers with free space for cluster.replication_factor_min: 2 needed, 1 of 3 peers report free space (Datastore.StorageMax of the IPFS node)"
+	if !ok || failure.Kind != pinsvc.KindUnavailable || failure.Details != want || !errors.Is(err, cause) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+func TestFailure_NotFound(t *testing.T) {
+	failure, ok := errors.AsType[*pinsvc.Error](NotFound("Qm"))
+	if !ok || failure.Kind != pinsvc.KindNotFound || failure.Details != `there is no pin with the request ID "Qm"` {
+		t.Errorf("%v", failure)
+	}
+	for err, want := range map[error]bool{
+		state.ErrNotFound:                           true,
+		fmt.Errorf("local: %w", state.ErrNotFound):  true,
+		errors.New("pin is not part of the pinset"): true,
+		errors.New("dial: no route"):                false,
+		errors.New("merkledag: not found"):          false,
+		nil:                                         false,
+	} {
+		if got := IsNotFound(err); got != want {
+			t.Errorf("%v: not found is %t", err, got)
+		}
+	}
+}

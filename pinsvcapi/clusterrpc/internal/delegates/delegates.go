@@ -1,0 +1,170 @@
+// Package delegates knows the addresses of the IPFS nodes of the cluster's peers, which
+// clients connect to in order to hand their content over.
+package delegates
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	logging "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/taskgroup"
+)
+
+var log = logging.Logger("clusterrpc")
+
+const (
+	// maxDelegates is the limit of the specification. Kubo dials them one after the
+	// other, so the most useful come first and hopeless ones are left out.
+	maxDelegates = 20
+	// refreshAfter is the age at which the addresses of a peer are read again, in the
+	// background.
+	refreshAfter = time.Minute
+	// retryAfter is how long a peer is left alone that did not tell its addresses.
+	retryAfter = 5 * time.Second
+)
+
+// Client reads the addresses of a peer's IPFS node: a clusterapi.Client.
+type Client interface {
+	ID(ctx context.Context, p peer.ID) (api.ID, error)
+}
+
+// Config is what a Directory needs. All fields are required.
+type Config struct {
+	Client Client
+	Now    func() time.Time
+	Tasks  *taskgroup.Group
+	// Timeout bounds one request to a peer.
+	Timeout time.Duration
+	// OnChange is called when a peer has other addresses, with a lock held: it must
+	// not call the directory.
+	OnChange func()
+}
+
+// Directory keeps the addresses that each peer told last for as long as it lives, because
+// nodes rarely move and are often unavailable for a moment. It is safe for concurrent use.
+type Directory struct {
+	cfg Config
+
+	mu    sync.Mutex
+	nodes map[peer.ID]*node
+}
+
+// node is what is known of one IPFS node.
+type node struct {
+	addresses []address
+	requested time.Time     // when the last request began
+	pending   chan struct{} // closed when it has ended; nil without one
+}
+
+// New returns an empty directory.
+func New(cfg Config) *Directory { return &Directory{cfg: cfg, nodes: make(map[peer.ID]*node)} }
+
+// For returns the delegates of a pin that these peers should hold; none when no peer has
+// ever told an address. It waits only for peers of which nothing is known.
+func (d *Directory) For(ctx context.Context, peers []peer.ID) []string {
+	groups := make([][]address, len(peers))
+	var waits []chan struct{}
+	for i, p := range peers {
+		addresses, pending := d.refresh(p)
+		if groups[i] = addresses; len(addresses) == 0 && pending != nil {
+			waits = append(waits, pending)
+		}
+	}
+	for _, wait := range waits {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return choose(groups)
+		}
+	}
+	if len(waits) > 0 {
+		for i, p := range peers {
+			groups[i] = d.known(p)
+		}
+	}
+	return choose(groups)
+}
+
+// refresh returns the known addresses of a peer and begins a request when they are old;
+// pending is not nil while one is in progress.
+func (d *Directory) refresh(p peer.ID) (addresses []address, pending chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.node(p)
+	age := refreshAfter
+	if len(n.addresses) == 0 {
+		age = retryAfter
+	}
+	if n.pending == nil && (n.requested.IsZero() || d.cfg.Now().Sub(n.requested) >= age) {
+		done := make(chan struct{})
+		if d.cfg.Tasks.Go(func(ctx context.Context) { d.request(ctx, p, done) }) {
+			n.pending, n.requested = done, d.cfg.Now()
+		}
+	}
+	return n.addresses, n.pending
+}
+
+// node needs the lock.
+func (d *Directory) node(p peer.ID) *node {
+	n, ok := d.nodes[p]
+	if !ok {
+		n = &node{}
+		d.nodes[p] = n
+	}
+	return n
+}
+
+// Known reports whether a peer has ever told an address.
+func (d *Directory) Known(p peer.ID) bool { return len(d.known(p)) > 0 }
+
+func (d *Directory) known(p peer.ID) []address {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n, ok := d.nodes[p]; ok {
+		return n.addresses
+	}
+	return nil
+}
+
+// request reads the addresses of a peer's IPFS node.
+func (d *Directory) request(ctx context.Context, p peer.ID, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	id, err := d.cfg.Client.ID(ctx, p)
+	switch {
+	case err != nil:
+		log.Debugf("read the addresses of the IPFS node of peer %s: %s", p, err)
+	case id.IPFS.Error != "":
+		log.Debugf("the IPFS node of peer %s is unavailable: %s", p, id.IPFS.Error)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[p]
+	n.pending = nil
+	if err == nil {
+		d.enter(n, id.IPFS)
+	}
+	close(done)
+}
+
+// Enter enters addresses that were read on another occasion.
+func (d *Directory) Enter(p peer.ID, ipfs api.IPFSID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.node(p)
+	n.requested = d.cfg.Now()
+	d.enter(n, ipfs)
+}
+
+// enter needs the lock. A node that tells no address keeps its last ones.
+func (d *Directory) enter(n *node, ipfs api.IPFSID) {
+	if addresses := usable(ipfs); len(addresses) > 0 && !slices.Equal(addresses, n.addresses) {
+		n.addresses = addresses
+		d.cfg.OnChange()
+	}
+}

@@ -1,0 +1,118 @@
+package peerstatus
+
+import (
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+)
+
+// trackerLag is how long after a change of a record the trackers may still report
+// on the record before it.
+const trackerLag = 5 * time.Second
+
+// nextState is the transition function: it returns the peer's state after a
+// report, and records a failure to be told and retried.
+func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) State {
+	if predatesPin(m, r) {
+		return max(old, Queued)
+	}
+	fresh := t.cfg.Now().Sub(time.Unix(int64(m.Written), 0)).Abs() < trackerLag
+	switch r.state() {
+	case Pinned:
+		if old != Pinned && old != Rewritten && 0 < r.RecordTime && r.RecordTime < int64(m.Written) {
+			// Of the record before: a direct pin, perhaps, of what is recursive now.
+			return max(old, Queued)
+		}
+		t.failures.resolved(key, peer)
+		if old == Rewritten && fresh {
+			return old // The tracker may still queue the pin.
+		}
+		return Pinned
+	case Queued, Pinning:
+		return t.nextActive(old, m, key, peer, r)
+	case Lost:
+		return t.nextLost(old, key, peer, fresh)
+	case Waiting:
+		if old == Failed {
+			return old // It ends with a success or another record only.
+		}
+		t.failures.cannotTry(key, peer, r)
+		if old == Pinned || old == Rewritten {
+			return old
+		}
+		return Waiting
+	case Retrying:
+		if t.reportPredatesRewrite(old, m, key, peer, r) {
+			t.failures.discount(key, peer, r)
+			return max(old, Queued)
+		}
+		if t.failures.attemptFailed(key, peer, r, t.cfg.MaxAttempts) || old == Failed {
+			return Failed
+		}
+		return Retrying
+	default:
+		return old
+	}
+}
+
+// nextLost is nextState for a peer whose IPFS node does not have the content. It
+// is said to be lost only if the peer had confirmed it.
+func (t *Tracker) nextLost(old State, key cid.Cid, peer int, fresh bool) State {
+	switch old {
+	case Unknown, Queued:
+		if fresh {
+			return Queued // The tracker is about to see the record.
+		}
+	case Retrying, Failed:
+		return old // No attempt has had the content yet.
+	}
+	t.failures.contentLost(key, peer, old == Pinned || old == Rewritten)
+	return Lost
+}
+
+// nextActive is nextState for a peer that is at work on the pin, or has not seen
+// the record yet.
+func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) State {
+	switch old {
+	case Failed, Retrying:
+		return old // The next attempt is in progress.
+	case Lost, Rewritten:
+		if r.active() {
+			return old
+		}
+	case Pinned:
+		if !r.active() {
+			break
+		}
+		if r.RecordTime > 0 && r.RecordTime != int64(m.Written) {
+			return Rewritten
+		}
+		// A peer that fetches the content for the record for which it had
+		// confirmed it has lost it.
+		t.failures.contentLost(key, peer, true)
+		return Lost
+	case Waiting:
+		t.failures.resumed(key, peer)
+	}
+	return r.state()
+}
+
+// reportPredatesRewrite reports whether a failure is one from before the record
+// was last written, which the peer has not seen yet.
+func (t *Tracker) reportPredatesRewrite(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) bool {
+	switch old {
+	case Unknown, Queued, Rewritten:
+		return r.RecordTime > 0 && r.RecordTime < int64(m.Written) || t.failures.predates(key, peer, r)
+	default:
+		return false
+	}
+}
+
+// predatesPin reports whether a report is about a record from before the pin was
+// made. The clocks of the peers that wrote the records may differ from that of the
+// creation time, so the record in the view counts as well.
+func predatesPin(m pinset.Mutable, r Report) bool {
+	return r.RecordTime > 0 && r.RecordTime < min(m.Created/1000, int64(m.Written))
+}

@@ -1,0 +1,109 @@
+package poll
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+)
+
+// Record polls the peers that should hold the pin of a record. It returns when all
+// have reported, or enough have confirmed the pin; later reports are entered when
+// they come. It ends early with the context.
+func (p *Poller) Record(ctx context.Context, rec api.Pin) {
+	if rec.Type == api.MetaType {
+		p.root(ctx, rec)
+		return
+	}
+	p.pin(ctx, rec.Cid, peerstatus.HoldersOf(rec, p.cfg.Tracker.Members()), peerstatus.RequiredReplicas(rec))
+}
+
+// Row is Record for a row of the view, in the background. The channel is closed when
+// it ends; it is nil when the record is needed first.
+func (p *Poller) Row(ctx context.Context, row pinset.Pin) <-chan struct{} {
+	holders, required := p.cfg.Tracker.Holders(row.Placement)
+	if len(holders) == 0 {
+		return nil
+	}
+	done := make(chan struct{})
+	if !p.cfg.Tasks.Go(func(context.Context) {
+		defer close(done)
+		p.pin(ctx, api.NewCid(row.CID), holders, required)
+	}) {
+		return nil
+	}
+	return done
+}
+
+// pin polls the holders of a pin, of which required have to confirm it.
+func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, required int) {
+	targets := p.pollTargets(holders, required)
+	if len(targets) == 1 {
+		p.pinAt(ctx, targets[0], key)
+		return
+	}
+	reports := make(chan bool, len(targets))
+	for _, id := range targets {
+		// A report that is too late for the client is entered all the same.
+		if !p.cfg.Tasks.Go(func(ctx context.Context) { reports <- p.pinAt(ctx, id, key) }) {
+			reports <- false
+		}
+	}
+	for pinned, i := 0, 0; i < len(targets) && pinned < required; i++ {
+		select {
+		case holds := <-reports:
+			if holds {
+				pinned++
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// maxSpare is how many more holders of a pin are polled than have to confirm it.
+const maxSpare = 7
+
+// pollTargets are the holders to poll for one pin: this peer, which responds fast,
+// and others; of a large cluster not all. Scans poll all.
+func (p *Poller) pollTargets(holders []peer.ID, required int) []peer.ID {
+	if len(holders) == 1 {
+		return holders
+	}
+	targets := slices.Clone(holders)
+	if i := slices.Index(targets, p.cfg.Self); i > 0 {
+		copy(targets[1:i+1], targets[:i])
+		targets[0] = p.cfg.Self
+	}
+	return targets[:min(len(targets), required+maxSpare)]
+}
+
+// pinAt polls one peer for a pin, enters the report and reports whether the peer
+// holds the pin.
+func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds bool) {
+	report, ok := p.report(ctx, id, key)
+	if ok {
+		p.cfg.Tracker.Observe(id, key.Cid, report)
+	}
+	return ok && report.Status == api.TrackerStatusPinned
+}
+
+// report polls one peer for a pin, unless the peer did not respond just before.
+func (p *Poller) report(ctx context.Context, id peer.ID, key api.Cid) (peerstatus.Report, bool) {
+	if !p.breaker.Allow(id) {
+		return peerstatus.Report{}, false
+	}
+	call, cancel := context.WithTimeout(ctx, p.cfg.StatusTimeout)
+	defer cancel()
+	info, err := p.cfg.Client.TrackerStatus(call, p.destination(id), key)
+	p.ended(ctx, id, err)
+	if err != nil {
+		log.Debugf("poll peer %s for pin %s: %s", id, key, err)
+		return peerstatus.Report{}, false
+	}
+	return peerstatus.ReportOf(info), true
+}

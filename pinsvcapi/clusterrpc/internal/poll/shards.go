@@ -1,0 +1,141 @@
+package poll
+
+import (
+	"context"
+
+	"github.com/ipfs-cluster/ipfs-cluster/adder/sharding"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// maxRoots bounds the sharded roots of one active poll.
+const maxRoots = 16
+
+// root polls the shards of a sharded root and enters their status together. While a
+// shard cannot be polled the last status stays, unless the others decide.
+func (p *Poller) root(ctx context.Context, root api.Pin) {
+	shards, err := p.shards(ctx, root)
+	if err != nil {
+		log.Debugf("read the shards of pin %s: %s", root.Cid, err)
+		return
+	}
+	statuses := make([]pinsvc.Status, 0, len(shards))
+	incomplete, reason := false, ""
+	for _, shard := range shards {
+		status, why, complete := p.shard(ctx, shard)
+		if ctx.Err() != nil {
+			return
+		}
+		incomplete = incomplete || !complete && status != pinsvc.StatusPinned
+		if status == pinsvc.StatusFailed && reason == "" {
+			reason = "a shard of the content failed: " + why
+		}
+		statuses = append(statuses, status)
+	}
+	if status := peerstatus.AggregateShards(statuses); !incomplete || status == pinsvc.StatusFailed {
+		p.cfg.Tracker.ObserveRoot(root.Cid.Cid, status, reason)
+	}
+}
+
+// shard polls the holders of one shard. complete: all of them reported.
+func (p *Poller) shard(ctx context.Context, shard api.Pin) (status pinsvc.Status, reason string, complete bool) {
+	var count peerstatus.Count
+	complete = true
+	for _, id := range peerstatus.HoldersOf(shard, p.cfg.Tracker.Members()) {
+		report, ok := p.report(ctx, id, shard.Cid)
+		switch {
+		case !ok:
+			count.AddUnknown()
+			complete = false
+		case count.Add(report, p.cfg.MaxAttempts):
+			reason = clusterapi.Reason(report.Error)
+		}
+	}
+	return count.Status(shard), reason, complete
+}
+
+// shards are the records that a sharded root consists of: the index and what it
+// lists. The list is a block that only IPFS has.
+func (p *Poller) shards(ctx context.Context, root api.Pin) ([]api.Pin, error) {
+	if root.Reference == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.StatusTimeout)
+	defer cancel()
+	index, err := p.cfg.Client.PinGet(ctx, *root.Reference)
+	if err != nil {
+		return nil, err
+	}
+	data, err := p.cfg.Client.Block(ctx, index.Cid)
+	if err != nil {
+		return nil, err
+	}
+	node, err := sharding.CborDataToNode(data, "cbor")
+	if err != nil {
+		return nil, err
+	}
+	shards := []api.Pin{index}
+	for _, link := range node.Links() {
+		shard, err := p.cfg.Client.PinGet(ctx, api.NewCid(link.Cid))
+		if err != nil {
+			return nil, err
+		}
+		shards = append(shards, shard)
+	}
+	return shards, nil
+}
+
+// rootByKey polls one sharded root of the view.
+func (p *Poller) rootByKey(ctx context.Context, key cid.Cid) {
+	rec, found, err := p.cfg.Read(ctx, api.NewCid(key))
+	switch {
+	case err != nil:
+		log.Debugf("read sharded pin %s: %s", key, err)
+	case found && rec.Type == api.MetaType:
+		p.root(ctx, rec)
+	}
+}
+
+// activeRoots polls the sharded roots that are not settled.
+func (p *Poller) activeRoots(ctx context.Context) {
+	defer p.active.roots.Store(false)
+	var roots []cid.Cid
+	p.cfg.View.ForEach(peerstatus.Active, func(text string, m pinset.Mutable) bool {
+		if p.cfg.Tracker.Sharded(m.Placement) {
+			if key, ok := keyOf(text); ok {
+				roots = append(roots, key)
+			}
+		}
+		return len(roots) < maxRoots
+	})
+	for _, key := range roots {
+		p.rootByKey(ctx, key)
+	}
+}
+
+// allRoots polls all sharded roots.
+func (p *Poller) allRoots(ctx context.Context) {
+	if !p.cfg.Tracker.AnySharded() {
+		return
+	}
+	var roots []cid.Cid
+	p.cfg.View.UpdateAll(func(text string, m *pinset.Mutable) bool {
+		if p.cfg.Tracker.Sharded(m.Placement) {
+			if key, ok := keyOf(text); ok {
+				roots = append(roots, key)
+			}
+		}
+		return false
+	})
+	for _, key := range roots {
+		if ctx.Err() != nil {
+			return
+		}
+		p.rootByKey(ctx, key)
+	}
+}

@@ -1,0 +1,144 @@
+package repair
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+const (
+	// MetadataDelay is how long a record that lost its reserved metadata is left alone:
+	// the tool that wrote it may not be done.
+	MetadataDelay = 2 * time.Second
+	// maxMetadataRepairs bounds the records repaired by one call of RepairDue, and
+	// maxIncomplete those that wait for it. The next resync finds the others.
+	maxMetadataRepairs, maxIncomplete = 16, 100_000
+)
+
+// MetadataConfig is what a Metadata needs. All fields are required.
+type MetadataConfig struct {
+	View    *pinset.View
+	Tracker *peerstatus.Tracker
+	Syncer  *statesync.Syncer
+	Writer  *statewrite.Writer
+	Breaker *poll.Breaker
+	Self    peer.ID
+	Now     func() time.Time
+}
+
+// Metadata repairs records whose reserved metadata another tool replaced (D2). The view
+// still has what they said. It is safe for concurrent use.
+type Metadata struct {
+	cfg MetadataConfig
+
+	mu         sync.Mutex
+	incomplete map[cid.Cid]time.Time // since when
+
+	repaired atomic.Uint64
+}
+
+// NewMetadata returns a repairer without work. Configure is called before RepairDue.
+func NewMetadata() *Metadata { return &Metadata{incomplete: make(map[cid.Cid]time.Time)} }
+
+// Configure completes the repairer: the tracker reports to it, and it needs the tracker.
+func (m *Metadata) Configure(cfg MetadataConfig) { m.cfg = cfg }
+
+// Lost notes a record that lost its reserved metadata.
+func (m *Metadata) Lost(key cid.Cid) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.incomplete[key]; !ok && len(m.incomplete) < maxIncomplete {
+		m.incomplete[key] = m.cfg.Now()
+	}
+}
+
+// Repaired is how many records were repaired.
+func (m *Metadata) Repaired() uint64 { return m.repaired.Load() }
+
+// RepairDue writes back the reserved metadata of records whose time has come. The
+// member closest to the pin does it; the others follow when it does not.
+func (m *Metadata) RepairDue(ctx context.Context) {
+	for _, key := range m.takeDue() {
+		if err := m.repair(ctx, key); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
+			log.Warnf("write back the reserved metadata of pin %s: %s", key, err)
+			m.Lost(key)
+		}
+	}
+}
+
+func (m *Metadata) takeDue() []cid.Cid {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.incomplete) == 0 {
+		return nil
+	}
+	members := m.cfg.Tracker.Members()
+	var due []cid.Cid
+	for key, since := range m.incomplete {
+		rank := Rank(key, m.cfg.Self, members, m.cfg.Breaker.Open)
+		if len(due) < maxMetadataRepairs && m.cfg.Now().Sub(since) >= MetadataDelay+time.Duration(rank)*slotTime {
+			due = append(due, key)
+			delete(m.incomplete, key)
+		}
+	}
+	return due
+}
+
+// repair writes the reserved metadata into a record that still lacks them.
+func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
+	unlock, err := m.cfg.Writer.Lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	rec, found, err := m.cfg.Syncer.Get(ctx, api.NewCid(key))
+	if err != nil {
+		return err
+	}
+	row, ok := m.cfg.View.Get(key)
+	if !ok || !row.Stamped || !row.CID.Equals(key) {
+		return nil
+	}
+	current := statesync.Versioned{Rec: rec, Found: found}
+	mutation := restoreMetadata(row)
+	if mutation.Unchanged(current) {
+		return nil
+	}
+	log.Infof("pin %s was changed by another tool: its creation time is written back", key)
+	_, err = m.cfg.Writer.Put(ctx, current, mutation)
+	if err == nil {
+		m.repaired.Add(1)
+	}
+	return err
+}
+
+// restoreMetadata writes what the view knows of a pin into a record that lacks it.
+func restoreMetadata(row pinset.Pin) statesync.Mutation {
+	return statesync.Mutation{Apply: func(current statesync.Versioned) statesync.Versioned {
+		if !current.Found || !pinrecord.Visible(current.Rec) {
+			return current
+		}
+		if _, ours := pinrecord.CreatedOf(current.Rec); ours {
+			return current
+		}
+		requested := row.CID
+		if other, ok := pinsvc.OtherForm(row.CID); ok && row.AskedOtherForm {
+			requested = other
+		}
+		rec := pinrecord.WithReserved(current.Rec, requested, row.Created)
+		return statesync.Versioned{Rec: rec, Found: true}
+	}}
+}

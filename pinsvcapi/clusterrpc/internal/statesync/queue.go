@@ -1,0 +1,145 @@
+package statesync
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Event announces a change of the shared state. It may be wrong, early or missing:
+// the receiver reads the state.
+type Event struct {
+	CID cid.Cid
+	// Written is when the new record was written; zero if the pin was removed.
+	Written time.Time
+	// Form is the hash of the new record (FNV-1a, 64 bits, of its ProtoMarshal),
+	// which tells two records of one second apart; zero when it is not known.
+	Form    uint64
+	Removed bool
+}
+
+// maxEvents bounds the events that wait. When there are more, the whole state is
+// read instead.
+const maxEvents = 1 << 17
+
+// rereadDelays are the delays after which a pin is read again whose state does not
+// show what an event announced: an event may come before its commit. The last
+// delay is for large commits on slow disks; what is not there then was overtaken.
+var rereadDelays = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second}
+
+// eventQueue has the pins that are to be read, each once. It is safe for concurrent
+// use.
+type eventQueue struct {
+	now  func() time.Time
+	wake chan struct{}
+
+	mu      sync.Mutex
+	waiting map[cid.Cid]Event
+	order   []cid.Cid
+	// delayed are the events to be read again, one list for each of
+	// rereadDelays, each in the order of time.
+	delayed    [len(rereadDelays)][]delayedEvent
+	overflowed bool
+	overflows  atomic.Uint64
+}
+
+type delayedEvent struct {
+	Event
+	due time.Time
+}
+
+func newEventQueue(now func() time.Time) *eventQueue {
+	return &eventQueue{now: now, wake: make(chan struct{}, 1), waiting: make(map[cid.Cid]Event)}
+}
+
+// add never blocks. Of two events of one pin the later one counts.
+func (q *eventQueue) add(e Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, ok := q.waiting[e.CID]; !ok {
+		if len(q.waiting) >= maxEvents {
+			q.overflow()
+			return
+		}
+		q.order = append(q.order, e.CID)
+	}
+	q.waiting[e.CID] = e
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// overflow needs the lock.
+func (q *eventQueue) overflow() {
+	q.overflowed = true
+	q.overflows.Add(1)
+}
+
+// take returns an event that is due and how often it was read already, or how long
+// none is due.
+func (q *eventQueue) take() (e Event, reads int, wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.order) > 0 {
+		e = q.waiting[q.order[0]]
+		delete(q.waiting, q.order[0])
+		if q.order = q.order[1:]; len(q.order) == 0 {
+			q.order = nil
+		}
+		return e, 0, 0
+	}
+	wait = time.Hour
+	now := q.now()
+	for i, list := range q.delayed {
+		if len(list) == 0 {
+			continue
+		}
+		if due := list[0].due.Sub(now); due > 0 {
+			wait = min(wait, due)
+			continue
+		}
+		if q.delayed[i] = list[1:]; len(list) == 1 {
+			q.delayed[i] = nil
+		}
+		return list[0].Event, i + 1, 0
+	}
+	return Event{}, 0, wait
+}
+
+// readAgain has an event read again later; false after the last of rereadDelays.
+func (q *eventQueue) readAgain(e Event, reads int) bool {
+	if reads >= len(rereadDelays) {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.delayed[reads]) >= maxEvents {
+		q.overflow()
+		return true
+	}
+	q.delayed[reads] = append(q.delayed[reads], delayedEvent{e, q.now().Add(rereadDelays[reads])})
+	return true
+}
+
+// takeOverflow reports whether events were lost since the last call.
+func (q *eventQueue) takeOverflow() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost := q.overflowed
+	q.overflowed = false
+	return lost
+}
+
+// len is the number of events that wait.
+func (q *eventQueue) len() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n = len(q.order)
+	for _, list := range q.delayed {
+		n += len(list)
+	}
+	return n
+}

@@ -1,0 +1,216 @@
+package statesync
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	logging "github.com/ipfs/go-log/v2"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/keylock"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+)
+
+var log = logging.Logger("clusterrpc")
+
+// Reader reads the shared state: a clusterapi.Client.
+type Reader interface {
+	PinGet(ctx context.Context, key api.Cid) (api.Pin, error)
+	Pins(ctx context.Context, each func(api.Pin) error) error
+}
+
+// Sink gets the records of visible pins: a peerstatus.Tracker.
+type Sink interface {
+	PutRecord(rec api.Pin, rewritten bool)
+	DeleteRecord(key cid.Cid)
+	// Keys calls each with the key of every pin that the sink has. Others may be
+	// put in and taken out meanwhile.
+	Keys(each func(key string))
+	// Compact is called after each resync.
+	Compact()
+}
+
+// Config is what a Syncer needs.
+type Config struct {
+	Reader Reader
+	Sink   Sink
+	Now    func() time.Time
+	// CommitTime is how long the state may take to show an accepted write.
+	CommitTime time.Duration
+	// StateTimeout bounds one read of one record.
+	StateTimeout time.Duration
+	// ResyncInterval is the time between two reads of the whole state.
+	ResyncInterval time.Duration
+}
+
+// Syncer keeps a Sink equal to the shared state, with this peer's uncommitted
+// writes. It is safe for concurrent use.
+//
+// What is read of a key is entered before the key is read again: a lock by key
+// keeps an old record from overtaking a new one. While the whole state streams in,
+// keys that are read otherwise are remembered, because the stream may be of an
+// older state.
+type Syncer struct {
+	cfg         Config
+	uncommitted *Uncommitted
+	events      *eventQueue
+	keys        *keylock.Locks
+
+	mu sync.Mutex
+	// touched are the keys read since the resync in progress began; nil without
+	// one. mu closes the race between a resync's stream and single reads.
+	touched map[cid.Cid]struct{}
+
+	resync resyncState
+	// unavailable: the last read of the state failed.
+	unavailable atomic.Bool
+}
+
+// New returns a syncer. Nothing is read before Resync or Run.
+func New(cfg Config) *Syncer {
+	s := &Syncer{
+		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime),
+		events: newEventQueue(cfg.Now), keys: keylock.New(64),
+	}
+	s.resync.init(cfg.Now)
+	return s
+}
+
+// Uncommitted are the writes of this peer that the state does not show yet.
+func (s *Syncer) Uncommitted() *Uncommitted { return s.uncommitted }
+
+// StateUnavailable reports whether the last read of the state failed.
+func (s *Syncer) StateUnavailable() bool { return s.unavailable.Load() }
+
+// Get reads a record with this peer's uncommitted writes and enters it. The record
+// may be one that clients do not see; the sink has none of those.
+func (s *Syncer) Get(ctx context.Context, key api.Cid) (api.Pin, bool, error) {
+	unlock, err := s.keys.Lock(ctx, key.Cid.KeyString())
+	if err != nil {
+		return api.Pin{}, false, clusterapi.Failure(err, "read the pin from the shared state")
+	}
+	defer unlock()
+	now, err := s.Read(ctx, key)
+	if err != nil {
+		return api.Pin{}, false, err
+	}
+	s.touch(key.Cid)
+	s.enter(key.Cid, now, false)
+	return now.Rec, now.Found, nil
+}
+
+// Read is Get without entering the record.
+func (s *Syncer) Read(ctx context.Context, key api.Cid) (Versioned, error) {
+	mark := s.uncommitted.Mark()
+	current, err := s.Committed(ctx, key)
+	if err != nil {
+		return Versioned{}, err
+	}
+	return s.uncommitted.Resolve(key.Cid, mark, current), nil
+}
+
+// Committed is what the state itself has under a key.
+func (s *Syncer) Committed(ctx context.Context, key api.Cid) (Versioned, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StateTimeout)
+	defer cancel()
+	rec, err := s.cfg.Reader.PinGet(ctx, key)
+	switch {
+	case err == nil:
+		s.unavailable.Store(false)
+		return Versioned{rec, true}, nil
+	case clusterapi.IsNotFound(err):
+		s.unavailable.Store(false)
+		return Versioned{}, nil
+	default:
+		if ctx.Err() != context.Canceled {
+			s.unavailable.Store(true)
+		}
+		return Versioned{}, clusterapi.Failure(err, "read the pin from the shared state")
+	}
+}
+
+// Written enters a write that the cluster accepted. If the state shows it already,
+// it is not uncommitted, and what others do next is seen as such.
+func (s *Syncer) Written(ctx context.Context, w Write) {
+	// The write is done, whatever the request does.
+	unlock, err := s.keys.Lock(context.WithoutCancel(ctx), w.Key.KeyString())
+	if err != nil {
+		return // It does not end.
+	}
+	defer unlock()
+	s.uncommitted.add(w)
+	s.touch(w.Key)
+	now, err := s.Read(ctx, api.NewCid(w.Key))
+	if err != nil {
+		log.Warnf("the write to pin %s was accepted but cannot be read back: %s", w.Key, err)
+		now = w.After
+	}
+	s.enter(w.Key, now, true)
+}
+
+func (s *Syncer) enter(key cid.Cid, now Versioned, rewritten bool) {
+	if now.Found && pinrecord.Visible(now.Rec) {
+		s.cfg.Sink.PutRecord(now.Rec, rewritten)
+	} else {
+		s.cfg.Sink.DeleteRecord(key)
+	}
+}
+
+// Notify enters an event. It never blocks.
+func (s *Syncer) Notify(e Event) {
+	s.uncommitted.announced(e)
+	s.events.add(e)
+}
+
+// Run follows the events and reads the whole state from time to time, until the
+// context ends.
+func (s *Syncer) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.followEvents(ctx) })
+	wg.Go(func() { s.resyncAlways(ctx) })
+	wg.Wait()
+}
+
+// followEvents reads the pins that events are about.
+func (s *Syncer) followEvents(ctx context.Context) {
+	for ctx.Err() == nil {
+		e, reads, wait := s.events.take()
+		if wait > 0 {
+			if s.events.takeOverflow() {
+				log.Warnf("more than %d changes wait: the whole pinset is read instead", maxEvents)
+				s.RequestResync()
+			}
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-s.events.wake:
+			case <-ctx.Done():
+			}
+			timer.Stop()
+			continue
+		}
+		rec, found, err := s.Get(ctx, api.NewCid(e.CID))
+		if err == nil && shows(e, Versioned{rec, found}) {
+			continue
+		}
+		if !s.events.readAgain(e, reads) && err != nil {
+			s.RequestResync() // The state could not be read all that time.
+		}
+	}
+}
+
+// shows reports whether the state has what an event announced, or something newer.
+func shows(e Event, now Versioned) bool {
+	switch {
+	case e.Removed || !now.Found:
+		return e.Removed && !now.Found
+	case e.Form == 0 || now.form() == e.Form:
+		return now.Rec.Timestamp.Unix() >= e.Written.Unix()
+	default:
+		return now.Rec.Timestamp.Unix() > e.Written.Unix()
+	}
+}

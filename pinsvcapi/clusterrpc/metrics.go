@@ -1,0 +1,134 @@
+package clusterrpc
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// metrics collects what the engine knows of itself, at each scrape. All labels are from
+// closed sets: status is one of the four, result is "success" or "failure", peer is the ID of
+// a peer that is or was a member. docs/operations.md lists the metrics and the alerts on them.
+type metrics struct{ backend *Backend }
+
+// Descriptions of the metrics, made once for each collector.
+var (
+	pinsDesc = prometheus.NewDesc("pinsvcapi_pins",
+		"Pins in the view, by status.", []string{"status"}, nil)
+	failingPinsDesc = prometheus.NewDesc("pinsvcapi_failing_pins",
+		"Pins that are lost, waiting, retried or failed at some peer.", nil, nil)
+	uncommittedDesc = prometheus.NewDesc("pinsvcapi_uncommitted_writes",
+		"Accepted writes that the shared state does not show yet.", nil, nil)
+	resubmissionsDesc = prometheus.NewDesc("pinsvcapi_resubmissions_total",
+		"Accepted writes that were submitted again because the cluster lost them.", nil, nil)
+	eventsDesc = prometheus.NewDesc("pinsvcapi_event_queue_length",
+		"Changes of the shared state that wait to be read.", nil, nil)
+	overflowsDesc = prometheus.NewDesc("pinsvcapi_event_queue_overflows_total",
+		"Changes that found the event queue full; the whole state is read instead.", nil, nil)
+	resyncsDesc = prometheus.NewDesc("pinsvcapi_resyncs_total",
+		"Reads of the whole shared state, by result.", []string{"result"}, nil)
+	resyncTookDesc = prometheus.NewDesc("pinsvcapi_last_resync_duration_seconds",
+		"Time that the last successful read of the whole shared state took.", nil, nil)
+	resyncAtDesc = prometheus.NewDesc("pinsvcapi_last_resync_timestamp_seconds",
+		"Unix time of the end of the last successful read of the whole shared state.", nil, nil)
+	callsDesc = prometheus.NewDesc("pinsvcapi_peer_polls_total",
+		"Polls of a peer for the statuses of pins, by result.", []string{"peer", "result"}, nil)
+	breakerDesc = prometheus.NewDesc("pinsvcapi_peer_breaker_open",
+		"Whether a peer is not polled because it did not respond (1) or is (0).", []string{"peer"}, nil)
+	scanAtDesc = prometheus.NewDesc("pinsvcapi_peer_last_scan_timestamp_seconds",
+		"Unix time of the end of the last complete scan of a peer's pins; 0 before the first.", []string{"peer"}, nil)
+	retriesDesc = prometheus.NewDesc("pinsvcapi_retries_total",
+		"Requests to peers to retry a pin.", nil, nil)
+	metadataDesc = prometheus.NewDesc("pinsvcapi_metadata_repairs_total",
+		"Records whose reserved metadata was written back after another tool removed it.", nil, nil)
+	readyDesc = prometheus.NewDesc("pinsvcapi_ready",
+		"Whether requests can be served (1) or the service is starting (0).", nil, nil)
+	readyAfterDesc = prometheus.NewDesc("pinsvcapi_ready_after_seconds",
+		"Time from the start of the backend until requests could be served; 0 before.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
+		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, retriesDesc, metadataDesc, readyDesc, readyAfterDesc,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(desc *prometheus.Desc, value uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
+	}
+	b := m.backend
+	for _, status := range []pinsvc.Status{pinsvc.StatusQueued, pinsvc.StatusPinning, pinsvc.StatusPinned, pinsvc.StatusFailed} {
+		gauge(pinsDesc, float64(b.view.Count(pinsvc.SetOf(status))), status.String())
+	}
+	gauge(failingPinsDesc, float64(b.tracker.FailurePins()))
+	gauge(uncommittedDesc, float64(b.syncer.Uncommitted().Len()))
+	counter(resubmissionsDesc, b.syncer.Uncommitted().Resubmissions())
+
+	sync := b.syncer.Stats()
+	gauge(eventsDesc, float64(sync.QueuedEvents))
+	counter(overflowsDesc, sync.EventOverflows)
+	counter(resyncsDesc, sync.Resync.Succeeded, "success")
+	counter(resyncsDesc, sync.Resync.Failed, "failure")
+	gauge(resyncTookDesc, sync.Resync.Took.Seconds())
+	gauge(resyncAtDesc, unixSeconds(sync.Resync.Last))
+
+	for id, stats := range b.poller.Stats() {
+		counter(callsDesc, stats.Succeeded, id.String(), "success")
+		counter(callsDesc, stats.Failed, id.String(), "failure")
+		gauge(breakerDesc, boolValue(stats.Open), id.String())
+		gauge(scanAtDesc, unixSeconds(stats.Scanned), id.String())
+	}
+	counter(retriesDesc, b.retrier.Sent())
+	counter(metadataDesc, b.metadata.Repaired())
+	gauge(readyDesc, boolValue(b.readiness.ready()))
+	gauge(readyAfterDesc, b.readiness.took().Seconds())
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// unixSeconds is 0 for the zero time.
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+// registerMetrics registers the metrics, in place of those of a backend before this one.
+func (b *Backend) registerMetrics() {
+	if b.opts.Registerer == nil {
+		return
+	}
+	err := b.opts.Registerer.Register(metrics{b})
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		b.opts.Registerer.Unregister(already.ExistingCollector)
+		err = b.opts.Registerer.Register(metrics{b})
+	}
+	if err != nil {
+		log.Warnf("the metrics of the engine are not registered: %s", err)
+	}
+}
+
+func (b *Backend) unregisterMetrics() {
+	if b.opts.Registerer != nil {
+		b.opts.Registerer.Unregister(metrics{b})
+	}
+}

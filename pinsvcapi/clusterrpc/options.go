@@ -1,0 +1,118 @@
+package clusterrpc
+
+import (
+	"time"
+
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Defaults of Options.
+const (
+	DefaultStatusTimeout      = 2 * time.Second
+	DefaultStateTimeout       = 10 * time.Second
+	DefaultListTimeout        = time.Minute
+	DefaultFillWait           = 10 * time.Second
+	DefaultWriteTimeout       = 30 * time.Second
+	DefaultBatchAge           = 30 * time.Second
+	DefaultResyncInterval     = 10 * time.Minute
+	DefaultScanInterval       = 30 * time.Minute
+	DefaultActivePollInterval = time.Second
+	DefaultActivePollTimeout  = 10 * time.Second
+	DefaultMaxPinAttempts     = 3
+	DefaultRetryDelay         = 10 * time.Second
+
+	// blindResyncInterval is the longest time between two reads of the state by a
+	// backend without an EventSource.
+	blindResyncInterval = 30 * time.Second
+)
+
+// Options are the settings of a Backend. The zero value of each field stands for its
+// default.
+type Options struct {
+	// Self is the ID of the peer that serves the client's local calls; empty:
+	// client.ID(), which is right unless the client has no host.
+	Self peer.ID
+	// Events announce changes of the shared state: a watch.Tracker in the place of the
+	// peer's pin tracker. If nil, changes that others make are seen when the whole
+	// state is read, every 30 s at most.
+	Events EventSource
+	// ComponentHealth is what the process knows of the peer's own components. If nil,
+	// loss of the Raft leader is not detected, and loss of the IPFS node is detected
+	// within 5 s.
+	ComponentHealth ComponentHealth
+	// Registerer gets the metrics; nil: there are none. See Metrics in docs/operations.md.
+	Registerer prometheus.Registerer
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// StatusTimeout (2 s) bounds a request to a peer for a status or its addresses. It
+	// is what an unreachable peer costs a request.
+	StatusTimeout time.Duration
+	// StateTimeout (10 s) bounds a read of one record of the shared state.
+	StateTimeout time.Duration
+	// ListTimeout (1 min) bounds a list that compares every pin.
+	ListTimeout time.Duration
+	// FillWait (10 s) is how long a list waits for the view to be filled.
+	FillWait time.Duration
+	// WriteTimeout (30 s) bounds a change of the cluster. A change that was begun does
+	// not end with its request.
+	WriteTimeout time.Duration
+	// BatchAge (30 s) is the age that a batch of changes may reach before the cluster
+	// commits it. A write that the state does not show after twice that time is
+	// submitted again.
+	BatchAge time.Duration
+	// ResyncInterval (10 min) is the time between two reads of the whole state, to find
+	// changes that no event announced.
+	ResyncInterval time.Duration
+	// ScanInterval (30 min) is the time between two scans of all pins of a peer, to
+	// find what its IPFS node lost.
+	ScanInterval time.Duration
+	// ActivePollInterval (1 s) is the shortest time between two polls of a peer for what
+	// it is at work on. It is at least 20 times as long as the last one took.
+	ActivePollInterval time.Duration
+	// ActivePollTimeout (10 s) bounds such a poll.
+	ActivePollTimeout time.Duration
+	// MaxPinAttempts (3) is how many attempts a peer makes before it has failed.
+	MaxPinAttempts int
+	// RetryDelay (10 s) is the time from a failed attempt to the second; it doubles with
+	// each further one, up to 5 min.
+	RetryDelay time.Duration
+	// PinTimeout is the peers' ipfs_connector.ipfshttp.pin_timeout, for the text of
+	// failures; zero: it is not known.
+	PinTimeout time.Duration
+}
+
+func (o Options) withDefaults(client *rpc.Client) Options {
+	if o.Self == "" {
+		o.Self = client.ID()
+	}
+	if o.ComponentHealth == nil {
+		o.ComponentHealth = alwaysHealthy{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	orDefault(&o.StatusTimeout, DefaultStatusTimeout)
+	orDefault(&o.StateTimeout, DefaultStateTimeout)
+	orDefault(&o.ListTimeout, DefaultListTimeout)
+	orDefault(&o.FillWait, DefaultFillWait)
+	orDefault(&o.WriteTimeout, DefaultWriteTimeout)
+	orDefault(&o.BatchAge, DefaultBatchAge)
+	orDefault(&o.ResyncInterval, DefaultResyncInterval)
+	orDefault(&o.ScanInterval, DefaultScanInterval)
+	orDefault(&o.ActivePollInterval, DefaultActivePollInterval)
+	orDefault(&o.ActivePollTimeout, DefaultActivePollTimeout)
+	orDefault(&o.MaxPinAttempts, DefaultMaxPinAttempts)
+	orDefault(&o.RetryDelay, DefaultRetryDelay)
+	if o.Events == nil {
+		o.ResyncInterval = min(o.ResyncInterval, blindResyncInterval)
+	}
+	return o
+}
+
+func orDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

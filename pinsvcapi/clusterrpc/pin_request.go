@@ -1,0 +1,47 @@
+package clusterrpc
+
+import (
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// pinRequest is a request to pin, as a mutation of the record that is there.
+type pinRequest struct {
+	key     api.Cid
+	pin     pinsvc.Pin
+	created time.Time
+	// allocations, if any, are the peers that should hold the pin; else those of the record
+	// stay.
+	allocations []peer.ID
+	now         time.Time
+}
+
+// mutation makes the record what the request says, and a record where there is none. Replication,
+// expiry and reserved metadata of an existing record stay.
+func (r pinRequest) mutation() statesync.Mutation {
+	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+		rec := current.Rec
+		switch {
+		case !current.Found:
+			rec = pinrecord.New(r.key.Cid)
+		case !pinrecord.Visible(rec):
+			return current // A shard, made since by another tool.
+		case rec.ExpiredAt(r.now):
+			rec.ExpireAt = time.Time{} // It was about to be removed, and is wanted again.
+		}
+		rec = pinrecord.WithRequest(rec, r.pin)
+		if r.allocations != nil {
+			rec.Allocations = r.allocations
+		}
+		if !r.created.IsZero() {
+			pinrecord.Stamp(rec, r.created)
+		}
+		return statesync.Versioned{Rec: rec, Found: true}
+	}}
+}

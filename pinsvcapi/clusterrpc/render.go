@@ -1,0 +1,110 @@
+package clusterrpc
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/delegates"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Keys of info, beside "replicas".
+const (
+	infoDetails  = "status_details"
+	infoAttempts = "attempts"
+	infoUntil    = "pinned_until"
+)
+
+// render makes the answer about a pin of the view.
+func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
+	st := pinsvc.PinStatus{
+		RequestID: row.CID.String(),
+		Status:    row.Status,
+		Created:   row.Created,
+		Pin:       pinsvc.Pin{CID: row.CID, Name: row.Name, Meta: row.Meta},
+		Delegates: b.delegatesOf(ctx, row.Placement).List,
+		Info:      b.info(row.CID, row.Status, b.tracker.Summary(row.Placement, row.Vector), row.ExpiresAt),
+	}
+	if row.AskedOtherForm {
+		if other, ok := pinsvc.OtherForm(row.CID); ok {
+			st.Pin.CID = other
+		}
+	}
+	if set := b.tracker.OriginSet(row.Origins); set != nil {
+		st.Pin.Origins = set.Addrs
+	}
+	return st
+}
+
+// info is what the user is told beside the status. The map is read-only.
+func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary, expiresAt uint32) map[string]string {
+	resubmitted, _ := b.syncer.Uncommitted().Resubmitted(key)
+	if !s.Failing && resubmitted == 0 && expiresAt == 0 && status != pinsvc.StatusQueued {
+		return s.Info
+	}
+	info := maps.Clone(s.Info)
+	if info == nil {
+		info = make(map[string]string, 2)
+	}
+	details, attempts := b.tracker.Details(key, status)
+	switch {
+	case resubmitted > 0:
+		details = fmt.Sprintf("the cluster accepted the pin and has not committed it yet; it was submitted again %s", times(resubmitted))
+	case details == "" && status == pinsvc.StatusQueued:
+		if at, of := b.poller.QueuePosition(key); at > 0 {
+			details = fmt.Sprintf("position %d of %d in this peer's pin queue", at, of)
+		}
+	}
+	if details != "" {
+		info[infoDetails] = details
+	}
+	if attempts > 0 {
+		info[infoAttempts] = strconv.Itoa(attempts)
+	}
+	if expiresAt > 0 {
+		info[infoUntil] = time.Unix(int64(expiresAt), 0).UTC().Format(time.RFC3339)
+	}
+	if len(info) == 0 {
+		return nil
+	}
+	return info
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return strconv.Itoa(n) + " times"
+}
+
+// delegatesOf are the delegates of pins of a placement.
+func (b *Backend) delegatesOf(ctx context.Context, placement uint32) delegates.Delegates {
+	if cached, ok := b.cache.Get(placement); ok {
+		return cached
+	}
+	holders, _ := b.tracker.Holders(placement)
+	// A request that has waited for a peer in vain does not do so twice.
+	holders = slices.DeleteFunc(holders, func(p peer.ID) bool {
+		return b.poller.Breaker().Open(p) && !b.delegates.Known(p)
+	})
+	list := b.delegates.For(ctx, holders)
+	if len(list) == 0 {
+		// Clients connect only to the delegates of a POST, which are always those of the
+		// holders. Elsewhere the field must not be empty, and every node of the cluster
+		// can pass blocks on.
+		list = b.delegates.For(ctx, []peer.ID{b.opts.Self})
+	}
+	if ctx.Err() != nil {
+		return delegates.NewDelegates(list)
+	}
+	return b.cache.Put(placement, list)
+}

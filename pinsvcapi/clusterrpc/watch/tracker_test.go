@@ -1,0 +1,191 @@
+package watch
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+)
+
+// TestMain fails when a tracker leaves goroutines behind. Two libraries of the
+// cluster start one each when they are loaded.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+const self = peer.ID("self")
+
+// peerState is a shared state with at most one pin, and the tracker beside it.
+type peerState struct {
+	ipfscluster.PinTracker
+	state.ReadOnly
+
+	mu    sync.Mutex
+	pin   *api.Pin
+	calls []string
+}
+
+func (p *peerState) call(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, name)
+}
+
+func (p *peerState) Track(context.Context, api.Pin) error {
+	p.call("track")
+	return nil
+}
+
+func (p *peerState) Untrack(context.Context, api.Cid) error {
+	p.call("untrack")
+	return nil
+}
+
+func (p *peerState) Shutdown(context.Context) error { return nil }
+
+func (p *peerState) Get(_ context.Context, c api.Cid) (api.Pin, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pin == nil {
+		return api.Pin{}, state.ErrNotFound
+	}
+	return *p.pin, nil
+}
+
+func (p *peerState) set(pin *api.Pin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pin = pin
+}
+
+// expect compares what the tracker was told until now.
+func (p *peerState) expect(t *testing.T, when string, want ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.calls, want) {
+		t.Errorf("%s the tracker was told to %v, want %v", when, p.calls, want)
+	}
+}
+
+func pinOf(t *testing.T) api.Pin {
+	c, err := cid.Decode("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := api.PinWithOpts(api.NewCid(c), api.PinOptions{ReplicationFactorMin: -1, ReplicationFactorMax: -1})
+	pin.Timestamp = time.Unix(1_700_000_000, 0)
+	return pin
+}
+
+// watched runs f with a tracker in a bubble of time.
+func watched(t *testing.T, f func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &peerState{}
+		tracker := NewTracker(p, self, func(context.Context) (state.ReadOnly, error) { return p, nil })
+		f(t, p, tracker, pinOf(t))
+		if err := tracker.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCheckRemoval_LiveContentIsTrackedAgain(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		p.expect(t, "at once", "untrack")
+		time.Sleep(time.Second)
+		p.expect(t, "after a second", "untrack", "track")
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track")
+	})
+}
+
+// A hook may come before its removal is committed.
+func TestCheckRemoval_ContentThatIsGoneInTheEndIsUnpinned(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Second)
+		p.set(nil)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track", "untrack")
+	})
+}
+
+func TestCheckRemoval_RemovedContentStaysRemoved(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack")
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		if len(tracker.removals) != 0 {
+			t.Error("the removal is remembered for ever")
+		}
+	})
+}
+
+func TestCheckRemoval_ContentOfOtherPeersIsNotTracked(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		pin.ReplicationFactorMin, pin.ReplicationFactorMax = 1, 1
+		pin.Allocations = []peer.ID{"other"}
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack")
+	})
+}
+
+func TestTracker_ATrackAfterARemovalStays(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		_ = tracker.Track(t.Context(), pin)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track")
+	})
+}
+
+// Raft tells of what it has made in any order.
+func TestTracker_ATrackOvertakenByItsRemovalIsUndone(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		_ = tracker.Track(t.Context(), pin)
+		time.Sleep(10 * time.Second)
+		p.expect(t, "before a CRDT has committed for certain", "untrack", "track")
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track", "untrack")
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		if len(tracker.removals) != 0 {
+			t.Error("the removal is remembered for ever")
+		}
+	})
+}
+
+func TestSubscribe_EventsReachSubscribersUntilTheyCancel(t *testing.T) {
+	watched(t, func(t *testing.T, _ *peerState, tracker *Tracker, pin api.Pin) {
+		var got []clusterrpc.Event
+		cancel := tracker.Subscribe(func(e clusterrpc.Event) { got = append(got, e) })
+		_ = tracker.Track(t.Context(), pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		cancel()
+		_ = tracker.Track(t.Context(), pin)
+		want := []clusterrpc.Event{clusterrpc.RecordEvent(pin), {CID: pin.Cid.Cid, Removed: true}}
+		if !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+	})
+}

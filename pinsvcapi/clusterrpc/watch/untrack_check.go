@@ -1,0 +1,126 @@
+package watch
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+)
+
+// removal is a pin that the tracker was told to give up.
+type removal struct {
+	since   time.Time
+	checks  int  // how many were made
+	tracked bool // the tracker was told to track the pin since
+}
+
+// checkDelays are the times after a removal at which the state is read. What it shows at first
+// may be overtaken, so it is read again.
+func checkDelays() []time.Duration {
+	return []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second}
+}
+
+const (
+	// idleDelay is how long the checks sleep when there is nothing to check.
+	idleDelay = time.Hour
+	// batchDelay is how long removals are collected, so that the deletion of many pins does
+	// not walk over all of them for each.
+	batchDelay = 50 * time.Millisecond
+)
+
+// checkRemovals checks removals until the tracker is shut down.
+func (t *Tracker) checkRemovals() {
+	for {
+		timer := time.NewTimer(t.checkDue(time.Now()))
+		select {
+		case <-timer.C:
+		case <-t.wake:
+		case <-t.ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// checkDue checks the removals whose time has come and returns when to come back.
+func (t *Tracker) checkDue(now time.Time) time.Duration {
+	var due []cid.Cid
+	next := idleDelay
+	t.mu.Lock()
+	for c, r := range t.removals {
+		wait := r.since.Add(t.delays[r.checks]).Sub(now)
+		if wait <= 0 {
+			due = append(due, c)
+		}
+		next = max(min(next, wait), batchDelay)
+	}
+	t.mu.Unlock()
+	for _, c := range due {
+		t.checkRemoval(c)
+	}
+	return next
+}
+
+// checkRemoval reads the state of a pin that was removed and has the tracker do what the state
+// says. It holds the lock of the pin, so a Track or Untrack by the consensus comes before or after
+// all of it.
+func (t *Tracker) checkRemoval(c cid.Cid) {
+	unlock, err := t.keys.Lock(t.ctx, c.KeyString())
+	if err != nil {
+		return // The tracker is shut down.
+	}
+	defer unlock()
+	t.mu.Lock()
+	r, ok := t.removals[c]
+	if ok {
+		if r.checks++; r.checks >= len(t.delays) {
+			delete(t.removals, c)
+		}
+	}
+	t.mu.Unlock()
+	if !ok {
+		return
+	}
+	pin, wanted, err := t.read(c)
+	switch {
+	case err != nil:
+		log.Warnf("read whether pin %s is still wanted: %s", c, err)
+	case wanted && !r.tracked:
+		log.Infof("pin %s was removed, but is wanted all the same: it is kept", c)
+		r.tracked = true
+		if err := t.PinTracker.Track(t.ctx, pin); err != nil {
+			log.Warnf("track pin %s again: %s", c, err)
+		}
+		t.announce(clusterrpc.RecordEvent(pin))
+	case !wanted && r.tracked:
+		r.tracked = false
+		if err := t.PinTracker.Untrack(t.ctx, api.NewCid(c)); err != nil {
+			log.Warnf("unpin %s: %s", c, err)
+		}
+		t.announce(clusterrpc.RemovalEvent(api.NewCid(c)))
+	}
+}
+
+func (t *Tracker) announce(e clusterrpc.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.notify(e)
+}
+
+// read returns what the state has of a pin that this peer should hold.
+func (t *Tracker) read(c cid.Cid) (pin api.Pin, wanted bool, err error) {
+	st, err := t.state(t.ctx)
+	if err != nil {
+		return api.Pin{}, false, err
+	}
+	pin, err = st.Get(t.ctx, api.NewCid(c))
+	if errors.Is(err, state.ErrNotFound) {
+		return api.Pin{}, false, nil
+	}
+	return pin, err == nil && !pin.IsRemotePin(t.self), err
+}

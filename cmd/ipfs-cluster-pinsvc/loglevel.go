@@ -41,7 +41,7 @@ func logComponents() []string {
 		"monitor", "optracker", "pinsvcapi", "pinsvcapilog", "pintracker",
 		"pstoremgr", "raft", "restapi", "restapilog", "service",
 		"shardingdags", "singledags", "tags",
-		"clusterrpc", "kubo", "peer",
+		"clusterrpc", "kubo", "origins", "peer",
 	}
 }
 

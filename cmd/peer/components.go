@@ -117,7 +117,7 @@ func (p *Peer) connect() error {
 		}
 		inner = external
 	}
-	p.connector = newConnector(inner)
+	p.connector = newConnector(p.dialOrigins(inner))
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }

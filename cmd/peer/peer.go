@@ -28,6 +28,7 @@ import (
 	"go.opencensus.io/tag"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -61,6 +62,7 @@ type Peer struct {
 	// Set by Start.
 	consensus *consensus
 	connector *connector
+	origins   *origins.Connector
 	tracker   *watch.Tracker
 	monitor   *monitor
 	cluster   *ipfscluster.Cluster

@@ -97,17 +97,21 @@ func (k *Kubo) connect(ctx context.Context, addrs []multiaddr.Multiaddr) error {
 	return failure(resp.Status, body)
 }
 
-// failure is the error of a response that is not 200.
+// failure is the error of a response that is not 200, if it is one.
 func failure(status string, body []byte) error {
 	var reply struct{ Message string }
 	if json.Unmarshal(body, &reply) != nil || reply.Message == "" {
 		return fmt.Errorf("swarm/connect: %s: %.200s", status, body)
 	}
-	// go-multiaddr begins its errors so, connections that fail otherwise.
-	if strings.HasPrefix(reply.Message, "failed to parse multiaddr") {
-		return fmt.Errorf("%w: %s", errAddress, reply.Message)
+	message := strings.Join(strings.Fields(reply.Message), " ") // Kubo uses several lines.
+	switch {
+	case strings.HasPrefix(message, "failed to parse multiaddr"): // go-multiaddr's words.
+		return fmt.Errorf("%w: %s", errAddress, message)
+	case strings.Contains(message, "dial to self attempted"):
+		return nil // The origin is the IPFS node itself.
+	default:
+		return fmt.Errorf("swarm/connect: %s", message)
 	}
-	return fmt.Errorf("swarm/connect: %s", reply.Message)
 }
 
 // unixHost stands for a Unix socket in URLs.

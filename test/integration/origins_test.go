@@ -20,22 +20,12 @@ import (
 // in time because of a second try.
 const withinSeconds = 20 * time.Second
 
-func waitPinnedSoon(t *testing.T, p *harness.Peer, requestID string) {
+// waitStatus waits until the peer shows the pin with the status.
+func waitStatus(t *testing.T, within time.Duration, p *harness.Peer, requestID, status string) {
 	t.Helper()
-	harness.Eventually(t, withinSeconds, "pinned", func() error {
+	harness.Eventually(t, within, status, func() error {
 		pin, err := p.Get(requestID)
-		if err == nil && pin.Status != "pinned" {
-			err = fmt.Errorf("it is %s (%v)", pin.Status, pin.Info)
-		}
-		return err
-	})
-}
-
-func waitPinning(t *testing.T, p *harness.Peer, requestID string) {
-	t.Helper()
-	harness.Eventually(t, harness.Timeout, "pinning", func() error {
-		pin, err := p.Get(requestID)
-		if err == nil && pin.Status != "pinning" {
+		if err == nil && pin.Status != status {
 			err = fmt.Errorf("it is %s (%v)", pin.Status, pin.Info)
 		}
 		return err
@@ -88,7 +78,7 @@ func TestOrigins_LastOfThirteenHasTheContent(t *testing.T) {
 	peer.Start()
 	node, c := holder(t, h)
 	pin := peer.Add(c, "last", append(unreachableOrigins(t, 12), originsOf(node)[0])...)
-	waitPinnedSoon(t, peer, pin.RequestID)
+	waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
 }
 
 // Upstream's tracker ignores the origins of a new record of a pin in progress.
@@ -108,12 +98,12 @@ func TestOrigins_NewOriginOfPinInProgress(t *testing.T) {
 			peer.Start()
 			node, c := holder(t, h)
 			pin := peer.Add(c, "first")
-			waitPinning(t, peer, pin.RequestID)
+			waitStatus(t, harness.Timeout, peer, pin.RequestID, "pinning")
 			again := peer.Add(c, "second", originsOf(node)...)
 			if again.RequestID != pin.RequestID {
 				t.Fatalf("request ID %s became %s", pin.RequestID, again.RequestID)
 			}
-			waitPinnedSoon(t, peer, pin.RequestID)
+			waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
 		})
 	}
 }
@@ -144,7 +134,28 @@ func TestOrigins_NodeComesBack(t *testing.T) {
 	})
 	node.Stop()
 	node.Add(missing)
-	waitPinning(t, peer, pin.RequestID)
+	waitStatus(t, harness.Timeout, peer, pin.RequestID, "pinning")
 	node.Start()
-	waitPinnedSoon(t, peer, pin.RequestID)
+	// The longest pause between two dials is 30 seconds.
+	waitStatus(t, harness.Timeout, peer, pin.RequestID, "pinned")
+}
+
+// Kubo asks a node that it is connected to for content only if the node gave it
+// some before or has a private address. An origin that was connected before the
+// pin started is neither.
+func TestOrigins_ConnectedBeforeThePin(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Start()
+	node := h.Kubo()
+	// A public address. Nobody dials it, since the node is the one that connects.
+	node.Ipfs("config", "--json", "Addresses.Announce", `["/ip4/8.8.8.8/tcp/4001"]`)
+	node.Start()
+	c := node.Add(strings.Repeat(t.Name()+"\n", 20_000))
+	delegates := peer.Add(unknown(t, ""), "only for the delegates").Delegates
+	node.Ipfs("swarm", "connect", delegates[0])
+
+	pin := peer.Add(c, "connected", originsOf(node)...)
+	waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,6 +32,10 @@ type fakeSwarm struct {
 	active    int
 	most      int // Dials at once.
 	closed    bool
+	peers     map[peer.ID]bool // The peering subsystem.
+	requests  int              // To it.
+	err       error            // Of them.
+	hangs     bool             // They do.
 }
 
 type dial struct {
@@ -38,7 +44,7 @@ type dial struct {
 }
 
 func newFakeSwarm() *fakeSwarm {
-	return &fakeSwarm{reachable: make(map[peer.ID]bool), refused: make(map[peer.ID]bool)}
+	return &fakeSwarm{reachable: make(map[peer.ID]bool), refused: make(map[peer.ID]bool), peers: make(map[peer.ID]bool)}
 }
 
 func (s *fakeSwarm) Connect(ctx context.Context, to peer.AddrInfo) error {
@@ -61,6 +67,44 @@ func (s *fakeSwarm) Connect(ctx context.Context, to peer.AddrInfo) error {
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+func (s *fakeSwarm) Peers(ctx context.Context) ([]peer.ID, error) {
+	if s.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	return slices.Collect(maps.Keys(s.peers)), s.err
+}
+
+func (s *fakeSwarm) AddPeers(_ context.Context, nodes []peer.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	for _, id := range nodes {
+		s.peers[id] = true
+	}
+	return s.err
+}
+
+func (s *fakeSwarm) RemovePeers(_ context.Context, nodes []peer.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	for _, id := range nodes {
+		delete(s.peers, id)
+	}
+	return s.err
+}
+
+// peered is whether a node is in the peering subsystem.
+func (s *fakeSwarm) peered(id peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers[id]
 }
 
 func (s *fakeSwarm) Close() { s.closed = true }
@@ -112,6 +156,12 @@ func (s *fakeSwarm) last() peer.AddrInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dials[len(s.dials)-1].to
+}
+
+func (s *fakeSwarm) requestsMade() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
 }
 
 // fakeIPFS pins for as long as it is told to, or until the context ends.
@@ -184,6 +234,14 @@ func nodeID(n int) peer.ID {
 		panic(err)
 	}
 	return peer.ID(hash)
+}
+
+func ids(nodes ...int) []peer.ID {
+	var ids []peer.ID
+	for _, n := range nodes {
+		ids = append(ids, nodeID(n))
+	}
+	return ids
 }
 
 func origin(t testing.TB, addr string, n int) multiaddr.Multiaddr {

@@ -69,15 +69,51 @@ func (k *Kubo) Connect(ctx context.Context, to peer.AddrInfo) error {
 func (k *Kubo) Close() { k.client.CloseIdleConnections() }
 
 func (k *Kubo) connect(ctx context.Context, addrs []multiaddr.Multiaddr) error {
+	return post(ctx, k, "swarm/connect", addrs, nil)
+}
+
+// Peers implements Swarm.
+func (k *Kubo) Peers(ctx context.Context) ([]peer.ID, error) {
+	var reply struct{ Peers []peer.AddrInfo }
+	if err := post[peer.ID](ctx, k, "swarm/peering/ls", nil, &reply); err != nil {
+		return nil, err
+	}
+	ids := make([]peer.ID, len(reply.Peers))
+	for i, node := range reply.Peers {
+		ids[i] = node.ID
+	}
+	return ids, nil
+}
+
+// AddPeers implements Swarm. Kubo gets no addresses: Connect gives it those.
+func (k *Kubo) AddPeers(ctx context.Context, nodes []peer.ID) error {
+	addrs := make([]multiaddr.Multiaddr, len(nodes))
+	for i, id := range nodes {
+		addr, err := multiaddr.NewComponent("p2p", id.String())
+		if err != nil {
+			return err
+		}
+		addrs[i] = addr.Multiaddr()
+	}
+	return post(ctx, k, "swarm/peering/add", addrs, nil)
+}
+
+// RemovePeers implements Swarm.
+func (k *Kubo) RemovePeers(ctx context.Context, nodes []peer.ID) error {
+	return post(ctx, k, "swarm/peering/rm", nodes, nil)
+}
+
+// post calls a command of the RPC. The reply is not decoded if it is nil.
+func post[T fmt.Stringer](ctx context.Context, k *Kubo, command string, list []T, reply any) error {
 	base, err := k.base()
 	if err != nil {
 		return err
 	}
 	args := url.Values{}
-	for _, addr := range addrs {
-		args.Add("arg", addr.String())
+	for _, arg := range list {
+		args.Add("arg", arg.String())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v0/swarm/connect?"+args.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/api/v0/"+command+"?"+args.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -86,22 +122,25 @@ func (k *Kubo) connect(ctx context.Context, addrs []multiaddr.Multiaddr) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	const limit = 64 << 10
+	const limit = 4 << 20
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if resp.StatusCode == http.StatusOK {
+	case resp.StatusCode != http.StatusOK:
+		return failure(command, resp.Status, body)
+	case reply == nil:
 		return nil
+	default:
+		return json.Unmarshal(body, reply)
 	}
-	return failure(resp.Status, body)
 }
 
 // failure is the error of a response that is not 200, if it is one.
-func failure(status string, body []byte) error {
+func failure(command, status string, body []byte) error {
 	var reply struct{ Message string }
 	if json.Unmarshal(body, &reply) != nil || reply.Message == "" {
-		return fmt.Errorf("swarm/connect: %s: %.200s", status, body)
+		return fmt.Errorf("%s: %s: %.200s", command, status, body)
 	}
 	message := strings.Join(strings.Fields(reply.Message), " ") // Kubo uses several lines.
 	switch {
@@ -110,7 +149,7 @@ func failure(status string, body []byte) error {
 	case strings.Contains(message, "dial to self attempted"):
 		return nil // The origin is the IPFS node itself.
 	default:
-		return fmt.Errorf("swarm/connect: %s", message)
+		return fmt.Errorf("%s: %s", command, message)
 	}
 }
 

@@ -110,6 +110,32 @@ func TestKubo_Connect(t *testing.T) {
 	}
 }
 
+// Kubo's peering subsystem, as its RPC shows it.
+func TestKubo_Peering(t *testing.T) {
+	var requests []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests = append(requests, strings.TrimPrefix(r.URL.Path, "/api/v0/swarm/peering/")+" "+strings.Join(r.URL.Query()["arg"], " "))
+		if strings.HasSuffix(r.URL.Path, "/ls") {
+			fmt.Fprintf(w, `{"Peers":[{"ID":%q,"Addrs":["/ip4/1.2.3.4/tcp/4001"]},{"ID":%q,"Addrs":[]}]}`, nodeID(1), nodeID(2))
+		}
+	}))
+	defer server.Close()
+	k := NewKubo(at(t, server.Listener.Addr()))
+	defer k.Close()
+	there, err := k.Peers(t.Context())
+	if err != nil || !slices.Equal(there, ids(1, 2)) {
+		t.Errorf("got %v, %v", there, err)
+	}
+	if err := errors.Join(k.AddPeers(t.Context(), ids(3, 4)), k.RemovePeers(t.Context(), ids(3, 4))); err != nil {
+		t.Error(err)
+	}
+	three, four := nodeID(3).String(), nodeID(4).String()
+	want := []string{"ls ", "add /p2p/" + three + " /p2p/" + four, "rm " + three + " " + four}
+	if !slices.Equal(requests, want) {
+		t.Errorf("requests %q, want %q", requests, want)
+	}
+}
+
 func TestKubo_UnixSocket(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "rpc"))
 	if err != nil {

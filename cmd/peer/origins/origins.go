@@ -27,6 +27,11 @@ type Swarm interface {
 	// at once if it is connected already. Without addresses the IPFS node
 	// uses those that it knows or finds.
 	Connect(ctx context.Context, to peer.AddrInfo) error
+	// Peers returns the nodes of the IPFS node's peering subsystem, AddPeers
+	// and RemovePeers change them.
+	Peers(ctx context.Context) ([]peer.ID, error)
+	AddPeers(ctx context.Context, nodes []peer.ID) error
+	RemovePeers(ctx context.Context, nodes []peer.ID) error
 	// Close releases idle connections to the IPFS node.
 	Close()
 }
@@ -37,6 +42,7 @@ type Connector struct {
 	ipfscluster.IPFSConnector
 	swarm   Swarm
 	dialler *dialler
+	peering *peering
 
 	mu     sync.Mutex
 	recent recentOrigins
@@ -44,7 +50,11 @@ type Connector struct {
 
 // New wraps a connector. Shutdown of the wrapper shuts the inner one down.
 func New(inner ipfscluster.IPFSConnector, swarm Swarm) *Connector {
-	return &Connector{IPFSConnector: inner, swarm: swarm, dialler: newDialler(swarm, defaultLimits())}
+	dialler := newDialler(swarm, defaultLimits())
+	return &Connector{
+		IPFSConnector: inner, swarm: swarm,
+		dialler: dialler, peering: newPeering(swarm, dialler.ids),
+	}
 }
 
 // Pin pins through the inner connector and has the IPFS node dial the origins
@@ -54,6 +64,7 @@ func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 	job := c.begin(pin)
 	defer c.dialler.end(job)
 	pin.Origins = nil
+	c.peering.add(ctx) // Before the IPFS node decides whom to ask.
 	err := c.IPFSConnector.Pin(ctx, pin)
 	if err != nil && ctx.Err() == nil {
 		c.dialler.logFailures(job)
@@ -81,7 +92,9 @@ func (c *Connector) Update(pin api.Pin) {
 	defer c.mu.Unlock()
 	if addrs := addresses(pin.Origins); !c.dialler.update(pin.Cid.Cid, addrs) {
 		c.recent.put(pin.Cid.Cid, addrs)
+		return
 	}
+	c.peering.later()
 }
 
 // Stats returns the counters and gauges of the dials.
@@ -90,6 +103,7 @@ func (c *Connector) Stats() Stats { return c.dialler.stats() }
 // Shutdown ends all dials and shuts the inner connector down.
 func (c *Connector) Shutdown(ctx context.Context) error {
 	c.dialler.stop()
+	c.peering.stop()
 	c.swarm.Close()
 	return c.IPFSConnector.Shutdown(ctx)
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
-// withinSeconds bounds the time until a pin is pinned whose content can be had.
+// promptly bounds the time until a pin is pinned whose content can be had.
 // A try without progress is given up after two minutes only, so that no pin is
 // in time because of a second try.
-const withinSeconds = 20 * time.Second
+const promptly = 20 * time.Second
 
 // waitStatus waits until the peer shows the pin with the status.
 func waitStatus(t *testing.T, within time.Duration, p *harness.Peer, requestID, status string) {
@@ -78,7 +78,7 @@ func TestOrigins_LastOfThirteenHasTheContent(t *testing.T) {
 	peer.Start()
 	node, c := holder(t, h)
 	pin := peer.Add(c, "last", append(unreachableOrigins(t, 12), originsOf(node)[0])...)
-	waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
+	waitStatus(t, promptly, peer, pin.RequestID, "pinned")
 }
 
 // Upstream's tracker ignores the origins of a new record of a pin in progress.
@@ -103,7 +103,7 @@ func TestOrigins_NewOriginOfPinInProgress(t *testing.T) {
 			if again.RequestID != pin.RequestID {
 				t.Fatalf("request ID %s became %s", pin.RequestID, again.RequestID)
 			}
-			waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
+			waitStatus(t, promptly, peer, pin.RequestID, "pinned")
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestOrigins_NodeComesBack(t *testing.T) {
 	node.Ipfs("block", "rm", strings.TrimSpace(node.IpfsStdin(missing, "add", "--quieter", "--cid-version=1", "--only-hash")))
 
 	pin := peer.Add(root, "in two parts", originsOf(node)...)
-	harness.Eventually(t, withinSeconds, "the first part is there", func() error {
+	harness.Eventually(t, promptly, "the first part is there", func() error {
 		return peer.Try("ipfs", "--offline", "block", "stat", there.String()).Err
 	})
 	node.Stop()
@@ -157,5 +157,5 @@ func TestOrigins_ConnectedBeforeThePin(t *testing.T) {
 	node.Ipfs("swarm", "connect", delegates[0])
 
 	pin := peer.Add(c, "connected", originsOf(node)...)
-	waitStatus(t, withinSeconds, peer, pin.RequestID, "pinned")
+	waitStatus(t, promptly, peer, pin.RequestID, "pinned")
 }

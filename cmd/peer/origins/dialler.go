@@ -152,16 +152,24 @@ func (d *dialler) refresh(n *node, found candidate, due time.Time) {
 	}
 }
 
-// trim keeps a job that was updated often within its limit: its oldest nodes,
-// those that are not in added, leave it. Needs the lock.
+// trim keeps a job that was updated often within its limit: the least
+// connectable of the nodes that are not in added leave it. Needs the lock.
 func (d *dialler) trim(j *job, added []candidate) {
+	excess := len(j.nodes) - d.limits.nodes
+	if excess <= 0 {
+		return
+	}
+	var others []*node
 	for id, n := range j.nodes {
-		if len(j.nodes) <= d.limits.nodes {
-			return
-		}
 		if !slices.ContainsFunc(added, func(c candidate) bool { return c.id == id }) {
-			d.leave(j, n)
+			others = append(others, n)
 		}
+	}
+	slices.SortFunc(others, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(b.class, a.class), cmp.Compare(b.id, a.id))
+	})
+	for _, n := range others[:min(excess, len(others))] {
+		d.leave(j, n)
 	}
 }
 

@@ -154,15 +154,21 @@ func TestConnector_UpdateKeepsEarlierOrigins(t *testing.T) {
 	})
 }
 
-// A pin that is updated often keeps its newest origins.
+// A pin that is updated often keeps its newest origins, and of the others the
+// most connectable.
 func TestConnector_UpdateWithinTheLimit(t *testing.T) {
 	inBubble(t, func(w *world) {
 		nodes := defaultLimits().nodes
-		end := w.pin(record(1, publicOrigins(t, 1, nodes)...))
+		worst := origin(t, "/ip4/10.0.0.2/tcp/4001", 999)
+		end := w.pin(record(1, append(publicOrigins(t, 1, nodes-1), worst)...))
 		w.after(time.Second)
 		newest := origin(t, "/ip4/10.0.0.1/tcp/4001", 1000)
 		w.Update(record(1, newest))
+		before := len(w.swarm.of(nodeID(999)))
 		w.after(2 * time.Minute)
+		if got := w.swarm.of(nodeID(999)); len(got) != before {
+			t.Error("the least connectable origin is still dialled")
+		}
 		if got := w.swarm.of(nodeID(1000)); len(got) == 0 {
 			t.Error("the newest origin was not dialled")
 		}

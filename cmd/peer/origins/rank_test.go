@@ -2,6 +2,7 @@ package origins
 
 import (
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/multiformats/go-multiaddr"
@@ -82,4 +83,16 @@ func TestCandidates_OrderDoesNotMatter(t *testing.T) {
 			r.Errorf("got %v, want %v", got, want)
 		}
 	})
+}
+
+// Each pin pays for it: a client sends all its addresses with each.
+func BenchmarkCandidates(b *testing.B) {
+	var all []multiaddr.Multiaddr
+	for n := range 20 {
+		all = append(all, origin(b, []string{"/ip4/8.8.8.8/tcp/", "/ip6/2a00:1450::1/udp/", "/ip4/192.168.1.1/tcp/", "/ip4/127.0.0.1/udp/"}[n%4]+strconv.Itoa(4001+n), 1))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		candidates(all, 64, 32)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 )
 
@@ -26,7 +27,7 @@ func (p *Peer) ipfsAddr() (ma.Multiaddr, error) {
 		return p.cfg.Helper.Configs().Ipfshttp.NodeAddr, nil
 	}
 	status, _ := p.node.Watch()
-	if !running(status) {
+	if status.State != kubo.StateRunning || status.APIAddr == nil {
 		return nil, notRunning(status)
 	}
 	return status.APIAddr, nil

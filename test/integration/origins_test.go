@@ -108,8 +108,8 @@ func TestOrigins_NewOriginOfPinInProgress(t *testing.T) {
 	}
 }
 
-// The node of the content ends when a part of it is fetched, and comes back
-// with the rest. It does not know the peer's node, so the latter has to dial.
+// The node of the content stops when a file of it is fetched, and comes back
+// with the other. It does not know the peer's node, so the latter has to dial.
 func TestOrigins_NodeComesBack(t *testing.T) {
 	t.Parallel()
 	h := harness.New(t)
@@ -128,8 +128,8 @@ func TestOrigins_NodeComesBack(t *testing.T) {
 	there := node.Add(first)
 	node.Ipfs("block", "rm", strings.TrimSpace(node.IpfsStdin(missing, "add", "--quieter", "--cid-version=1", "--only-hash")))
 
-	pin := peer.Add(root, "in two parts", originsOf(node)...)
-	harness.Eventually(t, promptly, "the first part is there", func() error {
+	pin := peer.Add(root, "directory", originsOf(node)...)
+	harness.Eventually(t, promptly, "the first file is there", func() error {
 		return peer.Try("ipfs", "--offline", "block", "stat", there.String()).Err
 	})
 	node.Stop()

@@ -49,7 +49,7 @@ func TestDialler_ChecksConnectedNodes(t *testing.T) {
 	})
 }
 
-// A node that comes back is found although it was away for long.
+// A node that comes back is found although it was unreachable for long.
 func TestDialler_FindsNodeThatComesBack(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.swarm.set(w.swarm.refused, nodeID(1))

@@ -164,7 +164,7 @@ func (s *fakeSwarm) requestsMade() int {
 	return s.requests
 }
 
-// fakeIPFS pins for as long as it is told to, or until the context ends.
+// fakeIPFS takes its time for a pin, or until the context ends.
 type fakeIPFS struct {
 	ipfscluster.IPFSConnector
 	takes  time.Duration

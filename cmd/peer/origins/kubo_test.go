@@ -154,11 +154,11 @@ func TestKubo_UnixSocket(t *testing.T) {
 
 // A managed node has no address for a while, and another one later.
 func TestKubo_AddressChanges(t *testing.T) {
-	away := errors.New("the IPFS node is not running")
-	addr := func() (multiaddr.Multiaddr, error) { return nil, away }
+	notRunning := errors.New("the IPFS node is not running")
+	addr := func() (multiaddr.Multiaddr, error) { return nil, notRunning }
 	k := NewKubo(func() (multiaddr.Multiaddr, error) { return addr() })
 	defer k.Close()
-	if err := k.Connect(t.Context(), info(1)); !errors.Is(err, away) {
+	if err := k.Connect(t.Context(), info(1)); !errors.Is(err, notRunning) {
 		t.Errorf("without an address: %v", err)
 	}
 	for range 2 {

@@ -21,7 +21,7 @@ import (
 
 var logger = logging.Logger("origins")
 
-// Swarm is the part of the IPFS node that opens connections.
+// Swarm opens connections of the IPFS node.
 type Swarm interface {
 	// Connect returns once the IPFS node is connected to the node. It returns
 	// at once if it is connected already. Without addresses the IPFS node

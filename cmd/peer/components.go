@@ -149,7 +149,7 @@ func (p *Peer) connect() error {
 		}
 		inner = external
 	}
-	p.connector = newReadyConnector(inner)
+	p.connector = newReadyConnector(p.dialOrigins(inner))
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }

@@ -32,6 +32,7 @@ import (
 	"go.opencensus.io/tag"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -68,6 +69,7 @@ type Peer struct {
 	// Set by Start.
 	consensus *readyConsensus
 	connector *readyConnector
+	origins   *origins.Connector
 	tracker   *watch.Tracker
 	monitor   *runningMonitor
 	cluster   *ipfscluster.Cluster

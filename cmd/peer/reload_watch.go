@@ -5,12 +5,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
 // reloadPoll is how often the watched files are checked. A change is applied
@@ -40,24 +38,13 @@ func watchedPathsOf(files Files, cfg *config.Config) watchedPaths {
 func (w watchedPaths) with(cfg *config.Config) watchedPaths {
 	w.contents = nil
 	certFile, keyFile := cfg.CertificateFiles()
-	for _, path := range append(secretPaths(cfg), certFile, keyFile) {
+	for _, path := range append(cfg.SecretFiles(), certFile, keyFile) {
 		if path != "" {
 			w.contents = append(w.contents, path)
 		}
 	}
 	w.log = cfg.HTTPLogPath()
 	return w
-}
-
-// secretPaths are the files that the environment names for secrets.
-func secretPaths(cfg *config.Config) []string {
-	var paths []string
-	for _, name := range cfg.EnvNames() {
-		if strings.HasSuffix(name, sectionconfig.FileSuffix) {
-			paths = append(paths, os.Getenv(name))
-		}
-	}
-	return paths
 }
 
 // snapshot is the state of the watched files at one moment; a missing file has

@@ -13,7 +13,7 @@ import (
 func (p *Peer) newTracker() {
 	cfgs := p.cfg.Helper.Configs()
 	inner := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
-	p.tracker = watch.NewTracker(inner, p.ID(), p.consensus.State)
+	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
 }
 

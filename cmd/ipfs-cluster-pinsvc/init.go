@@ -13,7 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 )
 
-// initFlags are those that say what is written; "daemon --init" has them too.
+// initFlags are the flags that "init" and "daemon --init" share.
 func initFlags() []cli.Flag {
 	return []cli.Flag{
 		cli.StringFlag{
@@ -36,7 +36,7 @@ func initFlags() []cli.Flag {
 		},
 		cli.StringFlag{
 			Name:  "profile",
-			Usage: "'default' takes part in the public IPFS network, 'private' keeps to this machine",
+			Usage: "'default' joins the public IPFS network, 'private' stays on this machine",
 		},
 		cli.StringSliceFlag{
 			Name:  "user",
@@ -96,8 +96,8 @@ CLUSTER_IPFSHTTP_NODEMULTIADDRESS.
 written to service.json and never printed. Without any user, everyone on this
 machine may add and delete pins, as with ipfs-cluster-service.
 
-The private profile listens on loopback only, looks for nobody and maps no
-ports.
+The private profile listens on loopback only, without discovery and port
+mapping.
 `
 
 func (p *program) init(c *cli.Context) error {

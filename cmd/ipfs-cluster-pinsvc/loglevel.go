@@ -23,7 +23,7 @@ func routeLogs() {
 
 // logLevels maps the names of levels in the cluster's manual to those of the
 // logging library. ipfs-cluster-service silently leaves everything at "error"
-// for names that the library does not have.
+// for names that the library does not have (U20 in docs/upstream-faults.md).
 func logLevels() map[string]string {
 	return map[string]string{
 		"debug": "debug", "info": "info", "notice": "info",

@@ -110,7 +110,8 @@ func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
 		return fmt.Errorf("reading the peer's identity: %w", err)
 	default:
 		// Before 0.11 the cluster section held the identity; upstream's loader
-		// still moves it out of there, but panics when there is no section.
+		// still moves it, but panics when there is no section (U19 in
+		// docs/upstream-faults.md).
 		var old struct{ ID string }
 		if json.Unmarshal(raw["cluster"], &old) != nil || old.ID == "" {
 			return fmt.Errorf("%s: %w: the peer has no identity; init makes one", c.Files.Identity, fs.ErrNotExist)
@@ -202,8 +203,9 @@ func (c *Configuration) Unknown() ([]string, error) {
 	return unknown, nil
 }
 
-// faults loads every section of the file by itself, so that each error names
-// its section: the manager stops at the first error and does not name it.
+// faults loads every section of the file by itself, so that each error names its
+// section: the manager stops at the first error and does not name it (U19 in
+// docs/upstream-faults.md).
 func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 	var faults []error
 	sections := make(map[string]map[string]json.RawMessage)

@@ -17,9 +17,10 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
-// Variables for the secrets of upstream's sections. Upstream reads the values
-// only; with the suffix _FILE they name a file, as container platforms hand out
-// secrets. Our own sections read their files themselves.
+// Variables for the secrets of upstream's sections. Upstream reads the values only
+// (U21 in docs/upstream-faults.md); with the suffix _FILE they name a file, as
+// container platforms hand out secrets. Our own sections read their files
+// themselves.
 const (
 	envClusterSecret   = "CLUSTER_SECRET"
 	envPrivateKey      = "CLUSTER_PRIVATEKEY"

@@ -82,7 +82,7 @@ func (p *Peer) awaitEnd() {
 }
 
 // join joins the clusters of the given peers and repeats it until it succeeds:
-// upstream tries once.
+// upstream tries once (U15 in docs/upstream-faults.md).
 func (p *Peer) join(bootstraps []ma.Multiaddr) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()

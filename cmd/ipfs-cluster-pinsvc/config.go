@@ -11,15 +11,15 @@ import (
 func (p *program) configCommand() cli.Command {
 	return cli.Command{
 		Name:  "config",
-		Usage: "Looks at the configuration",
+		Usage: "Checks the configuration",
 		Subcommands: []cli.Command{
 			{
 				Name:  "check",
 				Usage: "report every fault and every unknown key",
 				Description: `
 Reads the configuration, the environment and the identity as a start of the
-daemon would, and lists everything that is wrong with them. It fails if there
-is a fault. Keys that nothing reads, most likely misspelt, are no fault.
+daemon would, and lists all faults. It fails if there is a fault. Keys and
+CLUSTER_ variables that nothing reads, most likely misspelt, are no fault.
 `,
 				Action: p.configCheck,
 			},
@@ -35,10 +35,13 @@ func (p *program) configCheck(*cli.Context) error {
 	for _, key := range found.Unknown {
 		p.print("unknown key: %s", key)
 	}
+	for _, sentence := range found.UnknownVariables {
+		p.print("%s", sentence)
+	}
 	if n := len(found.Faults); n > 0 {
 		return fmt.Errorf("checking the configuration: %d found", n)
 	}
-	if len(found.Unknown) == 0 {
+	if len(found.Unknown)+len(found.UnknownVariables) == 0 {
 		p.print("%s is fine.", p.files.Config)
 	}
 	return nil

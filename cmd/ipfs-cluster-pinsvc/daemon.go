@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli"
@@ -16,10 +15,10 @@ import (
 )
 
 const (
-	// stopLimit is for a stop as a whole. The longest waits within it are
-	// the draining of requests and the cluster's own shutdown.
+	// stopLimit bounds the whole stop. Its longest waits are the draining of
+	// requests and the cluster's own shutdown.
 	stopLimit = 2 * time.Minute
-	// forceLimit is what is left after a second signal.
+	// forceLimit bounds the stop after a second signal.
 	forceLimit = 5 * time.Second
 )
 
@@ -30,6 +29,9 @@ func (p *program) daemonCommand() cli.Command {
 		Description: `
 Runs the peer until it gets SIGINT (Ctrl-C), SIGTERM or SIGHUP. It then stops
 in good order; a second signal makes it stop at once.
+
+Users, certificate and access log of the Pinning Service API are read again
+when their files change, and on SIGUSR1.
 
 With --init, and only where there is no configuration yet, one is written
 first, as "init" does with the same flags.
@@ -70,21 +72,25 @@ first, as "init" does with the same flags.
 }
 
 func (p *program) daemon(c *cli.Context) error {
+	// First of all: a signal to a process without a handler kills it.
+	signals, reloads := make(chan os.Signal, 3), make(chan os.Signal, 1)
+	signal.Notify(signals, stopSignals()...)
+	defer signal.Stop(signals)
+	if list := reloadSignals(); len(list) > 0 { // Notify of none would be of all.
+		signal.Notify(reloads, list...)
+		defer signal.Stop(reloads)
+	}
 	bootstraps, err := parseAddresses("--bootstrap", c.String("bootstrap"))
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-
-	fresh, err := p.initFirst(c)
+	newUsers, err := p.initFirst(c)
 	if err != nil {
 		return err
 	}
 	cfg := peer.NewConfiguration(p.files, "", "")
 	defer cfg.Close()
-	run := &daemonRun{program: p, signals: signals, exit: os.Exit, cfg: cfg, fresh: fresh}
+	run := &daemonRun{program: p, signals: signals, reloads: reloads, exit: os.Exit, cfg: cfg, newUsers: newUsers}
 	return run.do(peer.Options{
 		Configuration: cfg,
 		Bootstraps:    bootstraps,
@@ -92,14 +98,13 @@ func (p *program) daemon(c *cli.Context) error {
 		Leave:         c.Bool("leave"),
 		Stats:         c.Bool("stats"),
 		Tracing:       c.Bool("tracing"),
-		Progress:      newProgress(p).tell,
+		Progress:      newProgress(p).report,
 		Version:       buildVersion(),
 	})
 }
 
-// initFirst does what --init asks for and returns the credentials that it
-// made, to be shown once the peer is ready.
-func (p *program) initFirst(c *cli.Context) ([]peer.Credential, error) {
+// initFirst handles --init and returns the users that it has added.
+func (p *program) initFirst(c *cli.Context) ([]peer.NewUser, error) {
 	if !c.Bool("init") {
 		for _, flag := range initFlags() {
 			if name, _, _ := strings.Cut(flag.GetName(), ","); c.IsSet(name) {
@@ -116,8 +121,8 @@ func (p *program) initFirst(c *cli.Context) ([]peer.Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The peer takes the lock anew. Whoever comes in between has left a
-	// configuration or is running; either is noticed.
+	// The peer takes the lock again. A process that takes it in between has
+	// written a configuration or runs; both are noticed.
 	lock, err := peer.Lock(p.files)
 	if err != nil {
 		return nil, err
@@ -130,17 +135,18 @@ func (p *program) initFirst(c *cli.Context) ([]peer.Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.tellInit(done)
-	return done.Credentials, nil
+	p.reportInit(done)
+	return done.Users, nil
 }
 
 // daemonRun is one run of the daemon.
 type daemonRun struct {
 	*program
-	signals <-chan os.Signal
-	exit    func(code int)
-	cfg     *peer.Configuration
-	fresh   []peer.Credential // Made by this run, and not shown yet.
+	signals, reloads <-chan os.Signal
+
+	exit     func(code int)
+	cfg      *peer.Configuration
+	newUsers []peer.NewUser // Added by this run.
 }
 
 func (d *daemonRun) do(opts peer.Options) error {
@@ -151,12 +157,10 @@ func (d *daemonRun) do(opts peer.Options) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	go d.watchSignals(ended, cancel, hurry)
-	// Passwords are shown once, if not when the peer is ready then now.
-	defer func() { d.showCredentials(d.fresh) }()
 
 	p, err := peer.New(ctx, opts)
 	if err != nil {
-		return asked(ctx, fmt.Errorf("starting the peer: %w", err))
+		return ignoreStopped(ctx, fmt.Errorf("starting the peer: %w", err))
 	}
 	err = p.Start(ctx)
 	if err == nil {
@@ -164,19 +168,19 @@ func (d *daemonRun) do(opts peer.Options) error {
 	} else {
 		err = fmt.Errorf("starting the peer: %w", err)
 	}
-	return errors.Join(asked(ctx, err), d.stop(stopCtx, p))
+	return errors.Join(ignoreStopped(ctx, err), d.stop(stopCtx, p))
 }
 
-// asked drops the error of a start that a signal ended.
-func asked(ctx context.Context, err error) error {
+// ignoreStopped drops the error of a start that a signal ended.
+func ignoreStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
 }
 
-// await shows how to use the peer when it is ready, and returns when it is
-// to be stopped.
+// await shows how to use the peer when it is ready, reloads it on a signal, and
+// returns when it must be stopped.
 func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
 	ready := p.Ready()
 	for {
@@ -184,6 +188,8 @@ func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
 		case <-ready:
 			ready = nil
 			d.showReady(p)
+		case <-d.reloads:
+			d.reload(p)
 		case <-ctx.Done():
 			return
 		case <-p.Done():
@@ -192,24 +198,34 @@ func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
 	}
 }
 
+// reload reads users, certificate and access log again. The peer logs the
+// result too, but not at each log level.
+func (d *daemonRun) reload(p *peer.Peer) {
+	if err := p.Reload(); err != nil {
+		d.notice("error %s", err)
+		return
+	}
+	d.notice("reloaded users, certificate and access log.")
+}
+
 func (d *daemonRun) stop(ctx context.Context, p *peer.Peer) error {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
 	err := p.Stop(ctx)
 	if errors.Is(err, peer.ErrRemoved) {
-		// The other peers decided so, and ipfs-cluster-service ends well then.
-		d.say("%s; it has stopped.", peer.ErrRemoved)
+		// As ipfs-cluster-service: no failure of this peer.
+		d.notice("%s; it has stopped.", peer.ErrRemoved)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("stopping the peer: %w", err)
 	}
-	d.say("stopped.")
+	d.notice("stopped.")
 	return nil
 }
 
-// watchSignals stops the peer at the first signal, hurries at the second and
-// exits at the third, or when hurrying takes too long.
+// watchSignals stops the peer at the first signal, shortens the stop at the
+// second, and exits at the third or when the shortened stop takes too long.
 func (d *daemonRun) watchSignals(ended <-chan struct{}, stop, hurry func()) {
 	var overdue <-chan time.Time
 	for n := 1; ; n++ {
@@ -217,20 +233,20 @@ func (d *daemonRun) watchSignals(ended <-chan struct{}, stop, hurry func()) {
 		case <-ended:
 			return
 		case <-overdue:
-			d.say("the peer does not stop, exiting without it.")
+			d.notice("the peer does not stop, exiting without it.")
 			d.exit(1)
 			return
 		case sig := <-d.signals:
 			switch n {
 			case 1:
-				d.say("stopping (%s). Once more to force it.", sig)
+				d.notice("stopping (%s). Once more to force it.", sig)
 				stop()
 			case 2:
-				d.say("stopping at once (%s).", sig)
+				d.notice("stopping at once (%s).", sig)
 				hurry()
 				overdue = time.After(forceLimit)
 			default:
-				d.say("exiting now. The state of the peer may have been damaged.")
+				d.notice("exiting now. The state of the peer may have been damaged.")
 				d.exit(1)
 				return
 			}

@@ -1,156 +1,39 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
-	"os/exec"
-	"regexp"
+	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	clustertest "github.com/ipfs-cluster/ipfs-cluster/test"
-	logging "github.com/ipfs/go-log/v2"
-
-	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 )
 
-// buffer is one that a process writes while a test reads it.
-type buffer struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	written chan struct{}
-}
-
-func newBuffer() *buffer { return &buffer{written: make(chan struct{}, 1)} }
-
-func (b *buffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case b.written <- struct{}{}:
-	default:
-	}
-	return b.text.Write(data)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// running is a daemon.
-type running struct {
-	t           *testing.T
-	cmd         *exec.Cmd
-	out, errOut *buffer
-	ended       chan struct{}
-}
-
-func (s *shell) start(args ...string) *running {
-	s.t.Helper()
-	cmd, _, _ := s.command(context.Background(), self(s.t), "", args...)
-	r := &running{t: s.t, cmd: cmd, out: newBuffer(), errOut: newBuffer(), ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = r.out, r.errOut
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	go func() {
-		defer close(r.ended)
-		_ = cmd.Wait() // The test looks at the exit code.
-	}()
-	s.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-r.ended
-	})
-	return r
-}
-
-// await returns what matches once it was written to the buffer.
-func (r *running) await(b *buffer, pattern string) []string {
-	r.t.Helper()
-	expression := regexp.MustCompile(pattern)
-	limit := time.After(deadline)
-	for {
-		if m := expression.FindStringSubmatch(b.String()); m != nil {
-			return m
-		}
-		select {
-		case <-b.written:
-		case <-r.ended:
-			if m := expression.FindStringSubmatch(b.String()); m != nil {
-				return m
-			}
-			r.t.Fatalf("ended without %q:\n%s%s", pattern, r.out, r.errOut)
-		case <-limit:
-			r.t.Fatalf("no %q:\n%s%s", pattern, r.out, r.errOut)
-		}
-	}
-}
-
-// end sends a signal and wants a good end.
-func (r *running) end(signal os.Signal) {
-	r.t.Helper()
-	if err := r.cmd.Process.Signal(signal); err != nil {
-		r.t.Fatal(err)
-	}
-	select {
-	case <-r.ended:
-	case <-time.After(deadline):
-		r.t.Fatalf("%s did not end it:\n%s", signal, r.errOut)
-	}
-	if code := r.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(r.errOut.String(), "stopped.\n") {
-		r.t.Errorf("after %s: exit code %d\n%s", signal, code, r.errOut)
-	}
-}
-
-// ipfsNode is the RPC of an IPFS node that has nothing behind it but, other
-// than the cluster's own stand-in, an address.
-func ipfsNode(t *testing.T) string {
-	t.Helper()
-	node := clustertest.NewIpfsMock(t)
-	t.Cleanup(node.Close)
-	mux := http.NewServeMux()
-	mux.Handle("/", httputil.NewSingleHostReverseProxy(&url.URL{
-		Scheme: "http", Host: fmt.Sprintf("%s:%d", node.Addr, node.Port),
-	}))
-	mux.HandleFunc("/api/v0/id", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"ID": %q, "Addresses": ["/ip4/127.0.0.1/tcp/4001/p2p/%s"]}`, peerID, peerID)
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", server.Listener.Addr().(*net.TCPAddr).Port)
-}
-
-// The first run makes everything and shows the password; the second one goes
-// on with it and does not. What is printed works as it stands.
-func TestDaemonInit(t *testing.T) {
+// The first run makes everything, the second one uses it. The printed commands
+// work as they stand, and neither run prints the password.
+func TestDaemon_Init(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	command := []string{"daemon", "--init", "--profile", "private", "--user", "alice", "--randomports", "--ipfs", ipfsNode(t)}
 
 	first := s.start(command...)
-	password := first.await(first.out, `User alice has the password (\S+)\n`)[1]
 	first.await(first.out, `Ctrl-C stops the service`)
-	if got := s.readConfig().at("api", "pinsvcapi", "basic_auth_credentials", "alice"); got != password {
-		t.Errorf("the password of the file is %v, shown was %s", got, password)
+	password := s.password("alice")
+	file := first.await(first.out, `The password of alice is in (\S+) \(api\.pinsvcapi\.basic_auth_credentials\)\.\n`)
+	if file[1] != s.path("service.json") {
+		t.Errorf("the password is said to be in %s", file[1])
 	}
 	endpoint := first.await(first.out, `Pinning Service API is at (http://127\.0\.0\.1:\d+)\n`)[1]
-	curl := first.await(first.out, `\n  curl -X POST -u (\S+):(\S+) (\S+)\n`)
-	if token := askToken(t, curl[3], curl[1], curl[2]); !works(t, endpoint, token) {
-		t.Error("the token that the printed line gets is refused")
+	curl := first.await(first.out, `\n  curl -X POST -u (\S+) (\S+)\n`)
+	if token := requestToken(t, curl[2], curl[1], password); !works(t, endpoint, token) {
+		t.Error("the token that the printed curl line gets is refused")
+	}
+	command2 := first.await(first.out, `\n  (\S+ token --user alice)\n`)
+	if token := s.echo("$(" + command2[1] + ")"); !works(t, endpoint, token) {
+		t.Error("the token that the printed command prints is refused")
 	}
 	add := first.await(first.out, `\n  ipfs pin remote service add alice (\S+) ("\$\(.*\)")\n`)
 	if add[1] != endpoint {
@@ -160,8 +43,8 @@ func TestDaemonInit(t *testing.T) {
 		t.Error("the token of the printed line is refused")
 	}
 	first.await(first.out, `\n  ipfs pin remote add --service=alice --name=hello `+exampleCID+`\n`)
-	if strings.Contains(first.errOut.String(), password) {
-		t.Error("the password is in the log")
+	if strings.Contains(first.out.String()+first.errOut.String(), password) {
+		t.Error("the first run prints the password")
 	}
 	first.end(syscall.SIGTERM)
 	before := readText(t, s.path("service.json"))
@@ -170,7 +53,7 @@ func TestDaemonInit(t *testing.T) {
 	second.await(second.out, `curl -X POST -u alice http://`)
 	second.await(second.out, `Ctrl-C stops the service`)
 	if strings.Contains(second.out.String()+second.errOut.String(), password) {
-		t.Error("the password is shown again")
+		t.Error("the second run prints the password")
 	}
 	if !strings.Contains(second.out.String(), s.path("service.json")) {
 		t.Error("the second run does not say where the password is")
@@ -181,54 +64,8 @@ func TestDaemonInit(t *testing.T) {
 	}
 }
 
-// echo has a shell evaluate a word of a printed command.
-func (s *shell) echo(word string) string {
-	s.t.Helper()
-	cmd := exec.Command("sh", "-c", "echo "+word)
-	cmd.Env, cmd.Dir = s.env, "/"
-	out, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("echo %s: %v", word, err)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func askToken(t *testing.T, url, user, password string) string {
-	t.Helper()
-	request, err := http.NewRequest(http.MethodPost, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.SetBasicAuth(user, password)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	var answer struct{ Token string }
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %v, %v", url, response.Status, err)
-	}
-	return answer.Token
-}
-
-func works(t *testing.T, endpoint, token string) bool {
-	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, endpoint+"/pins", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	return response.StatusCode == http.StatusOK
-}
-
 // A peer that waits says for what, again and again, and can be stopped.
-func TestDaemonSaysWhatItWaitsFor(t *testing.T) {
+func TestDaemon_ReportsWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--profile", "private", "--randomports", "--ipfs", "/ip4/127.0.0.1/tcp/1")
@@ -245,21 +82,110 @@ func TestDaemonSaysWhatItWaitsFor(t *testing.T) {
 	s.must("state", "export") // The lock is gone.
 }
 
-// A first run that does not get as far as being ready shows the password, too.
-func TestDaemonStoppedBeforeItIsReady(t *testing.T) {
+// Users are reloaded without a restart: when the file changes and on SIGUSR1. A
+// broken file keeps the users, and is named once.
+func TestDaemon_Reload(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.must("init", "--user", "alice", "--profile", "private", "--randomports", "--ipfs", ipfsNode(t))
+	before := s.password("alice")
+	r := s.start("-l", "error", "daemon")
+	endpoint := r.await(r.out, `Pinning Service API is at (http://\S+)\n`)[1]
+	accepted := func(password string) bool {
+		request, err := http.NewRequest(http.MethodGet, endpoint+"/pins", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("alice", password)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}
+	set := func(password string) {
+		s.edit(func(config object) {
+			config.section("api", "pinsvcapi")["basic_auth_credentials"] = object{"alice": password}
+		})
+	}
+	if !accepted(before) {
+		t.Fatal("the first password is refused")
+	}
+
+	set("a changed password")
+	within(t, func() bool { return accepted("a changed password") && !accepted(before) })
+
+	valid := readText(t, s.path("service.json"))
+	writeText(t, s.path("service.json"), strings.Replace(valid, "a changed password", "another", 1)+"}")
+	r.await(r.errOut, `(?m)reloading api\.pinsvcapi failed.*service\.json, line`)
+	if err := r.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	r.await(r.errOut, `(?m)^error reloading: .*service\.json, line`)
+	if !accepted("a changed password") {
+		t.Error("a broken file took the users away")
+	}
+	if n := strings.Count(r.errOut.String(), "reloading api.pinsvcapi failed"); n != 1 {
+		t.Errorf("the broken file is logged %d times:\n%s", n, r.errOut)
+	}
+
+	writeText(t, s.path("service.json"), strings.Replace(valid, "a changed password", "the last password", 1))
+	if err := r.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	r.await(r.errOut, `(?m)^reloaded users, certificate and access log\.$`)
+	if accepted("a changed password") || !accepted("the last password") {
+		t.Error("the password is not in effect after SIGUSR1")
+	}
+	r.end(syscall.SIGHUP)
+}
+
+// The cluster's secret and the users can come from files, at --init and at the
+// start, and a variable that nothing reads is named.
+func TestDaemon_SecretFiles(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	secret, users := filepath.Join(s.home, "secret"), filepath.Join(s.home, "users")
+	const hex = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	for path, content := range map[string]string{secret: hex + "\n", users: "alice:from a file\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.env = append(s.env, "CLUSTER_SECRET_FILE="+secret, "CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS_FILE="+users, "CLUSTER_SECRTE=x")
+	r := s.start("daemon", "--init", "--profile", "private", "--user", "alice", "--randomports", "--ipfs", ipfsNode(t))
+	endpoint := r.await(r.out, `Pinning Service API is at (http://\S+)\n`)[1]
+	if got := s.readConfig().at("cluster", "secret"); got != hex {
+		t.Errorf("the secret is %v", got)
+	}
+	if token := requestToken(t, endpoint+"/token", "alice", "from a file"); !works(t, endpoint, token) {
+		t.Error("the user of the file is refused")
+	}
+	r.await(r.errOut, `CLUSTER_SECRTE is not known and has no effect; is it CLUSTER_SECRET\?`)
+
+	if err := os.WriteFile(users, []byte("alice:changed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.await(r.errOut, `reloaded users, certificate and access log of api\.pinsvcapi`)
+	requestToken(t, endpoint+"/token", "alice", "changed")
+	r.end(syscall.SIGTERM)
+}
+
+// A first run that is stopped before it is ready has made the user.
+func TestDaemon_StoppedBeforeItIsReady(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.start("daemon", "--init", "--profile", "private", "--randomports", "--user", "alice", "--ipfs", "/ip4/127.0.0.1/tcp/1")
 	r.await(r.errOut, `waiting for IPFS`)
 	r.end(syscall.SIGINT)
-	want := fmt.Sprintf("User alice has the password %s\n",
-		s.readConfig().at("api", "pinsvcapi", "basic_auth_credentials", "alice"))
-	if got := r.out.String(); strings.Count(got, want) != 1 {
-		t.Errorf("want %q once in\n%s", want, got)
+	if strings.Contains(r.out.String()+r.errOut.String(), s.password("alice")) {
+		t.Errorf("the password is printed:\n%s%s", r.out, r.errOut)
 	}
+	s.must("token", "--user", "alice")
 }
 
-func TestSignals(t *testing.T) {
+func TestWatchSignals(t *testing.T) {
 	t.Parallel()
 	type happening string
 	const (
@@ -302,54 +228,5 @@ func TestSignals(t *testing.T) {
 				close(ended)
 			})
 		})
-	}
-}
-
-func TestProgress(t *testing.T) {
-	t.Parallel()
-	var said bytes.Buffer
-	p := &progress{program: newProgram(strings.NewReader(""), &said, &said)}
-	const step = 1500 * time.Millisecond
-	var before int
-	for elapsed := time.Duration(0); elapsed < time.Hour; elapsed += step {
-		p.tell(peer.Event{Stage: peer.StageIPFS, Detail: "no answer", Elapsed: elapsed})
-		lines := strings.Count(said.String(), "\n")
-		if elapsed <= patience && lines != before+1 {
-			t.Fatalf("silent after %s", elapsed)
-		}
-		before = lines
-	}
-	if want := int(patience/step) + int(time.Hour/repeatInterval); before > want+1 || before < want-2 {
-		t.Errorf("%d lines in an hour, want about %d", before, want)
-	}
-	// Something new is told at once.
-	p.tell(peer.Event{Stage: peer.StageIPFS, Detail: "another", Elapsed: time.Hour + time.Second})
-	p.tell(peer.Event{Stage: peer.StageRequests})
-	p.tell(peer.Event{Stage: peer.StageReady})
-	if got := strings.Count(said.String(), "\n") - before; got != 2 {
-		t.Errorf("%d lines for what is new, want 2:\n%s", got, said.String())
-	}
-}
-
-func TestProgressDoesNotRepeatTheLog(t *testing.T) {
-	var said bytes.Buffer
-	p := &progress{program: newProgram(strings.NewReader(""), &said, &said), logged: true}
-	p.tell(peer.Event{Stage: peer.StageStore})
-	p.tell(peer.Event{Stage: peer.StageStore, Elapsed: 2 * time.Second})
-	if got, want := said.String(), "opening the datastore (2s)\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	logging.Logger("peer") // There once the package peer is linked, as above.
-	if err := logging.SetLogLevel("peer", "info"); err != nil {
-		t.Fatal(err)
-	}
-	if !newProgress(p.program).logged {
-		t.Error("the log of the peer is on and not noticed")
-	}
-	if err := logging.SetLogLevel("peer", "error"); err != nil {
-		t.Fatal(err)
-	}
-	if newProgress(p.program).logged {
-		t.Error("the log of the peer is off and not noticed")
 	}
 }

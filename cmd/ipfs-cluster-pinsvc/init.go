@@ -13,7 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 )
 
-// initFlags are those that say what is written; "daemon --init" has them too.
+// initFlags are the flags that "init" and "daemon --init" share.
 func initFlags() []cli.Flag {
 	return []cli.Flag{
 		cli.StringFlag{
@@ -36,7 +36,7 @@ func initFlags() []cli.Flag {
 		},
 		cli.StringFlag{
 			Name:  "profile",
-			Usage: "'default' takes part in the public IPFS network, 'private' keeps to this machine",
+			Usage: "'default' joins the public IPFS network, 'private' stays on this machine",
 		},
 		cli.StringSliceFlag{
 			Name:  "user",
@@ -77,8 +77,8 @@ With a source URL the configuration only names it: the daemon fetches the
 real one from there at each start.
 
 The peers of a cluster share a secret. A new one is made, unless
---custom-secret asks for it or CLUSTER_SECRET gives it. All other CLUSTER_
-environment variables are written down as well.
+--custom-secret prompts for it or CLUSTER_SECRET or CLUSTER_SECRET_FILE sets
+it. All other CLUSTER_ environment variables are written to service.json too.
 
 An existing configuration is only overwritten with --force or after a yes;
 an existing identity never. To get a new one, remove identity.json and clean
@@ -92,12 +92,12 @@ configuration folder. To use one that runs already, give the address of its
 RPC, usually --ipfs /ip4/127.0.0.1/tcp/5001, or set
 CLUSTER_IPFSHTTP_NODEMULTIADDRESS.
 
---user adds a user of the Pinning Service API. The password is shown once, at
-the end, and kept in service.json. Without any user, everyone on this machine
-may add and delete pins, as with ipfs-cluster-service.
+--user adds a user of the Pinning Service API, with a random password that is
+written to service.json and never printed. Without any user, everyone on this
+machine may add and delete pins, as with ipfs-cluster-service.
 
-The private profile listens on loopback only, looks for nobody and maps no
-ports.
+The private profile listens on loopback only, without discovery and port
+mapping.
 `
 
 func (p *program) init(c *cli.Context) error {
@@ -123,7 +123,7 @@ func (p *program) init(c *cli.Context) error {
 	}
 	opts.Overwrite = exists || forced(c)
 	if c.Bool("custom-secret") && opts.Source == "" {
-		if opts.Secret, err = p.askSecret(); err != nil {
+		if opts.Secret, err = p.promptSecret(); err != nil {
 			return err
 		}
 	}
@@ -131,8 +131,8 @@ func (p *program) init(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	p.tellInit(done)
-	p.showCredentials(done.Credentials)
+	p.reportInit(done)
+	p.reportUsers(done.Users)
 	return nil
 }
 
@@ -173,9 +173,9 @@ func parseAddresses(flag, list string) ([]multiaddr.Multiaddr, error) {
 	return addrs, nil
 }
 
-// askSecret returns 32 bytes, or an empty secret, which is an open cluster,
+// promptSecret returns 32 bytes, or an empty secret, which is an open cluster,
 // for an empty line.
-func (p *program) askSecret() ([]byte, error) {
+func (p *program) promptSecret() ([]byte, error) {
 	fmt.Fprint(p.out, "Enter cluster secret (32-byte hex string): ")
 	text, err := p.readLine()
 	if errors.Is(err, io.EOF) {
@@ -191,36 +191,37 @@ func (p *program) askSecret() ([]byte, error) {
 	return secret, nil
 }
 
-// tellInit says what was written, in the words of ipfs-cluster-service.
-func (p *program) tellInit(done peer.InitResult) {
-	p.say("configuration written to %s.", p.files.Config)
+// reportInit says what was written, in the words of ipfs-cluster-service.
+func (p *program) reportInit(done peer.InitResult) {
+	for _, sentence := range peer.UnknownVariables() {
+		p.notice("warning: %s", sentence)
+	}
+	p.notice("configuration written to %s.", p.files.Config)
 	if done.NewIdentity {
-		p.say("new identity written to %s", p.files.Identity)
+		p.notice("new identity written to %s", p.files.Identity)
 	}
 	if done.PeerstoreEntries > 0 {
-		p.say("peerstore written to %s with %d entries.", done.Peerstore, done.PeerstoreEntries)
+		p.notice("peerstore written to %s with %d entries.", done.Peerstore, done.PeerstoreEntries)
 	} else {
-		p.say("new empty peerstore written to %s.", done.Peerstore)
+		p.notice("new empty peerstore written to %s.", done.Peerstore)
 	}
 	if done.IPFS != nil {
-		p.say("the IPFS node is the one at %s.", done.IPFS)
+		p.notice("the IPFS node is the one at %s.", done.IPFS)
 	}
 	if done.Open {
-		p.say("the Pinning Service API has no users: everyone on this machine may use it (--user adds one).")
+		p.notice("the Pinning Service API has no users: everyone on this machine may use it (--user adds one).")
 	}
 }
 
-// showCredentials is the only time that passwords are printed.
-func (p *program) showCredentials(credentials []peer.Credential) {
-	for _, c := range credentials {
-		if c.Password == "" {
-			p.print("User %s has the password that the environment sets.", c.User)
+// reportUsers says where the passwords of new users are. They are not printed:
+// standard output may be a log (journald, docker logs) that others can read.
+func (p *program) reportUsers(users []peer.NewUser) {
+	for _, user := range users {
+		if user.FromEnvironment {
+			p.print("User %s has the password that the environment sets.", user.Name)
 			continue
 		}
-		p.print("User %s has the password %s", c.User, c.Password)
-	}
-	if len(credentials) > 0 {
-		p.print("Passwords are not shown again; they are kept in %s under api.pinsvcapi.basic_auth_credentials.",
-			p.files.Config)
+		p.print("User %s has a new password, written to %s (api.pinsvcapi.basic_auth_credentials).", user.Name, p.files.Config)
+		p.print("To print a token for it: %s", p.tokenCommandLine(user.Name))
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // A configuration that only names a URL is fetched from there.
-func TestInitFromURL(t *testing.T) {
+func TestInit_FromURL(t *testing.T) {
 	t.Parallel()
 	original := newShell(t)
 	original.must("init", "--user", "alice")
@@ -45,7 +45,7 @@ func TestInitFromURL(t *testing.T) {
 }
 
 // One that other programs have linked from elsewhere stays a link.
-func TestInitFollowsALink(t *testing.T) {
+func TestInit_FollowsALink(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")

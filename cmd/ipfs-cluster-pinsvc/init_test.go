@@ -18,7 +18,7 @@ const (
 	otherPeer   = "/ip4/192.168.0.129/tcp/9196/p2p/" + otherPeerID
 )
 
-func TestInitWritesPrivateFiles(t *testing.T) {
+func TestInit_WritesPrivateFiles(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init")
@@ -44,7 +44,7 @@ func TestInitWritesPrivateFiles(t *testing.T) {
 
 // Of all that ipfs-cluster-service writes, ours has everything; other values
 // only where they are made at random or are ours to set.
-func TestInitWritesWhatUpstreamWrites(t *testing.T) {
+func TestInit_WritesWhatUpstreamWrites(t *testing.T) {
 	t.Parallel()
 	theirs := upstream(t)
 	for _, args := range [][]string{
@@ -109,7 +109,7 @@ func missingIn(want, got any, path string) []string {
 	return missing
 }
 
-func TestInitOverwritesOnlyWhenTold(t *testing.T) {
+func TestInit_OverwritesOnlyWithForceOrAYes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, stdin string
@@ -155,7 +155,7 @@ func TestInitOverwritesOnlyWhenTold(t *testing.T) {
 	}
 }
 
-func TestInitFailureLeavesTheConfigurationAlone(t *testing.T) {
+func TestInit_FailureLeavesTheConfigurationAlone(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -179,7 +179,7 @@ func TestInitFailureLeavesTheConfigurationAlone(t *testing.T) {
 	}
 }
 
-func TestInitUsers(t *testing.T) {
+func TestInit_Users(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init", "--user", "alice", "--user", "bob")
@@ -192,8 +192,12 @@ func TestInitUsers(t *testing.T) {
 		if !regexp.MustCompile(`^[A-Z2-7]{26,}$`).MatchString(text) {
 			t.Errorf("%s has the password %q", user, text)
 		}
-		if strings.Count(r.out, text) != 1 || strings.Contains(r.errOut, text) {
-			t.Errorf("the password is to be shown once, on standard output:\n%s\n%s", r.out, r.errOut)
+		if strings.Contains(r.out+r.errOut, text) {
+			t.Errorf("the password is printed:\n%s\n%s", r.out, r.errOut)
+		}
+		if !strings.Contains(r.out, "User "+user+" has a new password, written to "+s.path("service.json")) ||
+			!strings.Contains(r.out, "token --user "+user+"\n") {
+			t.Errorf("it is not said where the password of %s is:\n%s", user, r.out)
 		}
 	}
 	if strings.Contains(r.errOut, "no users") {
@@ -201,7 +205,7 @@ func TestInitUsers(t *testing.T) {
 	}
 }
 
-func TestInitWithoutUsersSaysSo(t *testing.T) {
+func TestInit_WithoutUsersIsReported(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	r := s.run("init")
@@ -213,7 +217,7 @@ func TestInitWithoutUsersSaysSo(t *testing.T) {
 	}
 }
 
-func TestInitTakesTheEnvironment(t *testing.T) {
+func TestInit_TakesTheEnvironment(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("ab", 32)
 	s := newShell(t,
@@ -244,7 +248,7 @@ func TestInitTakesTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestInitIPFSNode(t *testing.T) {
+func TestInit_IPFSNode(t *testing.T) {
 	t.Parallel()
 	const address = "/ip4/10.0.0.1/tcp/5001"
 	for _, c := range []struct {
@@ -275,7 +279,7 @@ func TestInitIPFSNode(t *testing.T) {
 	}
 }
 
-func TestInitPrivateStaysOnThisMachine(t *testing.T) {
+func TestInit_PrivateStaysOnThisMachine(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--profile", "private")
@@ -299,7 +303,7 @@ func TestInitPrivateStaysOnThisMachine(t *testing.T) {
 	}
 }
 
-func TestInitRandomPorts(t *testing.T) {
+func TestInit_RandomPorts(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--randomports")
@@ -315,7 +319,7 @@ func TestInitRandomPorts(t *testing.T) {
 	}
 }
 
-func TestInitCustomSecret(t *testing.T) {
+func TestInit_CustomSecret(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("0f", 32)
 	for _, c := range []struct {

@@ -13,17 +13,17 @@ import (
 
 const defaultLogLevel = "info"
 
-// routeLogs sends what libraries log by other means, go-libp2p above all,
-// the same way as the rest, so that one --loglevel and format holds for all.
+// routeLogs sends the logs of libraries that use slog, such as go-libp2p, to the
+// same place, so that --loglevel and the log format hold for all.
 func routeLogs() {
 	handler := logging.SlogHandler()
 	slog.SetDefault(slog.New(handler))
 	gologshim.SetDefaultHandler(handler)
 }
 
-// logLevels says which level each name of the cluster's own manual is to the
-// logging library. Some of them it does not know, and ipfs-cluster-service
-// then leaves everything at "error" without a word.
+// logLevels maps the names of levels in the cluster's manual to those of the
+// logging library. ipfs-cluster-service silently leaves everything at "error"
+// for names that the library does not have (U20 in docs/upstream-faults.md).
 func logLevels() map[string]string {
 	return map[string]string{
 		"debug": "debug", "info": "info", "notice": "info",
@@ -32,8 +32,8 @@ func logLevels() map[string]string {
 	}
 }
 
-// logComponents are the loggers that follow the overall level: the
-// cluster's, and ours.
+// logComponents are the loggers that follow the overall level: the cluster's, and
+// all of this program.
 func logComponents() []string {
 	return []string{
 		"adder", "allocator", "apitypes", "cluster", "config", "crdt",
@@ -41,7 +41,7 @@ func logComponents() []string {
 		"monitor", "optracker", "pinsvcapi", "pinsvcapilog", "pintracker",
 		"pstoremgr", "raft", "restapi", "restapilog", "service",
 		"shardingdags", "singledags", "tags",
-		"clusterrpc", "kubo", "peer",
+		"clusterrpc", "kubo", "origins", "peer", "pinsvcwatch",
 	}
 }
 
@@ -54,9 +54,9 @@ func logDependencies() map[string]string {
 	}
 }
 
-// setLogLevels applies --debug and --loglevel. What it does not understand
-// it names and leaves at the default: a word in a unit file that
-// ipfs-cluster-service passed over must not keep the peer from starting.
+// setLogLevels applies --debug and --loglevel. An unknown level is reported and
+// replaced by the default: ipfs-cluster-service ignores it, so it must not keep
+// the peer from starting.
 func (p *program) setLogLevels(debug bool, spec string) error {
 	if debug {
 		return logging.SetLogLevel("*", "debug")
@@ -66,7 +66,7 @@ func (p *program) setLogLevels(debug bool, spec string) error {
 		return err
 	}
 	for _, component := range slices.Sorted(maps.Keys(levels)) {
-		// A name that no logger has yet may get one later, so any is taken.
+		// Loggers may be created later, so unknown names are accepted.
 		if err := logging.SetLogLevel(component, levels[component]); err != nil {
 			return fmt.Errorf("setting the log level of %s: %w", component, err)
 		}
@@ -93,7 +93,7 @@ func (p *program) parseLogLevels(spec string) (map[string]string, error) {
 		}
 		level, ok := known[strings.ToLower(word)]
 		if !ok {
-			p.say("warning: --loglevel: %q is no level; using %s (levels: %s)", word, defaultLogLevel,
+			p.notice("warning: --loglevel: %q is no level; using %s (levels: %s)", word, defaultLogLevel,
 				"debug, info, warn, error, critical")
 			level = defaultLogLevel
 		}

@@ -1,10 +1,10 @@
 // The ipfs-cluster-pinsvc program runs an IPFS Cluster peer that serves the
 // IPFS Pinning Service API, with a Kubo node of its own or any other.
 //
-// It takes the place of ipfs-cluster-service: the same files, environment
-// variables, commands and flags mean the same. This package parses the
-// command line, asks, prints and turns signals into a context; the peer
-// itself is package cmd/peer.
+// It is a drop-in for ipfs-cluster-service: the same files, environment
+// variables, commands and flags mean the same. This package parses the command
+// line, prompts, prints and handles signals; the peer itself is package
+// cmd/peer.
 package main
 
 import "os"

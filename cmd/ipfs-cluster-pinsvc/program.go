@@ -21,10 +21,10 @@ const (
 
 // program is one run of the command line.
 type program struct {
-	// in is shared by the prompts and by "state import", which reads what
-	// follows the answer, so it is buffered once.
+	// in is buffered once, because "state import" reads what follows the
+	// response to a prompt.
 	in *bufio.Reader
-	// out takes what was asked for, errOut what happens meanwhile.
+	// out gets the result of a command, errOut messages about its progress.
 	out, errOut io.Writer
 	files       peer.Files
 }
@@ -40,21 +40,21 @@ func (p *program) run(args []string) int {
 	if err == nil {
 		return 0
 	}
-	// The command line library gives its own failures a code; those that
-	// scripts know of ipfs-cluster-service are kept.
+	// The codes of the command line library are kept: scripts for
+	// ipfs-cluster-service know them.
 	var coded cli.ExitCoder
 	if errors.As(err, &coded) {
 		if msg := err.Error(); msg != "" {
-			p.say("%s", msg)
+			p.notice("%s", msg)
 		}
 		return coded.ExitCode()
 	}
-	p.say("error %s", err)
+	p.notice("error %s", err)
 	return 1
 }
 
-// say writes one line to standard error.
-func (p *program) say(format string, args ...any) {
+// notice writes one line to standard error.
+func (p *program) notice(format string, args ...any) {
 	fmt.Fprintf(p.errOut, format+"\n", args...)
 }
 
@@ -83,7 +83,7 @@ func (p *program) app() *cli.App {
 		},
 		cli.BoolFlag{
 			Name:  "force, f",
-			Usage: "answer yes to what would be asked, such as overwriting the configuration",
+			Usage: "answer yes to all prompts, such as overwriting the configuration",
 		},
 		cli.BoolFlag{
 			Name:  "debug, d",
@@ -118,8 +118,8 @@ func (p *program) before(c *cli.Context) error {
 	return p.setLogLevels(c.GlobalBool("debug"), c.GlobalString("loglevel"))
 }
 
-// noCommand answers a line without a command, or with one that does not
-// exist: the help, and a failure, as ipfs-cluster-service does.
+// noCommand handles a missing or unknown command: it prints the help and fails,
+// as ipfs-cluster-service does.
 func (p *program) noCommand(c *cli.Context) error {
 	if err := cli.ShowAppHelp(c); err != nil {
 		return err
@@ -130,9 +130,8 @@ func (p *program) noCommand(c *cli.Context) error {
 	return cli.NewExitError("", 1)
 }
 
-// usageError makes a bad flag a failure. The library would print the whole
-// help first and ipfs-cluster-service then exits with 0, so that a script
-// goes on as if the command had run.
+// usageError makes a bad flag a failure. The library would print the help, and
+// ipfs-cluster-service then exits with 0 as if the command had run.
 func usageError(c *cli.Context, err error, _ bool) error {
 	name := c.App.Name
 	if c.Command.Name != "" {
@@ -149,8 +148,8 @@ func withUsageErrors(cmds []cli.Command) []cli.Command {
 	return cmds
 }
 
-// home is where the default folder lies: $HOME, which packagers set, else
-// what the system says of this user.
+// home is the parent of the default folder: $HOME, which packagers set, else the
+// user's home folder.
 func home() string {
 	if dir := os.Getenv("HOME"); dir != "" {
 		return dir
@@ -165,9 +164,9 @@ const description = `
 Runs an IPFS Cluster peer that serves the IPFS Pinning Service API, so that
 "ipfs pin remote", IPFS Desktop and others can keep content on it.
 
-Without an IPFS node of your own it runs one. It takes the place of
+Without an IPFS node of your own it runs one. It is a drop-in for
 ipfs-cluster-service: the same files, environment variables, commands and
-flags; "ipfs-cluster-ctl" talks to it as before.
+flags; "ipfs-cluster-ctl" works with it as before.
 
 It needs a configuration and an identity, service.json and identity.json in
 ~/` + defaultFolder + ` unless --config names another folder. "init" writes

@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// patience is how long every word of a waiting peer is passed on. After
-	// it, what would be the same line for hours comes every repeatInterval.
-	patience       = time.Minute
+	// repeatAll is how long every event of a stage is printed. After that, the
+	// same line is printed every repeatInterval.
+	repeatAll      = time.Minute
 	repeatInterval = time.Minute
 )
 
-// progress writes what a starting or stopping peer is at, a line each time.
+// progress prints the stages of a starting or stopping peer.
 type progress struct {
 	program *program
-	// logged says that the beginning of each stage is in the log already.
-	logged bool
-	last   peer.Event
-	said   time.Duration // Elapsed of the last line of this stage.
+	// logged is set when the log has the beginning of each stage.
+	logged  bool
+	last    peer.Event
+	printed time.Duration // Elapsed of the last line of this stage.
 }
 
 func newProgress(p *program) *progress {
 	return &progress{program: p, logged: logging.Logger("peer").LevelEnabled(logging.LevelInfo)}
 }
 
-// tell is the peer's Options.Progress, called by one goroutine at a time.
-func (p *progress) tell(e peer.Event) {
+// report is the peer's Options.Progress, called by one goroutine at a time.
+func (p *progress) report(e peer.Event) {
 	if e.Stage == peer.StageReady {
 		return // The ready text says more.
 	}
@@ -38,9 +38,9 @@ func (p *progress) tell(e peer.Event) {
 	}
 	same := e.Stage == p.last.Stage && e.Detail == p.last.Detail
 	p.last = e
-	if same && e.Elapsed > patience && e.Elapsed-p.said < repeatInterval {
+	if same && e.Elapsed > repeatAll && e.Elapsed-p.printed < repeatInterval {
 		return
 	}
-	p.said = e.Elapsed
-	p.program.say("%s", e)
+	p.printed = e.Elapsed
+	p.program.notice("%s", e)
 }

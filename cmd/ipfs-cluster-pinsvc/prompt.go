@@ -9,22 +9,21 @@ import (
 	"github.com/urfave/cli"
 )
 
-// forced says whether prompts are answered by --force, given before or
-// after the command.
+// forced reports whether --force is given, before or after the command.
 func forced(c *cli.Context) bool {
 	return c.Bool("force") || c.GlobalBool("force")
 }
 
-// confirm asks on standard output and reads the answer from standard input.
-// No answer is a no; an answer that is neither is asked for again, twice.
+// confirm prompts on standard output and reads y or n from standard input. An
+// empty line is a no; anything else repeats the prompt, twice.
 func (p *program) confirm(question string) (bool, error) {
 	for range 3 {
 		fmt.Fprintf(p.out, "%s [y/n]: ", question)
-		answer, err := p.readLine()
+		reply, err := p.readLine()
 		if err != nil && !errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("reading the answer: %w", err)
+			return false, fmt.Errorf("reading the reply: %w", err)
 		}
-		switch strings.ToLower(answer) {
+		switch strings.ToLower(reply) {
 		case "y", "yes":
 			return true, nil
 		case "n", "no", "":

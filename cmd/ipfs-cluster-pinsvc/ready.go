@@ -16,6 +16,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/sectionconfig"
 )
 
 // exampleCID carries its content, a line of text, within itself: pinning it
@@ -23,14 +24,14 @@ import (
 const exampleCID = "bafkqaikimvwgy3zamzzg63japfxxk4raobuw43tjnztsa43foj3gsy3feefa"
 
 // readyTemplate is what to type next. Commands have a line of their own, so
-// that they can be copied whole.
+// that they can be copied whole. It has no password: standard output may be a
+// log that others can read.
 var readyTemplate = template.Must(template.New("ready").Parse(`
 Ready: the Pinning Service API is at {{.Endpoint}}
-{{range .Fresh}}
-User {{.User}} has the password {{.Password}}
-(It is not shown again; it is kept in {{$.ConfigFile}}, see basic_auth_credentials.)
-{{end}}{{if .User}}
-To get a token with curl{{if not .Password}}, which asks for the password (it is in {{.ConfigFile}}){{end}}:
+{{if .User}}
+The password of {{range $i, $u := .Users}}{{if $i}}, {{end}}{{$u}}{{end}} is in {{.ConfigFile}} (api.pinsvcapi.basic_auth_credentials){{if .FromEnvironment}} or the environment{{end}}.
+To get a token for {{.User}} on this machine, or with the password anywhere:
+  {{.Token}}
   {{.Curl}}
 To use it with Kubo (ipfs), once add the service, then pin:
 {{- else}}
@@ -45,10 +46,10 @@ Ctrl-C stops the service.
 `))
 
 type readyData struct {
-	Endpoint, ConfigFile, Curl, Service, Key, CID, Alias string
-	User, Password                                       string
-	Fresh                                                []peer.Credential
-	Managed                                              bool
+	Endpoint, ConfigFile, Token, Curl, Service, Key, CID, Alias string
+	User                                                        string // The one of the commands.
+	Users                                                       []string
+	FromEnvironment, Managed                                    bool
 }
 
 // showReady writes the ready text in one piece, so that no log line gets in
@@ -56,56 +57,60 @@ type readyData struct {
 func (d *daemonRun) showReady(p *peer.Peer) {
 	text, err := d.readyText(endpointURL(d.cfg.Pinsvcapi, p.PinsvcAddrs()))
 	if err != nil {
-		d.say("error showing how to use the service: %s", err)
+		d.notice("error showing how to use the service: %s", err)
 	}
 	_, _ = io.WriteString(d.out, text)
 }
 
-// readyText has the passwords that were just made, the first time only.
+// readyText shows the commands for the first of the users: one that was made by
+// this run, if any.
 func (d *daemonRun) readyText(endpoint string) (string, error) {
 	if endpoint == "" {
 		return fmt.Sprintf("\nReady. The Pinning Service API is not served over TCP; see api.pinsvcapi in %s.\n\n",
 			d.files.Config), nil
 	}
-	program := d.commandLine()
 	data := readyData{
 		Endpoint:   endpoint,
 		ConfigFile: d.files.Config,
 		Service:    "pinsvc",
 		Key:        "none", // Kubo wants one.
 		CID:        exampleCID,
-		Alias:      quote(program + " ipfs"),
+		Alias:      quote(d.commandLine() + " ipfs"),
 		Managed:    d.cfg.HasManaged(),
+		Users:      slices.Sorted(maps.Keys(d.cfg.Pinsvcapi.BasicAuthCredentials)),
 	}
-	for _, c := range d.fresh {
-		if c.Password != "" {
-			data.Fresh = append(data.Fresh, c)
+	if len(data.Users) > 0 {
+		data.User = data.Users[0]
+		if len(d.newUsers) > 0 {
+			data.User = d.newUsers[0].Name
 		}
-	}
-	d.fresh = nil
-	users := slices.Sorted(maps.Keys(d.cfg.Pinsvcapi.BasicAuthCredentials))
-	switch {
-	case len(data.Fresh) > 0:
-		data.User, data.Password = data.Fresh[0].User, data.Fresh[0].Password
-	case len(users) > 0:
-		data.User = users[0]
-	}
-	if data.User != "" {
-		login := data.User
-		if data.Password != "" {
-			login += ":" + data.Password
-		}
+		data.FromEnvironment = passwordsFromEnvironment()
 		data.Service = serviceName(data.User)
-		data.Curl = fmt.Sprintf("curl -X POST -u %s %s/token", quote(login), endpoint)
-		data.Key = fmt.Sprintf(`"$(%s token --user %s)"`, program, quote(data.User))
+		data.Token = d.tokenCommandLine(data.User)
+		data.Curl = fmt.Sprintf("curl -X POST -u %s %s/token", quote(data.User), endpoint)
+		data.Key = fmt.Sprintf(`"$(%s)"`, data.Token)
 	}
 	var text strings.Builder
 	err := readyTemplate.Execute(&text, data)
 	return text.String(), err
 }
 
-// endpointURL is where clients on this machine reach the API: the first of
-// its addresses that is one of TCP, or "".
+// passwordsFromEnvironment reports whether a variable overrides the users of
+// the configuration file.
+func passwordsFromEnvironment() bool {
+	const name = "CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS"
+	_, value := os.LookupEnv(name)
+	_, file := os.LookupEnv(name + sectionconfig.FileSuffix)
+	return value || file
+}
+
+// tokenCommandLine is how to print a token for a user.
+func (p *program) tokenCommandLine(user string) string {
+	return p.commandLine() + " token --user " + quote(user)
+}
+
+// endpointURL is the URL for clients on this machine: the first TCP address of
+// the API, or "".
 func endpointURL(cfg *config.Config, addrs []string) string {
 	for _, text := range addrs {
 		addr, err := netip.ParseAddrPort(text)
@@ -127,7 +132,7 @@ func endpointURL(cfg *config.Config, addrs []string) string {
 	return ""
 }
 
-// certificateName is a name that the certificate is good for, or "".
+// certificateName is a name that the certificate is valid for, or "".
 func certificateName(cfg *config.Config) string {
 	for _, cert := range cfg.TLS.Certificates {
 		if cert.Leaf == nil {
@@ -156,7 +161,7 @@ func (p *program) commandLine() string {
 	return line
 }
 
-// plain is what no shell changes.
+// plain is text that no shell changes.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
 // quote makes text one word of a shell's command line.
@@ -167,7 +172,7 @@ func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// serviceName is the user's name if Kubo takes it as the name of a service.
+// serviceName is the user's name if Kubo accepts it as the name of a service.
 func serviceName(user string) string {
 	if plain.MatchString(user) && !strings.ContainsAny(user, "./") {
 		return user

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 )
 
 func (p *program) stateCommand() cli.Command {
@@ -38,7 +39,7 @@ import.
 				Description: `
 Replaces the pinset of a stopped peer by an exported one, read from the file
 given as argument, else from standard input. All of it is checked before the
-present pinset is touched.
+present pinset is changed.
 `,
 				ArgsUsage: "[file]",
 				Flags: []cli.Flag{
@@ -85,10 +86,10 @@ func outputFlag() cli.Flag {
 	return cli.StringFlag{Name: "file, f", Usage: "writes to an output file instead of standard output"}
 }
 
-// withState runs do with the loaded configuration of a peer that does not
-// run, and keeps it from being started meanwhile.
+// withState runs do with the loaded configuration of a stopped peer, under its
+// lock.
 func (p *program) withState(do func(context.Context, *peer.Configuration) error) error {
-	// Looked at first, as taking the lock would make the folder.
+	// Checked first, because Lock makes the folder.
 	if exists, err := peer.Initialized(p.files); err == nil && !exists {
 		return fmt.Errorf("loading configurations: there is none at %s; init makes one", p.files.Config)
 	}
@@ -114,21 +115,22 @@ func (p *program) stateExport(c *cli.Context) error {
 	})
 }
 
-// writeOutput gives write the file, or standard output for "". A file that
-// was not written whole, the disk being full for instance, is an error.
+// outputMode is the mode of exported files: pins have names and metadata of
+// users.
+const outputMode = 0o600
+
+// writeOutput writes to the file, or to standard output for "". A file is
+// replaced once the output is complete: a failed export, on a full disk for
+// example, leaves the previous one as it was.
 func (p *program) writeOutput(path string, write func(io.Writer) error) error {
-	var w io.Writer = p.out
-	closeFile := func() error { return nil }
-	if path != "" {
-		f, err := os.Create(path)
-		if err != nil {
-			return fmt.Errorf("creating output file: %w", err)
-		}
-		w, closeFile = f, f.Close
+	if path == "" {
+		buf := bufio.NewWriter(p.out)
+		return errors.Join(write(buf), buf.Flush())
 	}
-	buf := bufio.NewWriter(w)
-	err := write(buf)
-	return errors.Join(err, buf.Flush(), closeFile())
+	if err := atomicfile.Write(path, outputMode, write); err != nil {
+		return fmt.Errorf("writing the output file: %w", err)
+	}
+	return nil
 }
 
 func (p *program) stateImport(c *cli.Context) error {
@@ -148,7 +150,7 @@ func (p *program) stateImport(c *cli.Context) error {
 				return err
 			}
 		}
-		// What follows the answer on standard input is in p.in.
+		// The prompt has read ahead: what follows on standard input is in p.in.
 		var pins io.Reader = p.in
 		if path := c.Args().First(); path != "" {
 			f, err := os.Open(path)
@@ -158,12 +160,12 @@ func (p *program) stateImport(c *cli.Context) error {
 			defer f.Close()
 			pins = bufio.NewReader(f)
 		} else {
-			p.say("reading from stdin, Ctrl-D to finish")
+			p.notice("reading from stdin, Ctrl-D to finish")
 		}
 		if err := cfg.ImportPins(ctx, pins, opts); err != nil {
 			return fmt.Errorf("importing state: %w", err)
 		}
-		p.say("state imported. Make sure that all peers have the same.")
+		p.notice("state imported. Make sure that all peers have the same.")
 		return nil
 	})
 }
@@ -195,7 +197,7 @@ func (p *program) stateCleanup(c *cli.Context) error {
 		if err := cfg.CleanState(ctx); err != nil {
 			return fmt.Errorf("cleaning state: %w", err)
 		}
-		p.say("state cleaned up.")
+		p.notice("state cleaned up.")
 		return nil
 	})
 }

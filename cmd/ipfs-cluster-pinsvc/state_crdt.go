@@ -11,7 +11,7 @@ import (
 )
 
 func (p *program) stateCRDTCommand() cli.Command {
-	mark := func(dirty bool) func(*cli.Context) error {
+	setDirty := func(dirty bool) func(*cli.Context) error {
 		return func(*cli.Context) error {
 			return p.withState(func(ctx context.Context, cfg *peer.Configuration) error {
 				if err := cfg.MarkCRDT(ctx, dirty); err != nil {
@@ -46,13 +46,13 @@ pinset is large.
 				Name:        "mark-dirty",
 				Usage:       "Marks the CRDT-store as dirty",
 				Description: "\nMakes the next start of the peer repair the store.\n",
-				Action:      mark(true),
+				Action:      setDirty(true),
 			},
 			{
 				Name:        "mark-clean",
 				Usage:       "Marks the CRDT-store as clean",
 				Description: "\nMakes the next start of the peer trust the store as it is.\n",
-				Action:      mark(false),
+				Action:      setDirty(false),
 			},
 		},
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +67,7 @@ func pins(t *testing.T, n int) string {
 // sortedExport is the export with its lines in order: a state has none.
 func (s *shell) sortedExport() string { s.t.Helper(); return sorted(s.must("state", "export")) }
 
-func TestStateGoesFromOneProgramToTheOther(t *testing.T) {
+func TestState_GoesFromOneProgramToTheOther(t *testing.T) {
 	eachEngine(t, func(t *testing.T, ours *shell, args []string) {
 		service := upstream(t)
 		theirs := newShell(t)
@@ -112,7 +115,7 @@ func TestStateGoesFromOneProgramToTheOther(t *testing.T) {
 	})
 }
 
-func TestStateImportReplaces(t *testing.T) {
+func TestStateImport_Replaces(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -124,7 +127,7 @@ func TestStateImportReplaces(t *testing.T) {
 }
 
 // What cannot be imported leaves the pinset as it was.
-func TestStateImportOfNonsense(t *testing.T) {
+func TestStateImport_OfNonsense(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *shell, _ []string) {
 		s.answer(pins(t, 2), "state", "import", "-f")
 		before := s.sortedExport()
@@ -152,7 +155,7 @@ func TestStateImportOfNonsense(t *testing.T) {
 }
 
 // A pin of an export from before pins had types is a whole DAG.
-func TestStateImportOfOldExports(t *testing.T) {
+func TestStateImport_OfOldExports(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -166,7 +169,7 @@ func TestStateImportOfOldExports(t *testing.T) {
 	}
 }
 
-func TestStateImportChangesPins(t *testing.T) {
+func TestStateImport_ChangesPins(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -188,7 +191,7 @@ func TestStateImportChangesPins(t *testing.T) {
 	}
 }
 
-func TestStatePrompts(t *testing.T) {
+func TestState_Prompts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, stdin string
@@ -221,7 +224,7 @@ func TestStatePrompts(t *testing.T) {
 }
 
 // Only one program at a time works on a folder, whichever of the two.
-func TestStateIsLocked(t *testing.T) {
+func TestState_IsLocked(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -247,7 +250,7 @@ func TestStateIsLocked(t *testing.T) {
 	s.must("state", "export")
 }
 
-func TestStateExportThatCannotBeWritten(t *testing.T) {
+func TestStateExport_ThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -259,7 +262,40 @@ func TestStateExportThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestStateCRDT(t *testing.T) {
+// An export replaces the previous backup once it is complete, readable by its
+// owner only.
+func TestStateExport_KeepsThePreviousBackup(t *testing.T) {
+	t.Parallel()
+	p := newProgram(strings.NewReader(""), io.Discard, io.Discard)
+	backup := filepath.Join(t.TempDir(), "backup")
+	writeText(t, backup, "the previous backup")
+	if err := os.Chmod(backup, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no space left on device")
+	err := p.writeOutput(backup, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Repeat("half of a pin ", 10_000))
+		return errors.Join(err, full)
+	})
+	if !errors.Is(err, full) || readText(t, backup) != "the previous backup" {
+		t.Errorf("a failed export gives %v and leaves %q", err, readText(t, backup))
+	}
+	err = p.writeOutput(backup, func(w io.Writer) error {
+		_, err := io.WriteString(w, "all pins")
+		return err
+	})
+	if err != nil || readText(t, backup) != "all pins" {
+		t.Errorf("an export gives %v and leaves %q", err, readText(t, backup))
+	}
+	if info, err := os.Stat(backup); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the mode is %v, %v", info.Mode(), err)
+	}
+	if files := glob(t, filepath.Join(filepath.Dir(backup), "*")); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestStateCRDT_Commands(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init")
@@ -291,7 +327,7 @@ func TestStateCRDT(t *testing.T) {
 	}
 }
 
-func TestStateCRDTOfRaft(t *testing.T) {
+func TestStateCRDT_OfRaft(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--consensus", "raft")
@@ -303,7 +339,7 @@ func TestStateCRDTOfRaft(t *testing.T) {
 }
 
 // A cleaned up Raft state is kept in a backup folder, as upstream does.
-func TestStateCleanupOfRaftKeepsABackup(t *testing.T) {
+func TestStateCleanup_OfRaftKeepsABackup(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.must("init", "--consensus", "raft")

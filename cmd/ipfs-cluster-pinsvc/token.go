@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,15 +17,17 @@ import (
 
 func (p *program) tokenCommand() cli.Command {
 	return cli.Command{
-		Name:  "token",
-		Usage: "Prints an access token for a user of the Pinning Service API",
+		Name:      "token",
+		Usage:     "Prints an access token for a user of the Pinning Service API",
+		ArgsUsage: "[user]",
 		Description: `
 Prints a token that "ipfs pin remote service add" and other clients take as
 their key, made from the user's password in the configuration. The daemon
-need not run. A token is good until the user's password changes.
+need not run. A token is valid until the user's password changes. The user may
+be left out when there is only one.
 `,
 		Flags: []cli.Flag{
-			cli.StringFlag{Name: "user", Usage: "`NAME` of the user; may be left out when there is only one"},
+			cli.StringFlag{Name: "user", Usage: "`NAME` of the user, as the argument"},
 		},
 		Action: p.token,
 	}
@@ -37,7 +40,7 @@ func (p *program) token(c *cli.Context) error {
 	}
 	passwords := cfg.Pinsvcapi.BasicAuthCredentials
 	users := slices.Sorted(maps.Keys(passwords))
-	user := c.String("user")
+	user := cmp.Or(c.String("user"), c.Args().First())
 	switch {
 	case len(users) == 0:
 		return errors.New("making a token: the Pinning Service API has no users, and so needs no token; " +
@@ -45,7 +48,8 @@ func (p *program) token(c *cli.Context) error {
 	case user == "" && len(users) == 1:
 		user = users[0]
 	case user == "":
-		return fmt.Errorf("making a token: --user NAME must be one of %s", strings.Join(users, ", "))
+		return fmt.Errorf("making a token: there are several users, name one of %s: token --user %s",
+			strings.Join(users, ", "), quote(users[0]))
 	case passwords[user] == "":
 		return fmt.Errorf("making a token: there is no user %q; there are %s", user, strings.Join(users, ", "))
 	}
@@ -61,8 +65,8 @@ func (p *program) token(c *cli.Context) error {
 func (p *program) load() (*peer.Configuration, error) {
 	cfg := peer.NewConfiguration(p.files, "", "")
 	err := cfg.Load()
-	// Nothing is going to be saved, so what the configuration runs for that
-	// ends by itself within a second, and nobody has to wait for it.
+	// Nothing is saved, so the end of the configuration's goroutine for saving
+	// is not waited for; it takes up to a second.
 	go cfg.Close()
 	if err != nil {
 		return nil, fmt.Errorf("loading configurations: %w", err)

@@ -49,8 +49,8 @@ func buildVersion() string {
 	return versionOf(info, commit)
 }
 
-// versionOf is what the Go toolchain recorded, the module's version or one
-// made from the commit; where it recorded nothing, what "make" did.
+// versionOf is the version in the build info of the Go toolchain: the module's, or
+// one made from the commit. Without build info it is the commit that "make" set.
 func versionOf(info *debug.BuildInfo, commit string) string {
 	version := info.Main.Version
 	if version == "" || version == "(devel)" {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestVersionOfABuild(t *testing.T) {
+func TestVersionOf(t *testing.T) {
 	build := func(version string, settings ...debug.BuildSetting) *debug.BuildInfo {
 		return &debug.BuildInfo{Main: debug.Module{Version: version}, Settings: settings}
 	}

@@ -117,7 +117,7 @@ func freeAddr(t *testing.T) ma.Multiaddr {
 // Two private peers in CRDT, each with a Kubo of its own, replicate a pin that
 // a client makes at one of them; one survives that its Kubo is killed, and
 // upstream's proxy follows it.
-func TestTwoPeersReplicateAPin(t *testing.T) {
+func TestPeer_TwoReplicateAPin(t *testing.T) {
 	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("ef", 32) }
 	proxied := freeAddr(t)
 	start := func(proxy ma.Multiaddr, options ...func(*Options)) (*Peer, *events) {
@@ -135,7 +135,7 @@ func TestTwoPeersReplicateAPin(t *testing.T) {
 	noError(t, seen.has(StageIPFS, "the IPFS node is not running yet"))
 	var answer map[string]any
 	for _, p := range []*Peer{first, second} { // CRDT knows no leader, and needs none.
-		noError(t, errors.Join((parts{p}).Consensus(), (parts{p}).IPFS()))
+		noError(t, errors.Join((componentHealth{p}).Consensus(), (componentHealth{p}).IPFS()))
 		noError(t, request(http.MethodGet, "http://"+p.PinsvcAddrs()[0]+"/ready", "", nil, &answer))
 	}
 
@@ -190,7 +190,7 @@ func TestTwoPeersReplicateAPin(t *testing.T) {
 	eventually(t, "the cluster to see the node", func() error {
 		id := first.cluster.ID(t.Context())
 		if id.IPFS.Error != "" {
-			return fmt.Errorf("away: %s", id.IPFS.Error)
+			return fmt.Errorf("unreachable: %s", id.IPFS.Error)
 		}
 		return nil
 	})

@@ -1,8 +1,10 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/allocator/balanced"
@@ -14,11 +16,13 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/informer/tags"
 	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 )
 
 // startCluster builds the components and the cluster of them. Each component
-// gets a teardown step, too: usually the cluster has shut it down by then and
-// the step does nothing, but the cluster stops at the first that fails.
+// gets a teardown step too: usually the cluster has shut it down by then and
+// the step does nothing, but the cluster's shutdown ends at the first failure.
 func (p *Peer) startCluster() error {
 	cfgs := p.cfg.Helper.Configs()
 	allocator, err := p.newAllocator()
@@ -37,15 +41,15 @@ func (p *Peer) startCluster() error {
 	}
 	p.newTracker()
 
-	var members pubsubmon.PeersFunc // CRDT takes whoever sends metrics.
-	if p.consensus.again != nil {
+	var members pubsubmon.PeersFunc // CRDT accepts metrics of every peer.
+	if p.consensus.kind == ConsensusRaft {
 		members = p.consensus.Peers
 	}
 	metrics, err := pubsubmon.New(p.ctx, cfgs.Pubsubmon, p.network.pubsub, members)
 	if err != nil {
 		return fmt.Errorf("monitor.pubsubmon: %w", err)
 	}
-	p.monitor = &monitor{PeerMonitor: metrics, running: newGate()}
+	p.monitor = newRunningMonitor(metrics)
 	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
@@ -56,7 +60,7 @@ func (p *Peer) startCluster() error {
 	}
 	p.teardown.push("cluster", clusterStopLimit, p.cluster.Shutdown)
 	p.apis.connect()
-	// Pushed last: requests end while all that they need is still there.
+	// Pushed last: requests drain while all components still run.
 	p.apis.pushDrain(&p.teardown)
 	return nil
 }
@@ -78,13 +82,13 @@ func (p *Peer) newInformers() ([]ipfscluster.Informer, error) {
 	err := errors.Join(
 		add(cfgs.DiskInf.ConfigKey(), func() (ipfscluster.Informer, error) {
 			inner, err := disk.NewInformer(cfgs.DiskInf)
-			return patient{inner, p.connector.ready}, err
+			return readyInformer{inner, p.connector.ready}, err
 		}),
 		add(cfgs.TagsInf.ConfigKey(), func() (ipfscluster.Informer, error) { return tags.New(cfgs.TagsInf) }),
 		add(cfgs.PinQueueInf.ConfigKey(), func() (ipfscluster.Informer, error) { return pinqueue.New(cfgs.PinQueueInf) }),
 	)
 	if err == nil && len(informers) == 0 {
-		err = fmt.Errorf("%s: at least one of informer.disk, informer.tags and informer.pinqueue must be there",
+		err = fmt.Errorf("%s: at least one of informer.disk, informer.tags and informer.pinqueue must be configured",
 			p.cfg.Files.Config)
 	}
 	return informers, err
@@ -93,8 +97,8 @@ func (p *Peer) newInformers() ([]ipfscluster.Informer, error) {
 func (p *Peer) newAllocator() (ipfscluster.PinAllocator, error) {
 	cfg := p.cfg.Helper.Configs().BalancedAlloc
 	if !p.cfg.Has(clusterconfig.Allocator, cfg.ConfigKey()) {
-		// As upstream: configurations older than this section knew free
-		// space only.
+		// As upstream: configurations older than this section allocate by
+		// free space.
 		cfg.AllocateBy = []string{"freespace"}
 	}
 	allocator, err := balanced.New(cfg)
@@ -104,7 +108,35 @@ func (p *Peer) newAllocator() (ipfscluster.PinAllocator, error) {
 	return allocator, nil
 }
 
-// connect makes the connector to the IPFS node, the managed one if there is.
+// startIPFS starts the managed Kubo, which gets ready while the rest of the
+// peer is opened.
+func (p *Peer) startIPFS() error {
+	if !p.cfg.HasManaged() {
+		return nil
+	}
+	ipfshttp := p.cfg.Helper.Configs().Ipfshttp
+	if p.cfg.Has(clusterconfig.IPFSConn, ipfshttp.ConfigKey()) {
+		logger.Infof("ipfs_connector.managed is configured: ipfs_connector.ipfshttp.node_multiaddress (%s) is not used",
+			ipfshttp.NodeAddr)
+	}
+	node, err := kubo.Start(context.Background(), p.cfg.Managed)
+	if err != nil {
+		return fmt.Errorf("ipfs_connector.managed: %w", err)
+	}
+	p.node = node
+	if err := p.metrics.countRestarts(node.Restarts); err != nil {
+		return errors.Join(err, node.Stop(context.Background()))
+	}
+	p.teardown.push("IPFS node", p.cfg.Managed.StopTimeout+stopMargin, func(ctx context.Context) error {
+		// Upstream's connector uses the default client. An unused connection
+		// of it would delay the shutdown of Kubo's server by 5 seconds.
+		http.DefaultClient.CloseIdleConnections()
+		return node.Stop(ctx)
+	})
+	return nil
+}
+
+// connect makes the connector to the IPFS node: the managed one, if configured.
 func (p *Peer) connect() error {
 	cfg := p.cfg.Helper.Configs().Ipfshttp
 	var inner ipfscluster.IPFSConnector
@@ -117,35 +149,39 @@ func (p *Peer) connect() error {
 		}
 		inner = external
 	}
-	p.connector = newConnector(inner)
+	p.connector = newReadyConnector(p.dialOrigins(inner))
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }
 
 func (p *Peer) newConsensus() error {
 	cfgs := p.cfg.Helper.Configs()
-	name, _, err := p.cfg.Engines()
+	kind, _, err := p.cfg.Engines()
 	if err != nil {
 		return err
 	}
-	if name == cfgs.Raft.ConfigKey() {
+	if kind == ConsensusRaft {
 		inner, err := raft.NewConsensus(p.network.host, cfgs.Raft, p.store, len(p.opts.Bootstraps) > 0)
 		if err != nil {
 			return fmt.Errorf("consensus.raft: %w", err)
 		}
-		p.consensus = newConsensus(inner, p.missingPeers)
+		p.consensus = newReadyRaft(inner, p.missingQuorum)
 	} else {
 		inner, err := crdt.New(p.network.host, p.network.dht, p.network.pubsub, cfgs.Crdt, p.store)
 		if err != nil {
 			return fmt.Errorf("consensus.crdt: %w", err)
 		}
-		if batching := cfgs.Crdt.Batching; batching.MaxBatchSize > 0 && batching.MaxBatchAge > 0 {
-			p.consensus = newConsensus(&batched{Consensus: inner, age: batching.MaxBatchAge}, nil)
-			p.consensus.batching = true
+		if batches(cfgs.Crdt) {
+			p.consensus = newReadyCRDT(&batchingCRDT{Consensus: inner, maxAge: cfgs.Crdt.Batching.MaxBatchAge}, true)
 		} else {
-			p.consensus = newConsensus(durable{Consensus: inner, store: p.store}, nil)
+			p.consensus = newReadyCRDT(syncedCRDT{Consensus: inner, store: p.store}, false)
 		}
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil
+}
+
+// batches reports whether changes are committed in batches.
+func batches(cfg *crdt.Config) bool {
+	return cfg.Batching.MaxBatchSize > 0 && cfg.Batching.MaxBatchAge > 0
 }

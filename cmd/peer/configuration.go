@@ -16,11 +16,12 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
-// Configuration is all that service.json, identity.json and the environment
-// say. Upstream's config manager holds it, with two components of ours:
-// api.pinsvcapi (in the place of upstream's) and ipfs_connector.managed.
+// Configuration is the content of service.json, identity.json and the
+// environment. Upstream's config manager holds it, with two components of ours:
+// api.pinsvcapi (instead of upstream's) and ipfs_connector.managed.
 type Configuration struct {
 	Files Files
 	// Helper gives access to the cluster's own sections. Its
@@ -29,24 +30,25 @@ type Configuration struct {
 	// Pinsvcapi is the section api.pinsvcapi.
 	Pinsvcapi *config.Config
 	// Managed is the section ipfs_connector.managed: the Kubo node that the
-	// peer runs itself. Without it ipfs_connector.ipfshttp says where the
-	// IPFS node is. With both, the node is the managed one and of ipfshttp
-	// everything but node_multiaddress applies.
+	// peer runs itself. Without it, ipfs_connector.ipfshttp has the address of
+	// the IPFS node. With both, the node is the managed one and
+	// node_multiaddress of ipfshttp is not used.
 	Managed *kubo.Config
 
-	consensus, datastore string // as asked for, "" leaves it to the file
-	loaded               bool
-	close                sync.Once
+	consensus ConsensusKind // The sections that exist; "" leaves it to the file.
+	datastore string
+	loaded    bool
+	files     snapshot // The state of the files when they were loaded.
+	close     sync.Once
 }
 
-// NewConfiguration prepares an empty configuration. Consensus ("crdt",
-// "raft") and datastore ("pebble", "badger", "badger3", "leveldb") choose
-// which of these sections exist; "" leaves it to what the file says, as
-// loading wants it. It must be closed.
-func NewConfiguration(files Files, consensus, datastore string) *Configuration {
+// NewConfiguration prepares an empty configuration. Consensus and datastore
+// ("pebble", "badger", "badger3", "leveldb") choose which of these sections
+// exist; "" leaves it to the file, as Load requires. It must be closed.
+func NewConfiguration(files Files, consensus ConsensusKind, datastore string) *Configuration {
 	c := &Configuration{
 		Files:     files,
-		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, consensus, datastore),
+		Helper:    cmdutils.NewConfigHelper(files.Config, files.Identity, string(consensus), datastore),
 		Pinsvcapi: config.NewConfig(),
 		Managed:   &kubo.Config{},
 		consensus: consensus,
@@ -68,6 +70,7 @@ func (c *Configuration) Close() {
 // Load reads both files and then the environment. The error has a line for
 // each faulty section, with file and key.
 func (c *Configuration) Load() error {
+	before := stat(c.Files.Config)
 	raw, err := readJSON(c.Files.Config)
 	if err != nil {
 		return err
@@ -78,14 +81,25 @@ func (c *Configuration) Load() error {
 		}
 		return fmt.Errorf("%s: %w", c.Files.Config, err)
 	}
-	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
+	if err := c.applyEnvironment(); err != nil {
 		return fmt.Errorf("environment variables that override %s: %w", c.Files.Config, err)
 	}
 	if err := c.loadIdentity(raw); err != nil {
 		return err
 	}
 	c.loaded = true
+	c.files = watchedPathsOf(c.Files, c.Pinsvcapi).snapshot()
+	c.files.files[c.Files.Config] = before
 	return nil
+}
+
+// applyEnvironment overrides the sections with the CLUSTER_ variables and with
+// the files that those with the suffix _FILE name.
+func (c *Configuration) applyEnvironment() error {
+	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
+		return err
+	}
+	return applySecretFiles(c.Helper.Configs())
 }
 
 func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
@@ -96,7 +110,8 @@ func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
 		return fmt.Errorf("reading the peer's identity: %w", err)
 	default:
 		// Before 0.11 the cluster section held the identity; upstream's loader
-		// still moves it out of there, but panics when there is no section.
+		// still moves it, but panics when there is no section (U19 in
+		// docs/upstream-faults.md).
 		var old struct{ ID string }
 		if json.Unmarshal(raw["cluster"], &old) != nil || old.ID == "" {
 			return fmt.Errorf("%s: %w: the peer has no identity; init makes one", c.Files.Identity, fs.ErrNotExist)
@@ -105,13 +120,13 @@ func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {
 	if err := c.Helper.LoadIdentityFromDisk(); err != nil {
 		return fmt.Errorf("loading the peer's identity from %s: %w", c.Files.Identity, err)
 	}
-	return nil
+	return applyIdentityFile(c.Helper.Identity(), false)
 }
 
-// Has tells whether the file has that section, and so whether its component
-// is to be started.
+// Has reports whether the file has that section; its component is then
+// started.
 func (c *Configuration) Has(section clusterconfig.SectionType, key string) bool {
-	// The manager says yes to keys that nobody registered.
+	// The manager reports keys that are not registered as loaded.
 	for _, known := range c.components() {
 		if known.section == section && known.config.ConfigKey() == key {
 			return c.Helper.Manager().IsLoadedFromJSON(section, key)
@@ -120,25 +135,24 @@ func (c *Configuration) Has(section clusterconfig.SectionType, key string) bool 
 	return false
 }
 
-// HasPinsvcapi tells whether the Pinning Service API is to be served.
+// HasPinsvcapi reports whether the Pinning Service API is served.
 func (c *Configuration) HasPinsvcapi() bool {
 	return c.Has(clusterconfig.API, c.Pinsvcapi.ConfigKey())
 }
 
-// HasManaged tells whether the peer runs a Kubo node of its own.
+// HasManaged reports whether the peer runs a Kubo node of its own.
 func (c *Configuration) HasManaged() bool {
 	return c.Has(clusterconfig.IPFSConn, c.Managed.ConfigKey())
 }
 
 // Engines returns the configured consensus and, for CRDT, the datastore. The
 // error names the keys to choose from when it is not exactly one of each.
-func (c *Configuration) Engines() (consensus, datastore string, err error) {
-	cfgs := c.Helper.Configs()
-	consensus = c.Helper.GetConsensus()
+func (c *Configuration) Engines() (consensus ConsensusKind, datastore string, err error) {
+	consensus = ConsensusKind(c.Helper.GetConsensus())
 	if consensus == "" {
 		return "", "", c.noConsensus()
 	}
-	if consensus == cfgs.Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return consensus, "", nil // Its state is in memory, its log in the Raft folder.
 	}
 	datastore = c.Helper.GetDatastore()
@@ -149,17 +163,16 @@ func (c *Configuration) Engines() (consensus, datastore string, err error) {
 }
 
 func (c *Configuration) noConsensus() error {
-	return fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be there", c.Files.Config)
+	return fmt.Errorf("%s: exactly one of consensus.crdt and consensus.raft must be configured", c.Files.Config)
 }
 
 func (c *Configuration) noDatastore() error {
 	return fmt.Errorf("%s: exactly one of datastore.pebble, datastore.badger3, datastore.badger "+
-		"and datastore.leveldb must be there", c.Files.Config)
+		"and datastore.leveldb must be configured", c.Files.Config)
 }
 
-// Unknown lists what the file holds under keys that no component reads, as
-// "section" or "section.key", sorted. It looks at whole components only:
-// keys within them are theirs to judge.
+// Unknown lists the sections and components of the file that nothing reads, as
+// "section" or "section.key", sorted. Keys within components are not checked.
 func (c *Configuration) Unknown() ([]string, error) {
 	raw, err := readJSON(c.Files.Config)
 	if err != nil {
@@ -190,9 +203,9 @@ func (c *Configuration) Unknown() ([]string, error) {
 	return unknown, nil
 }
 
-// faults loads every section that the file has on its own, so that each
-// error can be told with its key, where the manager stops at the first and
-// does not say where it was.
+// faults loads every section of the file by itself, so that each error names its
+// section: the manager stops at the first error and does not name it (U19 in
+// docs/upstream-faults.md).
 func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 	var faults []error
 	sections := make(map[string]map[string]json.RawMessage)
@@ -220,8 +233,8 @@ func (c *Configuration) faults(raw map[string]json.RawMessage) []error {
 	return faults
 }
 
-// named puts the file and the section before each fault. Sections that report
-// all of their faults together have named the section in each.
+// named puts the file and the section before each fault, unless the fault names
+// the section itself.
 func (c *Configuration) named(section string, err error) []error {
 	if err == nil {
 		return nil
@@ -248,16 +261,16 @@ func readJSON(path string) (map[string]json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	var members map[string]json.RawMessage
-	err = json.Unmarshal(content, &members)
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		before := content[:syntax.Offset]
-		line := 1 + bytes.Count(before, []byte("\n"))
-		return nil, fmt.Errorf("%s, line %d: not JSON: %w", path, line, err)
-	case err != nil:
+	object, err := jsonobject.Parse(content)
+	if syntax, ok := errors.AsType[*jsonobject.SyntaxError](err); ok {
+		return nil, fmt.Errorf("%s, line %d: not JSON: %w", path, syntax.Line, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: not a JSON object: %w", path, err)
+	}
+	members := make(map[string]json.RawMessage, len(object))
+	for _, member := range object { // Of a repeated name upstream reads the last.
+		members[member.Name] = member.Value
 	}
 	return members, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // A file of ipfs-cluster 1.1.x means with us what it means there (D9).
-func TestLoadsWhatUpstreamWrote(t *testing.T) {
+func TestConfiguration_LoadsWhatUpstreamWrote(t *testing.T) {
 	for _, engine := range [][2]string{{"crdt", "pebble"}, {"crdt", "badger3"}, {"crdt", "leveldb"}, {"raft", ""}} {
 		t.Run(engine[0]+" "+engine[1], func(t *testing.T) {
 			files := upstreamFiles(t, engine[0], engine[1])
@@ -21,7 +21,7 @@ func TestLoadsWhatUpstreamWrote(t *testing.T) {
 			c := loaded(t, files)
 			consensus, datastore, err := c.Engines()
 			noError(t, err)
-			if got := [2]string{consensus, datastore}; got != engine {
+			if got := [2]string{string(consensus), datastore}; got != engine {
 				t.Errorf("engines = %v, want %v", got, engine)
 			}
 			if !c.HasPinsvcapi() || !c.Has(clusterconfig.API, "restapi") || !c.Has(clusterconfig.API, "ipfsproxy") {
@@ -45,7 +45,7 @@ func TestLoadsWhatUpstreamWrote(t *testing.T) {
 	}
 }
 
-func TestHasOnlyWhatTheFileHas(t *testing.T) {
+func TestConfiguration_HasOnlyWhatTheFileHas(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble", noAPIs, without([2]string{"informer", "tags"}),
 		with("ipfs_connector", "managed", map[string]any{"profile": "private"}))
 	c := loaded(t, files)
@@ -67,7 +67,7 @@ func TestHasOnlyWhatTheFileHas(t *testing.T) {
 	}
 }
 
-func TestUnknown(t *testing.T) {
+func TestConfiguration_Unknown(t *testing.T) {
 	files := upstreamFiles(t, "raft", "", with("ipfs_connector", "kubo", map[string]any{}),
 		with("pinning", "pinsvcapi", map[string]any{}))
 	unknown, err := loaded(t, files).Unknown()
@@ -78,7 +78,7 @@ func TestUnknown(t *testing.T) {
 }
 
 // Every fault of the file is told, each with the file and its key.
-func TestLoadTellsEveryFault(t *testing.T) {
+func TestConfiguration_LoadReportsEveryFault(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble",
 		with("ipfs_connector", "ipfshttp", map[string]any{"node_multiaddress": "nowhere"}),
 		with("monitor", "pubsubmon", map[string]any{"check_interval": "often"}),
@@ -95,7 +95,7 @@ func TestLoadTellsEveryFault(t *testing.T) {
 	}
 }
 
-func TestLoadErrors(t *testing.T) {
+func TestConfiguration_LoadErrors(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		spoil func(t *testing.T, files Files)
@@ -135,7 +135,7 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-func TestEnginesNamesTheKeys(t *testing.T) {
+func TestConfiguration_EnginesNamesTheKeys(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		edit edit
@@ -155,7 +155,7 @@ func TestEnginesNamesTheKeys(t *testing.T) {
 	}
 }
 
-func TestEnvironmentOverrides(t *testing.T) {
+func TestConfiguration_EnvironmentOverrides(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble")
 	t.Setenv("CLUSTER_PEERNAME", "from-the-environment")
 	if name := loaded(t, files).Helper.Configs().Cluster.Peername; name != "from-the-environment" {

@@ -18,10 +18,10 @@ const (
 	lockFile     = "cluster.lock"
 )
 
-// Files names the configuration and the identity of one peer. Whatever else
-// the peer keeps (datastore, Raft log, peerstore, the managed Kubo's
-// repository, the lock) is in the folder of Config unless the configuration
-// says otherwise.
+// Files names the configuration and the identity of one peer. All other files
+// of the peer (datastore, Raft log, peerstore, the managed Kubo's repository,
+// the lock) are in the folder of Config unless the configuration names another
+// path.
 type Files struct {
 	Config, Identity string
 }
@@ -35,13 +35,13 @@ func FilesIn(folder string) Files {
 	}
 }
 
-// Folder is where the peer keeps its data.
+// Folder is the folder of the peer's data.
 func (f Files) Folder() string { return filepath.Dir(f.Config) }
 
-// Lock takes the execution lock of the peer, making its folder (mode 0700) if
-// there is none. It is the lock of ipfs-cluster-service, so that neither
-// program runs on a folder which the other one uses. It fails at once when
-// another process, or another peer of this process, holds it.
+// Lock takes the execution lock of the peer and makes its folder (mode 0700) if
+// there is none. It is the lock of ipfs-cluster-service, so that the two
+// programs exclude each other. It fails at once when another process, or
+// another peer of this process, holds the lock.
 func Lock(f Files) (io.Closer, error) {
 	if err := os.MkdirAll(f.Folder(), 0o700); err != nil {
 		return nil, fmt.Errorf("making the peer's folder: %w", err)

@@ -16,16 +16,17 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 )
 
-// InitOptions say what Init writes. The zero value is a CRDT peer with
+// InitOptions are the choices of Init. The zero value is a CRDT peer with
 // upstream's defaults and a managed Kubo.
 type InitOptions struct {
 	// Overwrite lets Init replace an existing configuration and peerstore.
 	Overwrite bool
 	// Source is the URL from which the daemon fetches its configuration at
-	// each start. The configuration file then says only that, so nothing
-	// below but Peers may be asked for; Consensus and Datastore are ignored.
+	// each start. The configuration file then holds only that URL, so of the
+	// options below only Peers may be set; Consensus and Datastore are ignored.
 	Source string
 	// Consensus is "crdt", which "" means too, or "raft".
 	Consensus string
@@ -46,26 +47,27 @@ type InitOptions struct {
 	// Users get an entry each in basic_auth_credentials of the Pinning
 	// Service API, with a random password.
 	Users []string
-	// IPFS is the RPC address of an IPFS node that others run, which is then
-	// used and none is managed. Nil leaves it to the environment variable
+	// IPFS is the RPC address of an external IPFS node, which is then used
+	// instead of a managed one. Nil leaves it to the environment variable
 	// CLUSTER_IPFSHTTP_NODEMULTIADDRESS, which scripts for
-	// ipfs-cluster-service set for the same reason, or else means managed.
+	// ipfs-cluster-service set for the same purpose; without it the node is
+	// managed.
 	IPFS multiaddr.Multiaddr
 }
 
-// InitResult is what Init did.
+// InitResult describes what Init has written.
 type InitResult struct {
-	// NewIdentity says that there was none; an identity is never replaced.
+	// NewIdentity is set when there was none; an identity is never replaced.
 	NewIdentity bool
 	// Peerstore is the file of peer addresses, PeerstoreEntries how many
 	// it has now.
 	Peerstore        string
 	PeerstoreEntries int
-	// Credentials are those of the Users, in their order, for showing once.
-	Credentials []Credential
+	// Users are the added users, in their order.
+	Users []NewUser
 	// IPFS is the address of the external IPFS node; nil: managed.
 	IPFS multiaddr.Multiaddr
-	// Open says that the Pinning Service API was left without any user.
+	// Open is set when the Pinning Service API has no users.
 	Open bool
 }
 
@@ -73,17 +75,17 @@ type InitResult struct {
 // peerstore if there are none, into the folder of the files, which it makes
 // (mode 0700). The environment's CLUSTER_ variables are applied first, as
 // upstream does. Without Overwrite an existing configuration is left alone
-// and the error is fs.ErrExist. Mistakes in the options are told before
+// and the error is fs.ErrExist. Mistakes in the options are found before
 // anything is written. The caller holds the Lock.
 func Init(files Files, opts InitOptions) (InitResult, error) {
 	if err := opts.validate(); err != nil {
 		return InitResult{}, err
 	}
-	exists, err := Initialized(files)
+	found, err := Initialized(files)
 	if err != nil {
 		return InitResult{}, err
 	}
-	if exists && !opts.Overwrite {
+	if found && !opts.Overwrite {
 		return InitResult{}, fmt.Errorf("%s: %w", files.Config, fs.ErrExist)
 	}
 	draft, err := newDraft(files, opts)
@@ -93,12 +95,12 @@ func Init(files Files, opts InitOptions) (InitResult, error) {
 	return draft.write()
 }
 
-// Initialized tells whether there is a configuration.
+// Initialized reports whether there is a configuration.
 func Initialized(files Files) (bool, error) {
-	return isThere(files.Config)
+	return exists(files.Config)
 }
 
-func isThere(path string) (bool, error) {
+func exists(path string) (bool, error) {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -132,7 +134,10 @@ func (o InitOptions) validate() error {
 	return validateUsers(o.Users)
 }
 
-// draft is a configuration on its way to the disk.
+// privateMode is the mode of files that hold secrets.
+const privateMode = 0o600
+
+// draft is a configuration that is not written yet.
 type draft struct {
 	files  Files
 	opts   InitOptions
@@ -142,7 +147,7 @@ type draft struct {
 }
 
 // newDraft fills in a configuration: defaults, then the profile, then the
-// environment, then what was asked for by name.
+// environment, then the options.
 func newDraft(files Files, opts InitOptions) (*draft, error) {
 	d := &draft{
 		files:  files,
@@ -156,8 +161,8 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 	if !d.external() {
 		manager.RegisterComponent(clusterconfig.IPFSConn, managed)
 	}
-	// What the manager runs in order to save by itself is not needed here. It
-	// ends within a second, which nobody has to wait for.
+	// The manager's goroutine for saving is not needed. Its shutdown takes up
+	// to a second, so it is not waited for.
 	go manager.Shutdown()
 	manager.Source = opts.Source
 	for _, step := range []struct {
@@ -169,6 +174,7 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 		{"randomizing ports", d.randomizePorts},
 		{"applying --ipfs", d.applyIPFS},
 		{"applying environment variables to the configuration", manager.ApplyEnvVars},
+		{"applying environment variables to the configuration", func() error { return applySecretFiles(d.helper.Configs()) }},
 		{"applying the options", d.applyOptions},
 	} {
 		if err := step.do(); err != nil {
@@ -178,13 +184,13 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 	return d, nil
 }
 
-// external tells whether the IPFS node is somebody else's.
+// external reports whether the IPFS node is an external one.
 func (d *draft) external() bool {
 	return d.opts.IPFS != nil || os.Getenv("CLUSTER_IPFSHTTP_NODEMULTIADDRESS") != ""
 }
 
-// applyIPFS comes before the environment, so that the IPFS proxy can be
-// pointed elsewhere as before.
+// applyIPFS comes before the environment, which may set another node for the
+// IPFS proxy.
 func (d *draft) applyIPFS() error {
 	if d.opts.IPFS != nil {
 		d.helper.Configs().Ipfshttp.NodeAddr = d.opts.IPFS
@@ -210,8 +216,7 @@ func (d *draft) randomizePorts() error {
 	return nil
 }
 
-// applyOptions comes after the environment: what was said on the command
-// line wins.
+// applyOptions comes after the environment: the command line wins.
 func (d *draft) applyOptions() error {
 	cfgs := d.helper.Configs()
 	if d.opts.Secret != nil {
@@ -253,29 +258,29 @@ func (d *draft) write() (InitResult, error) {
 }
 
 func (d *draft) writeConfig() error {
-	// The manager saves where it is told, and what it saves depends on the
-	// folder, so it saves beside the file and the result is then put in place.
-	return replaceFile(d.files.Config, d.helper.Manager().SaveJSON)
+	// The content depends on the folder that the manager saves into, so it must
+	// be the same one.
+	return atomicfile.Replace(d.files.Config, privateMode, d.helper.Manager().SaveJSON)
 }
 
 func (d *draft) writeIdentity() error {
-	exists, err := isThere(d.files.Identity)
-	if exists || err != nil {
+	found, err := exists(d.files.Identity)
+	if found || err != nil {
 		return err
 	}
 	ident := d.helper.Identity()
 	if err := ident.Default(); err != nil {
 		return fmt.Errorf("generating an identity: %w", err)
 	}
-	if err := ident.ApplyEnvVars(); err != nil {
+	if err := applyNewIdentityEnvironment(ident); err != nil {
 		return fmt.Errorf("applying environment variables: %w", err)
 	}
 	d.result.NewIdentity = true
-	return replaceFile(d.files.Identity, ident.SaveJSON)
+	return atomicfile.Replace(d.files.Identity, privateMode, ident.SaveJSON)
 }
 
-// writePeerstore makes sure that there is one, even if empty. Addresses that
-// an existing one has are only dropped with Overwrite.
+// writePeerstore writes the peerstore, even if it is empty. Addresses of an
+// existing one are dropped with Overwrite only.
 func (d *draft) writePeerstore() error {
 	d.helper.Configs().Cluster.SetBaseDir(d.files.Folder())
 	path := d.helper.Configs().Cluster.GetPeerstorePath()
@@ -295,7 +300,5 @@ func (d *draft) writePeerstore() error {
 	for _, line := range lines {
 		content.WriteString(line + "\n")
 	}
-	return replaceFile(path, func(tmp string) error {
-		return os.WriteFile(tmp, []byte(content.String()), 0o600)
-	})
+	return atomicfile.WriteFile(path, []byte(content.String()), privateMode)
 }

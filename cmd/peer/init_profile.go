@@ -8,18 +8,18 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 )
 
-// Profile is a set of defaults that Init writes. They are ordinary values of
-// the configuration and may be changed one by one afterwards.
+// Profile is a set of defaults that Init writes: ordinary values of the
+// configuration, which may be changed later.
 type Profile string
 
 // The profiles.
 const (
-	// ProfileDefault takes part in the public IPFS network. Peers of the
-	// cluster reach each other on all interfaces, clients only on loopback.
+	// ProfileDefault joins the public IPFS network. Peers of the cluster reach
+	// each other on all interfaces, clients only on loopback.
 	ProfileDefault Profile = kubo.ProfileDefault
-	// ProfilePrivate stays on this machine: everything listens on loopback,
-	// nothing is announced, looked for or mapped. It is for tests, and, with
-	// addresses of one's own, for closed networks.
+	// ProfilePrivate stays on this machine: all listeners are on loopback,
+	// without announcements, discovery or port mapping. It is for tests and,
+	// with other addresses, for closed networks.
 	ProfilePrivate Profile = kubo.ProfilePrivate
 )
 
@@ -31,8 +31,8 @@ func (p Profile) validate() error {
 	return fmt.Errorf("choosing a profile: %q is neither '%s' nor '%s'", string(p), ProfileDefault, ProfilePrivate)
 }
 
-// applyProfile comes before the environment, which may then widen a private
-// peer on purpose. The APIs and the proxy are on loopback in any case.
+// applyProfile comes before the environment, which may open a private peer on
+// purpose. The APIs and the proxy listen on loopback with both profiles.
 func (d *draft) applyProfile(managed *kubo.Config) error {
 	if d.opts.Profile != ProfilePrivate {
 		return nil

@@ -9,13 +9,15 @@ import (
 	"unicode"
 )
 
-// Credential is a user of the Pinning Service API with the password made
-// for them. A password that the environment gave is not told: "".
-type Credential struct {
-	User, Password string
+// NewUser is a user of the Pinning Service API that Init has added. The password
+// is in the configuration file only: standard output often ends in a log.
+type NewUser struct {
+	Name string
+	// FromEnvironment means that the environment sets the password.
+	FromEnvironment bool
 }
 
-// validateUsers refuses names that Basic authentication cannot carry.
+// validateUsers refuses names that Basic authentication cannot transmit.
 func validateUsers(users []string) error {
 	for i, user := range users {
 		switch {
@@ -32,19 +34,18 @@ func validateUsers(users []string) error {
 	return nil
 }
 
-// addUsers makes a password for each, 128 bits of randomness or more in
-// letters and digits that no shell minds. A user that the environment has
-// set keeps that password: it would override ours at every start.
+// addUsers makes a password for each user, with at least 128 bits of randomness,
+// in letters and digits that need no quotes in a shell. A password from the
+// environment is kept: it would override ours at every start.
 func (d *draft) addUsers() {
 	for _, user := range d.opts.Users {
-		credential := Credential{User: user}
-		if _, set := d.api.BasicAuthCredentials[user]; !set {
-			credential.Password = rand.Text()
+		_, set := d.api.BasicAuthCredentials[user]
+		if !set {
 			if d.api.BasicAuthCredentials == nil {
 				d.api.BasicAuthCredentials = make(map[string]string)
 			}
-			d.api.BasicAuthCredentials[user] = credential.Password
+			d.api.BasicAuthCredentials[user] = rand.Text()
 		}
-		d.result.Credentials = append(d.result.Credentials, credential)
+		d.result.Users = append(d.result.Users, NewUser{Name: user, FromEnvironment: set})
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // A stopped peer leaves nothing running but what upstream cannot stop.
-func TestStopLeavesNothingBehind(t *testing.T) {
+func TestPeer_StopLeavesNothingBehind(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble", externalNode(t, rpcOfID(t, firstID)), managedNode(t))
 	cfg := loaded(t, files)
 	before := goleak.IgnoreCurrent()

@@ -135,8 +135,8 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-// exists tells whether there is such a file in the folder.
-func exists(files Files, name string) bool {
+// hasFile reports whether there is such a file in the folder.
+func hasFile(files Files, name string) bool {
 	_, err := os.Stat(filepath.Join(files.Folder(), name))
 	return err == nil
 }

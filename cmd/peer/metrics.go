@@ -22,15 +22,17 @@ import (
 )
 
 // metricsServer serves what upstream's observations.SetupMetrics serves, at
-// the same paths: that one cannot be stopped, ends the process when its port
-// is taken and panics when it is set up a second time.
+// the same paths. It is by hand because upstream's cannot be stopped, ends the
+// process when its port is taken and panics when it is set up a second time
+// (U11 in docs/upstream-faults.md).
 type metricsServer struct {
 	server   *http.Server
 	exporter view.Exporter
 	done     chan error
 }
 
-// startMetrics collects and serves, on a listener bound before it returns.
+// startMetrics collects and serves metrics on a listener that is bound when it
+// returns.
 func startMetrics(cfg *observations.MetricsConfig) (*metricsServer, error) {
 	for _, collector := range []prom.Collector{
 		collectors.NewGoCollector(),
@@ -95,7 +97,7 @@ func metricsRoutes(exporter http.Handler) http.Handler {
 	zpages.Handle(mux, "/debug")
 	mux.Handle("/metrics", exporter)
 	mux.Handle("/debug/vars", expvar.Handler())
-	mux.HandleFunc("/debug/pprof/", pprof.Index) // The named profiles, too.
+	mux.HandleFunc("/debug/pprof/", pprof.Index) // The named profiles too.
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
@@ -107,7 +109,7 @@ func metricsRoutes(exporter http.Handler) http.Handler {
 func (m *metricsServer) close(ctx context.Context) error {
 	view.UnregisterExporter(m.exporter)
 	err := m.server.Shutdown(ctx)
-	if err != nil { // A profile that is being taken.
+	if err != nil { // A running profile, for example.
 		err = errors.Join(err, m.server.Close())
 	}
 	if served := <-m.done; !errors.Is(served, http.ErrServerClosed) {

@@ -13,7 +13,7 @@ import (
 
 // Metrics of the cluster, of libp2p and of the API are served while a peer
 // runs, also by a second one of the same process.
-func TestMetrics(t *testing.T) {
+func TestMetricsServer(t *testing.T) {
 	for range 2 {
 		endpoint := freeAddr(t)
 		files := upstreamFiles(t, "crdt", "pebble", nobody(t), func(sections map[string]map[string]any) {
@@ -43,7 +43,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-func TestTracingReachesOurSection(t *testing.T) {
+func TestLoad_TracingReachesOurSection(t *testing.T) {
 	p := &Peer{opts: Options{Tracing: true}, cfg: loaded(t, upstreamFiles(t, "crdt", "pebble", nobody(t)))}
 	noError(t, p.load())
 	if !p.cfg.Pinsvcapi.Tracing || !p.cfg.Helper.Configs().Restapi.Tracing {

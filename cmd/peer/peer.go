@@ -1,13 +1,17 @@
-// Package peer is one peer of the cluster as a library: the parts of IPFS
+// Package peer is one peer of the cluster as a library: the components of IPFS
 // Cluster, our Pinning Service API and a managed Kubo, wired from one
 // configuration. It is a drop-in for `ipfs-cluster-service daemon`: the same
 // files, lock, sections and environment variables mean the same.
 //
-// New takes the lock, opens the store and the host, has a managed Kubo started
-// and binds the listeners; Start runs the rest; Stop undoes all of it in reverse order; Run is Start,
-// waiting and Stop. Neither an IPFS node that is away nor a Raft cluster
-// without a quorum stops a peer: it says what it waits for, and its API
-// answers 503 meanwhile.
+// New takes the lock, opens the store and the host, starts a managed Kubo and
+// binds the listeners; Start runs the rest; Stop undoes all of it in reverse
+// order; Run is Start, waiting and Stop. An unreachable IPFS node or a Raft
+// cluster without a quorum does not stop a peer: it reports what it waits for,
+// and its API responds with 503 meanwhile.
+//
+// Several types here decorate upstream's components. Each works around a fault
+// of upstream that docs/upstream-faults.md describes under the number (U1, U2,
+// …) in the type's comment.
 package peer
 
 import (
@@ -28,6 +32,7 @@ import (
 	"go.opencensus.io/tag"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -46,8 +51,7 @@ type Peer struct {
 	opts Options
 	cfg  *Configuration
 
-	// ctx is for what lives as long as the peer; it ends after the cluster
-	// was shut down and before the host is closed.
+	// ctx ends after the cluster was shut down and before the host is closed.
 	ctx    context.Context
 	cancel context.CancelFunc
 	report *reporter
@@ -57,18 +61,23 @@ type Peer struct {
 	apis    apis
 	node    *kubo.Node
 	tracer  ipfscluster.Tracer
+	metrics *peerMetrics
+	// reloader is nil when the configuration has no api.pinsvcapi.
+	reloader *reloader
+	created  time.Time // When New began.
 
 	// Set by Start.
-	consensus *consensus
-	connector *connector
+	consensus *readyConsensus
+	connector *readyConnector
+	origins   *origins.Connector
 	tracker   *watch.Tracker
-	monitor   *monitor
+	monitor   *runningMonitor
 	cluster   *ipfscluster.Cluster
 
 	ready, done chan struct{}
 	background  sync.WaitGroup
 
-	mu       sync.Mutex // Guards the teardown stack and those below.
+	mu       sync.Mutex // Orders Start, Stop and readiness; guards the fields below.
 	teardown teardown
 	started  bool
 	stopping bool
@@ -88,6 +97,7 @@ func New(ctx context.Context, opts Options) (*Peer, error) {
 	p := &Peer{
 		opts:    opts,
 		cfg:     opts.Configuration,
+		created: time.Now(),
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
 		stopped: make(chan struct{}),
@@ -99,12 +109,12 @@ func New(ctx context.Context, opts Options) (*Peer, error) {
 		p.report.close()
 		return nil
 	})
-	for _, part := range []func() error{
+	for _, step := range []func() error{
 		p.takeLock, p.load, p.openStore, p.openNetwork, p.observe, p.startIPFS, p.openListeners,
 	} {
 		err := ctx.Err()
 		if err == nil {
-			err = part()
+			err = step()
 		}
 		if err != nil {
 			return nil, errors.Join(err, p.teardown.unwind(context.Background()))
@@ -122,8 +132,8 @@ func (p *Peer) takeLock() error {
 	return nil
 }
 
-// load completes the configuration with what the options say, and refuses
-// what could not work.
+// load completes the configuration with the options and refuses what cannot
+// work.
 func (p *Peer) load() error {
 	if !p.cfg.loaded {
 		if err := p.cfg.Load(); err != nil {
@@ -133,8 +143,11 @@ func (p *Peer) load() error {
 	for _, key := range p.cfg.unknownAtStart() {
 		logger.Warnf("%s: unknown key, ignored", key)
 	}
+	for _, sentence := range UnknownVariables() {
+		logger.Warn(sentence)
+	}
 	cfgs := p.cfg.Helper.Configs()
-	consensus, _, err := p.cfg.Engines()
+	kind, _, err := p.cfg.Engines()
 	if err != nil {
 		return err
 	}
@@ -142,7 +155,7 @@ func (p *Peer) load() error {
 	cfgs.Cluster.LeaveOnShutdown = cfgs.Cluster.LeaveOnShutdown || p.opts.Leave
 	p.cfg.Helper.SetupTracing(p.opts.Tracing)
 	p.cfg.Pinsvcapi.Tracing = cfgs.Tracing.EnableTracing // Upstream sets its own section's only.
-	if consensus == cfgs.Crdt.ConfigKey() && !p.opts.NoTrust {
+	if kind == ConsensusCRDT && !p.opts.NoTrust {
 		cfgs.Crdt.TrustedPeers = append(cfgs.Crdt.TrustedPeers, ipfscluster.PeersFromMultiaddrs(p.opts.Bootstraps)...)
 	}
 	if display, err := p.cfg.Helper.Manager().ToDisplayJSON(); err == nil {
@@ -153,20 +166,20 @@ func (p *Peer) load() error {
 
 func (p *Peer) openStore() error {
 	p.report.enter(StageStore, nil)
-	consensus, engine, err := p.cfg.Engines()
+	kind, engine, err := p.cfg.Engines()
 	if err != nil {
 		return err
 	}
 	cfgs := p.cfg.Helper.Configs()
-	if consensus == cfgs.Raft.ConfigKey() && len(p.opts.Bootstraps) > 0 {
-		// It is to take over the state of those that it joins.
+	if kind == ConsensusRaft && len(p.opts.Bootstraps) > 0 {
+		// The peer takes over the state of the peers that it joins.
 		if err := raft.CleanupRaft(cfgs.Raft); err != nil {
 			return fmt.Errorf("removing the Raft state before joining: %w", err)
 		}
 	}
-	states, err := cmdutils.NewStateManager(consensus, engine, p.cfg.Helper.Identity(), cfgs)
+	states, err := cmdutils.NewStateManager(string(kind), engine, p.cfg.Helper.Identity(), cfgs)
 	if err != nil {
-		return fmt.Errorf("consensus.%s: %w", consensus, err)
+		return fmt.Errorf("consensus.%s: %w", kind, err)
 	}
 	p.store, err = states.GetStore()
 	if err != nil {
@@ -197,8 +210,16 @@ func (p *Peer) openNetwork() error {
 }
 
 // observe starts metrics and tracing.
-func (p *Peer) observe() error {
+func (p *Peer) observe() (err error) {
 	cfgs := p.cfg.Helper.Configs()
+	p.metrics, err = newPeerMetrics(observations.PromRegistry)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	p.teardown.push("metrics of the peer", closeLimit, func(context.Context) error {
+		p.metrics.unregister()
+		return nil
+	})
 	if cfgs.Metrics.EnableStats {
 		metrics, err := startMetrics(cfgs.Metrics)
 		if err != nil {
@@ -219,24 +240,23 @@ func (p *Peer) pushClose(name string, c io.Closer) {
 	p.teardown.push(name, closeLimit, func(context.Context) error { return c.Close() })
 }
 
-// setProcessDefaults lets upstream's cluster wait for its consensus for ever.
-// When its wait is over it shuts down from a goroutine that the shutdown
-// waits for, so that it neither works nor ends. Ours tries again instead.
-// The variable is upstream's and read by running peers: it is set once.
+// setProcessDefaults makes upstream's cluster wait for its consensus without a
+// limit. When its limit is over it shuts down from a goroutine that the
+// shutdown itself waits for, and deadlocks (U2 in docs/upstream-faults.md).
+// The variable is upstream's and read by running peers, so it is set once.
 var setProcessDefaults = sync.OnceFunc(func() { ipfscluster.ReadyTimeout = 100 * 365 * 24 * time.Hour })
 
 // Ready is closed once the peer serves requests.
 func (p *Peer) Ready() <-chan struct{} { return p.ready }
 
-// Done is closed when the peer no longer works: it has stopped, or has ended
-// by itself and is to be stopped, because the other peers removed it from the
-// cluster.
+// Done is closed when the peer has stopped, or when it must be stopped because
+// the other peers removed it from the cluster.
 func (p *Peer) Done() <-chan struct{} { return p.done }
 
 // ID is the peer's identity.
 func (p *Peer) ID() libp2ppeer.ID { return p.network.host.ID() }
 
-// PinsvcAddrs are where the Pinning Service API is served, each host:port or
+// PinsvcAddrs are the addresses of the Pinning Service API, each host:port or
 // the path of a socket, with the real ports; none when the configuration has
 // no api.pinsvcapi.
 func (p *Peer) PinsvcAddrs() []string { return p.apis.pinsvcAddrs() }
@@ -245,7 +265,7 @@ func (p *Peer) PinsvcAddrs() []string { return p.apis.pinsvcAddrs() }
 func (p *Peer) IPFS() *kubo.Node { return p.node }
 
 // Run starts the peer, waits until ctx ends or the peer ends by itself, and
-// stops it. It returns nil when it ran and was stopped as asked.
+// stops it. It returns nil when it was stopped by ctx.
 func (p *Peer) Run(ctx context.Context) error {
 	err := p.Start(ctx)
 	if err == nil {
@@ -255,15 +275,15 @@ func (p *Peer) Run(ctx context.Context) error {
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = nil // Stopped as asked, only sooner.
+		err = nil // Stopped by ctx before it had started.
 	}
 	return errors.Join(err, p.Stop(context.Background()))
 }
 
 // Stop ends the peer: its HTTP servers drain, then the cluster, the IPFS node,
-// the host, the store and the lock go, each within a limit. When ctx ends it
-// hurries. Every call waits for that and returns the same: what could not be
-// stopped, and why the peer had ended if it did by itself.
+// the host, the store and the lock are closed, each within a limit, which is
+// short once ctx has ended. Every call waits for the end and returns the same
+// error: what could not be stopped, and why the peer had ended by itself.
 func (p *Peer) Stop(ctx context.Context) error {
 	p.stopOnce.Do(func() {
 		defer close(p.stopped)

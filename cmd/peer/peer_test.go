@@ -85,7 +85,7 @@ func nobody(t *testing.T) edit {
 	return externalNode(t, server)
 }
 
-func TestOptionsValidate(t *testing.T) {
+func TestOptions_Validate(t *testing.T) {
 	valid := Options{Configuration: &Configuration{}}
 	noError(t, valid.validate())
 	if (Options{}).validate() == nil {
@@ -99,7 +99,7 @@ func TestOptionsValidate(t *testing.T) {
 
 // All of upstream's components run from upstream's file, the IPFS node being
 // away at start and coming later.
-func TestPeerWaitsForIPFSAndServes(t *testing.T) {
+func TestPeer_WaitsForIPFSAndServes(t *testing.T) {
 	away := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		select {
@@ -131,7 +131,7 @@ func TestPeerWaitsForIPFSAndServes(t *testing.T) {
 	}
 }
 
-func TestOmittedSectionsAreNotStarted(t *testing.T) {
+func TestPeer_OmittedSectionsAreNotStarted(t *testing.T) {
 	p, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t)))
 	if len(p.apis.all) != 0 || p.PinsvcAddrs() != nil {
 		t.Errorf("APIs run: %v", p.apis.all)
@@ -143,7 +143,7 @@ func TestOmittedSectionsAreNotStarted(t *testing.T) {
 }
 
 // A file without an allocator is older than that section.
-func TestLegacyAllocator(t *testing.T) {
+func TestPeer_LegacyAllocator(t *testing.T) {
 	p, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t),
 		without([2]string{"allocator", "balanced"})))
 	allocator, err := p.newAllocator()
@@ -155,7 +155,7 @@ func TestLegacyAllocator(t *testing.T) {
 
 // Two peers never run on one folder, nor does one beside upstream's program,
 // whose lock this is.
-func TestPeerHoldsTheLock(t *testing.T) {
+func TestPeer_HoldsTheLock(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t))
 	p, _ := newPeer(t, files)
 	_, err := New(t.Context(), Options{Configuration: configuration(t, files)})
@@ -167,7 +167,7 @@ func TestPeerHoldsTheLock(t *testing.T) {
 }
 
 // A failure late in New leaves nothing open.
-func TestNewRollsBack(t *testing.T) {
+func TestNew_RollsBack(t *testing.T) {
 	for name, spoil := range map[string]edit{
 		"a log file that cannot be written": func(sections map[string]map[string]any) {
 			sections["api"]["restapi"].(map[string]any)["http_log_file"] = "no/such/folder/log"
@@ -194,20 +194,20 @@ func TestNewRollsBack(t *testing.T) {
 // Pebble store sleeps through its next report.
 var upstreamLeaks = goleak.IgnoreTopFunction("github.com/ipfs-cluster/ipfs-cluster/datastore/pebble.New.func1")
 
-func TestNewGivesUpWithItsContext(t *testing.T) {
+func TestNew_EndsWithItsContext(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := New(ctx, Options{Configuration: configuration(t, files)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v", err)
 	}
-	if exists(files, "pebble") {
+	if hasFile(files, "pebble") {
 		t.Error("a datastore was made")
 	}
 }
 
 // Stop works at any time, from many, and its work is done once.
-func TestStopIsIdempotent(t *testing.T) {
+func TestPeer_StopIsIdempotent(t *testing.T) {
 	for name, start := range map[string]bool{"before start": false, "while it waits for IPFS": true} {
 		t.Run(name, func(t *testing.T) {
 			files := upstreamFiles(t, "crdt", "pebble", nobody(t))
@@ -236,7 +236,7 @@ func TestStopIsIdempotent(t *testing.T) {
 }
 
 // Run ends when it is told to, and that is no failure.
-func TestRun(t *testing.T) {
+func TestPeer_Run(t *testing.T) {
 	p, seen := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, nobody(t)))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Stage is what a starting or stopping peer is at, worded for people.
+// Stage is a stage of a peer's start or stop, worded for people.
 type Stage string
 
 // The stages of a peer's life, in their order.
@@ -22,10 +22,10 @@ const (
 	StageStopping  Stage = "stopping"
 )
 
-// Event tells how far a peer is.
+// Event reports the progress of a peer.
 type Event struct {
 	Stage Stage
-	// Detail says more, such as what the Kubo node is doing. It may be empty.
+	// Detail may say more, such as what the Kubo node is doing.
 	Detail string
 	// Elapsed is the time spent in this stage. It is zero in the first event
 	// of a stage; others follow until the next stage begins.
@@ -47,9 +47,9 @@ func (e Event) String() string {
 // progressInterval keeps a stage from being silent for two seconds.
 const progressInterval = 1500 * time.Millisecond
 
-// reporter tells of the stages, and of the current one again and again.
+// reporter reports each stage when it begins and the current one repeatedly.
 type reporter struct {
-	tell func(Event)
+	notify func(Event) // May be nil.
 
 	mu     sync.Mutex // One event at a time, in order.
 	stage  Stage
@@ -61,22 +61,22 @@ type reporter struct {
 	once sync.Once
 }
 
-func newReporter(tell func(Event)) *reporter {
-	r := &reporter{tell: tell, quit: make(chan struct{}), done: make(chan struct{})}
+func newReporter(notify func(Event)) *reporter {
+	r := &reporter{notify: notify, quit: make(chan struct{}), done: make(chan struct{})}
 	go r.repeat()
 	return r
 }
 
-// enter begins a stage. Detail, which may be nil, is asked for every event.
+// enter begins a stage. Detail, which may be nil, is called for every event.
 func (r *reporter) enter(stage Stage, detail func() string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stage, r.detail, r.since = stage, detail, time.Now()
-	r.say(0)
+	r.emit(0)
 }
 
-// say needs the lock.
-func (r *reporter) say(elapsed time.Duration) {
+// emit needs the lock.
+func (r *reporter) emit(elapsed time.Duration) {
 	event := Event{Stage: r.stage, Elapsed: elapsed}
 	if r.detail != nil {
 		event.Detail = r.detail()
@@ -84,8 +84,8 @@ func (r *reporter) say(elapsed time.Duration) {
 	if elapsed == 0 {
 		logger.Infof("%s", event)
 	}
-	if r.tell != nil {
-		r.tell(event)
+	if r.notify != nil {
+		r.notify(event)
 	}
 }
 
@@ -101,13 +101,13 @@ func (r *reporter) repeat() {
 		}
 		r.mu.Lock()
 		if r.stage != "" && r.stage != StageReady {
-			r.say(time.Since(r.since))
+			r.emit(time.Since(r.since))
 		}
 		r.mu.Unlock()
 	}
 }
 
-// close ends the reporter; it says nothing more on its own.
+// close ends the repetition of events.
 func (r *reporter) close() {
 	r.once.Do(func() { close(r.quit) })
 	<-r.done

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestReporterIsNeverSilentForLong(t *testing.T) {
+func TestReporter_RepeatsTheStage(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	events := make(chan Event, 100)
 	r := newReporter(func(e Event) { events <- e })
@@ -27,7 +27,7 @@ func TestReporterIsNeverSilentForLong(t *testing.T) {
 	}
 }
 
-func TestReporterIsSilentOnceReady(t *testing.T) {
+func TestReporter_IsSilentOnceReady(t *testing.T) {
 	events := make(chan Event, 100)
 	r := newReporter(func(e Event) { events <- e })
 	r.enter(StageReady, nil)
@@ -38,7 +38,7 @@ func TestReporterIsSilentOnceReady(t *testing.T) {
 	}
 }
 
-func TestEventString(t *testing.T) {
+func TestEvent_String(t *testing.T) {
 	for want, event := range map[string]Event{
 		"ready":                           {Stage: StageReady},
 		"waiting for IPFS: starting Kubo": {Stage: StageIPFS, Detail: "starting Kubo", Elapsed: 900 * time.Millisecond},

@@ -19,7 +19,7 @@ import (
 )
 
 // Raft without a quorum is waited for, and said so; a second peer makes one.
-func TestRaftWaitsForAQuorum(t *testing.T) {
+func TestReadyConsensus_RaftWaitsForAQuorum(t *testing.T) {
 	server := rpcOfID(t, firstID)
 	one := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
 	two := upstreamFiles(t, "raft", "", noAPIs, externalNode(t, server))
@@ -34,7 +34,7 @@ func TestRaftWaitsForAQuorum(t *testing.T) {
 	first, seen := newPeer(t, one)
 	noError(t, first.Start(t.Context()))
 	eventually(t, "saying what is missing", func() error {
-		return seen.has(StageConsensus, "1 of 2 Raft peers are here, 2 are needed; away: "+peers[1])
+		return seen.has(StageConsensus, "1 of 2 Raft peers are connected, 2 are needed; unreachable: "+peers[1])
 	})
 	// Longer than the wait after which upstream gives up.
 	eventually(t, "waiting on", func() error {
@@ -58,7 +58,7 @@ func TestRaftWaitsForAQuorum(t *testing.T) {
 
 // A Raft peer joins another by bootstrapping to it, and ends when it is
 // removed from the cluster again.
-func TestRaftPeerJoinsAndIsRemoved(t *testing.T) {
+func TestPeer_RaftJoinsAndIsRemoved(t *testing.T) {
 	node := externalNode(t, rpcOfID(t, firstID))
 	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("01", 32) }
 	first, _ := newPeer(t, upstreamFiles(t, "raft", "", noAPIs, node, secret))
@@ -84,9 +84,9 @@ func TestRaftPeerJoinsAndIsRemoved(t *testing.T) {
 	}
 }
 
-// Raft peers that lose their quorum say so, refuse changes soon and go on to
-// answer what they know; when it is back, so are they.
-func TestRaftThatLosesItsQuorumSaysSo(t *testing.T) {
+// Raft peers that lose their quorum report it, refuse changes soon and go on to
+// serve lists; they accept changes again once the quorum is back.
+func TestComponentHealth_RaftLosesItsQuorum(t *testing.T) {
 	server := rpcOfID(t, firstID)
 	all := make([]Files, 3)
 	peers := make([]string, len(all))
@@ -115,14 +115,14 @@ func TestRaftThatLosesItsQuorumSaysSo(t *testing.T) {
 	url := "http://" + running[0].PinsvcAddrs()[0]
 	var answer map[string]any
 	eventually(t, "ready", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
-	if err := (parts{running[0]}).Consensus(); err != nil {
+	if err := (componentHealth{running[0]}).Consensus(); err != nil {
 		t.Errorf("with a leader: %v", err)
 	}
 
 	for _, p := range running[1:] {
 		noError(t, p.Stop(context.Background()))
 	}
-	const reason = "no Raft leader: 1 of 3 Raft peers are here, 2 are needed"
+	const reason = "no Raft leader: 1 of 3 Raft peers are connected, 2 are needed"
 	refused := func(method, path, body string) func() error {
 		return func() error {
 			err := request(method, url+path, "application/json", strings.NewReader(body), &answer)
@@ -130,7 +130,7 @@ func TestRaftThatLosesItsQuorumSaysSo(t *testing.T) {
 				return fmt.Errorf("%s %s: %v", method, path, err)
 			}
 			if strings.Contains(err.Error(), peers[1]) {
-				t.Errorf("clients are told of peers: %v", err)
+				t.Errorf("clients see peer IDs: %v", err)
 			}
 			return nil
 		}
@@ -145,8 +145,8 @@ func TestRaftThatLosesItsQuorumSaysSo(t *testing.T) {
 		}
 	}
 	noError(t, request(http.MethodGet, url+"/pins", "", nil, &answer))
-	if err := (parts{running[0]}).Consensus(); err == nil || !strings.Contains(err.Error(), peers[1]) {
-		t.Errorf("the log is not told who is away: %v", err)
+	if err := (componentHealth{running[0]}).Consensus(); err == nil || !strings.Contains(err.Error(), peers[1]) {
+		t.Errorf("the log does not name the unreachable peer: %v", err)
 	}
 
 	addrs = addrs[:1]

@@ -28,9 +28,8 @@ type ImportOptions struct {
 	Allocations                    []peer.ID
 }
 
-// ExportPins writes the pinset of a peer that does not run: one JSON object
-// for each pin, each on a line of its own, as ipfs-cluster-service does. The
-// caller holds the Lock.
+// ExportPins writes the pinset of a stopped peer as one JSON object a line, as
+// ipfs-cluster-service does. The caller holds the Lock.
 func (c *Configuration) ExportPins(ctx context.Context, w io.Writer) (err error) {
 	pinset, err := c.openPinset(ctx)
 	if err != nil {
@@ -54,14 +53,14 @@ func (c *Configuration) ExportPins(ctx context.Context, w io.Writer) (err error)
 		}
 	}
 	err = <-listed
-	// List ends without an error, though early, when ctx ends at some points.
+	// List may end early without an error when ctx ends.
 	return cmp.Or(failed, err, ctx.Err())
 }
 
-// ImportPins replaces the pinset of a peer that does not run by what
-// ExportPins or "ipfs-cluster-service state export" wrote. All of it is read
-// and checked before the present pinset is touched; for Raft that one is
-// kept in a backup folder. The caller holds the Lock.
+// ImportPins replaces the pinset of a stopped peer by the output of ExportPins or
+// "ipfs-cluster-service state export". The input is checked before the present
+// pinset is changed; with Raft the present one is moved to a backup folder. The
+// caller holds the Lock.
 func (c *Configuration) ImportPins(ctx context.Context, r io.Reader, opts ImportOptions) error {
 	checked, err := c.spool(r)
 	if err != nil {
@@ -78,8 +77,8 @@ func (c *Configuration) ImportPins(ctx context.Context, r io.Reader, opts Import
 	return nil
 }
 
-// spool copies pins to a file in the peer's folder, made unreadable to
-// others, and fails when one of them cannot be read.
+// spool copies pins to a file in the peer's folder that only its owner can read.
+// It fails when a pin is invalid.
 func (c *Configuration) spool(r io.Reader) (*os.File, error) {
 	f, err := os.CreateTemp(c.Files.Folder(), "import.*.tmp")
 	if err != nil {
@@ -112,7 +111,7 @@ func eachPin(r io.Reader, do func(api.Pin) error) error {
 			return fmt.Errorf("pin %d: %w", n, err)
 		}
 		if pin.Type == 0 {
-			// An export from before pins had types: all were whole DAGs.
+			// An export of a version without types: all pins are recursive.
 			pin.Type, pin.Mode, pin.MaxDepth = api.DataType, api.PinModeRecursive, -1
 		}
 		if err := do(pin); err != nil {
@@ -145,16 +144,16 @@ func (c *Configuration) fill(ctx context.Context, r io.Reader, opts ImportOption
 	return pinset.commit(ctx)
 }
 
-// CleanState removes the pinset and all that consensus keeps of a peer that
-// does not run, so that it starts like a new one. Raft's is moved to a
-// backup folder. The caller holds the Lock.
+// CleanState removes the pinset and all consensus data of a stopped peer, which
+// then starts like a new one. Raft's data is moved to a backup folder. The
+// caller holds the Lock.
 func (c *Configuration) CleanState(ctx context.Context) error {
 	consensus, _, err := c.Engines()
 	if err != nil {
 		return err
 	}
 	cfgs := c.Helper.Configs()
-	if consensus == cfgs.Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return raft.CleanupRaft(cfgs.Raft)
 	}
 	store, err := c.openStore()
@@ -164,7 +163,7 @@ func (c *Configuration) CleanState(ctx context.Context) error {
 	return errors.Join(crdt.Clean(ctx, cfgs.Crdt, store), store.Close())
 }
 
-// offlinePinset is the shared state of a peer that does not run.
+// offlinePinset is the shared state of a stopped peer.
 type offlinePinset struct {
 	state  state.State
 	commit func(context.Context) error
@@ -176,7 +175,7 @@ func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) 
 	if err != nil {
 		return nil, err
 	}
-	if consensus == c.Helper.Configs().Raft.ConfigKey() {
+	if consensus == ConsensusRaft {
 		return c.openRaftPinset()
 	}
 	store, err := c.openCRDT(ctx)
@@ -190,9 +189,9 @@ func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) 
 	return &offlinePinset{state: st, commit: st.Commit, close: store.Close}, nil
 }
 
-// openRaftPinset holds the last snapshot in memory. What came after it is in
-// Raft's log only, which upstream does not read offline either; the peer
-// makes a snapshot when it stops.
+// openRaftPinset loads the last snapshot into memory. Later changes are only in
+// Raft's log, which upstream does not read offline either; a peer makes a
+// snapshot when it stops.
 func (c *Configuration) openRaftPinset() (*offlinePinset, error) {
 	cfgs := c.Helper.Configs()
 	store := inmem.New()
@@ -208,11 +207,11 @@ func (c *Configuration) openRaftPinset() (*offlinePinset, error) {
 	return &offlinePinset{state: st, commit: save, close: store.Close}, nil
 }
 
-// stateManager knows how to open each kind of datastore.
+// stateManager opens the datastore of the configuration.
 func (c *Configuration) stateManager() (cmdutils.StateManager, error) {
 	consensus, datastore, err := c.Engines()
 	if err != nil {
 		return nil, err
 	}
-	return cmdutils.NewStateManager(consensus, datastore, c.Helper.Identity(), c.Helper.Configs())
+	return cmdutils.NewStateManager(string(consensus), datastore, c.Helper.Identity(), c.Helper.Configs())
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/hsanjuan/ipfs-lite"
+	ipfslite "github.com/hsanjuan/ipfs-lite"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
@@ -49,8 +49,8 @@ func (c *Configuration) MarkCRDT(ctx context.Context, dirty bool) error {
 		} else {
 			store.MarkClean(ctx)
 		}
-		if store.IsDirty(ctx) != dirty { // It logs its errors only.
-			return errors.New("the mark could not be written, the log says why")
+		if store.IsDirty(ctx) != dirty { // U16 in docs/upstream-faults.md.
+			return errors.New("the state of the store could not be written; the log has the reason")
 		}
 		return nil
 	})
@@ -61,7 +61,7 @@ func (c *Configuration) withCRDT(ctx context.Context, do func(*dscrdt.Datastore)
 	if err != nil {
 		return err
 	}
-	if consensus != c.Helper.Configs().Crdt.ConfigKey() {
+	if consensus != ConsensusCRDT {
 		return errors.New("this peer was initialized with raft consensus and has no CRDT store")
 	}
 	store, err := c.openCRDT(ctx)
@@ -97,8 +97,9 @@ func (c *Configuration) openStore() (datastore.Datastore, error) {
 	return store, nil
 }
 
-// openCRDT opens the store as crdt.OfflineState does, which gives no way to
-// end what it began before the datastore under it is closed.
+// openCRDT opens the store as crdt.OfflineState does. It is by hand because that
+// function's result cannot be closed before the datastore under it (U14 in
+// docs/upstream-faults.md).
 func (c *Configuration) openCRDT(ctx context.Context) (*offlineCRDT, error) {
 	store, err := c.openStore()
 	if err != nil {
@@ -111,15 +112,14 @@ func (c *Configuration) openCRDT(ctx context.Context) (*offlineCRDT, error) {
 	root := datastore.NewKey(c.Helper.Configs().Crdt.DatastoreNamespace)
 	blocks := namespace.Wrap(batching, root.ChildString(crdt.BlocksNs))
 	ctx, cancel := context.WithCancel(ctx)
-	// A cache would be filled in the background, and still be when the store
-	// is closed.
+	// A cache would be filled in the background, even after the store is closed.
 	dag, err := ipfslite.New(ctx, blocks, nil, nil, nil, &ipfslite.Config{Offline: true, UncachedBlockstore: true})
 	if err != nil {
 		cancel()
 		return nil, errors.Join(fmt.Errorf("opening the CRDT's blocks: %w", err), store.Close())
 	}
 	opts := dscrdt.DefaultOptions()
-	opts.RepairInterval = 0 // Looking at a dirty store must not begin to repair it.
+	opts.RepairInterval = 0 // Reading a dirty store must not start a repair.
 	crdtStore, err := dscrdt.New(batching, root, dag, nil, opts)
 	if err != nil {
 		cancel()

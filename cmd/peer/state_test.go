@@ -11,7 +11,7 @@ import (
 )
 
 // Opening a store offline leaves nothing behind, and the next one can open it.
-func TestStateOffline(t *testing.T) {
+func TestState_Offline(t *testing.T) {
 	for _, engine := range [][2]string{{"crdt", "pebble"}, {"crdt", "leveldb"}, {"raft", ""}} {
 		t.Run(engine[0]+" "+engine[1], func(t *testing.T) {
 			ignored := []goleak.Option{
@@ -39,7 +39,7 @@ func TestStateOffline(t *testing.T) {
 	}
 }
 
-func TestExportToAWriterThatFails(t *testing.T) {
+func TestExportPins_ToAWriterThatFails(t *testing.T) {
 	c := loaded(t, upstreamFiles(t, "crdt", "pebble"))
 	noError(t, c.ImportPins(t.Context(), strings.NewReader(strings.Repeat(
 		`{"cid":"bafkqablimvwgy3y"}`+"\n", 3)), ImportOptions{}))

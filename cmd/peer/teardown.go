@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// teardown is what undoes a peer. A step is pushed as soon as there is
-// something to undo; unwinding runs the steps last in, first out, so New
-// rolls back through the same list that Stop ends by.
+// teardown is the stack of steps that undo a peer. A step is pushed as soon as
+// its resource exists; unwinding runs the steps last in, first out. New rolls
+// back through the same stack as Stop.
 type teardown struct {
 	steps []step
-	at    atomic.Pointer[step]
+	step  atomic.Pointer[step] // The one that runs.
 }
 
 type step struct {
@@ -36,7 +36,7 @@ func (t *teardown) unwind(ctx context.Context) error {
 	for len(t.steps) > 0 {
 		last := t.steps[len(t.steps)-1]
 		t.steps = t.steps[:len(t.steps)-1]
-		t.at.Store(&last)
+		t.step.Store(&last)
 		began := time.Now()
 		if err := last.wait(ctx); err != nil {
 			logger.Warnf("stopping the %s: %s", last.name, err)
@@ -48,16 +48,16 @@ func (t *teardown) unwind(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// current names the step at work, "" when there is none yet. It may be called
-// while unwinding.
+// current names the step that runs, "" before the first. It may be called
+// during unwinding.
 func (t *teardown) current() string {
-	if at := t.at.Load(); at != nil {
-		return "the " + at.name
+	if running := t.step.Load(); running != nil {
+		return "the " + running.name
 	}
 	return ""
 }
 
-// forcedWait is what a step gets when the time for the whole is used up.
+// forcedWait is the limit of a step once the limit of the whole stop is over.
 const forcedWait = 500 * time.Millisecond
 
 func (s step) wait(ctx context.Context) error {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestTeardownRunsEveryStepLastInFirstOut(t *testing.T) {
+func TestTeardown_RunsEveryStepLastInFirstOut(t *testing.T) {
 	var down teardown
 	var ran []string
 	broken := errors.New("broken")
@@ -37,7 +37,7 @@ func TestTeardownRunsEveryStepLastInFirstOut(t *testing.T) {
 	}
 }
 
-func TestTeardownLeavesAHangingStepBehind(t *testing.T) {
+func TestTeardown_LeavesAHangingStepBehind(t *testing.T) {
 	var down teardown
 	release := make(chan struct{})
 	defer close(release)
@@ -53,7 +53,7 @@ func TestTeardownLeavesAHangingStepBehind(t *testing.T) {
 	}
 }
 
-func TestTeardownHurriesWhenTheContextEnds(t *testing.T) {
+func TestTeardown_HurriesWhenTheContextEnds(t *testing.T) {
 	var down teardown
 	down.push("polite", time.Hour, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 	ctx, cancel := context.WithCancel(context.Background())

@@ -8,26 +8,24 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
-// newTracker makes the cluster's pin tracker, watched: the Pinning Service API
-// learns from it what changes in the shared state, whoever changed it.
+// newTracker makes the cluster's pin tracker, decorated: the Pinning Service API
+// gets an event for each change of the shared state, whichever peer made it.
 func (p *Peer) newTracker() {
 	cfgs := p.cfg.Helper.Configs()
 	inner := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
-	p.tracker = watch.NewTracker(inner, p.ID(), p.consensus.State)
+	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
 }
 
-// promptCommit is the batch age of a cluster that commits every change at
-// once: what its state does not show soon, it has lost.
+// promptCommit is the batch age of a cluster that commits each change at once:
+// a change that the state does not show after this time is lost.
 const promptCommit = 5 * time.Second
 
-// batchAge is how long the cluster may keep an accepted change to itself.
+// batchAge is how long the cluster may hold an accepted change back.
 func (p *Peer) batchAge() time.Duration {
-	cfgs := p.cfg.Helper.Configs()
-	name, _, err := p.cfg.Engines()
-	batching := cfgs.Crdt.Batching
-	if err != nil || name != cfgs.Crdt.ConfigKey() || batching.MaxBatchSize <= 0 || batching.MaxBatchAge <= 0 {
+	cfg := p.cfg.Helper.Configs().Crdt
+	if kind, _, err := p.cfg.Engines(); err != nil || kind != ConsensusCRDT || !batches(cfg) {
 		return promptCommit
 	}
-	return max(batching.MaxBatchAge, promptCommit)
+	return max(cfg.Batching.MaxBatchAge, promptCommit)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -131,5 +132,31 @@ func TestRename_MovesBetweenFolders(t *testing.T) {
 	expect(t, to, "content")
 	if err := Rename(from, to); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("renaming what is not there returned %v", err)
+	}
+}
+
+// Nothing else of this project renames files: a rename without a sync of the
+// folder is lost when the power fails.
+func TestRename_IsTheOnlyOne(t *testing.T) {
+	root := filepath.Join("..", "..")
+	checked := 0
+	for _, top := range []string{"cmd", "config", "internal", "pinsvcapi"} {
+		err := filepath.WalkDir(filepath.Join(root, top), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			checked++
+			content, err := os.ReadFile(path)
+			if strings.Contains(string(content), "os.Rename(") && filepath.Base(path) != "atomicfile.go" {
+				t.Errorf("%s renames a file by itself", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d files were checked", checked)
 	}
 }

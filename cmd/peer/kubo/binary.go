@@ -21,20 +21,20 @@ func findBinary(cfg *Config, own string) (string, error) {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	var looked []string
+	var tried []string
 	for _, dir := range ownDirs(own) {
 		candidate := filepath.Join(dir, name)
 		if path, err := exec.LookPath(candidate); err == nil {
 			return path, nil
 		}
-		looked = append(looked, candidate)
+		tried = append(tried, candidate)
 	}
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	looked = append(looked, "PATH")
-	return "", fmt.Errorf("no ipfs program found (looked at %s): run \"make\", which builds it into bin/, "+
-		"or set ipfs_connector.managed.binary_path", strings.Join(looked, " and in "))
+	tried = append(tried, "PATH")
+	return "", fmt.Errorf("no ipfs program found (tried %s): run \"make\", which builds it into bin/, "+
+		"or set ipfs_connector.managed.binary_path", strings.Join(tried, ", "))
 }
 
 func findNamed(cfg *Config) (string, error) {
@@ -54,8 +54,8 @@ func findNamed(cfg *Config) (string, error) {
 	}
 }
 
-// ownDirs are the folders that our program may be said to be in: a link to it
-// may have been put elsewhere than the two programs.
+// ownDirs are the folder of our program's path and, when the path is a symbolic
+// link, the folder of its target.
 func ownDirs(own string) []string {
 	if own == "" {
 		return nil
@@ -67,7 +67,7 @@ func ownDirs(own string) []string {
 	return dirs
 }
 
-// ownPath is the path of our program, empty when the system does not tell.
+// ownPath is the path of our program, empty when it is not known.
 func ownPath() string {
 	own, err := os.Executable()
 	if err != nil {

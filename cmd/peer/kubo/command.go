@@ -10,9 +10,8 @@ import (
 )
 
 // Command returns a command that runs the Kubo program with args on the repo
-// of cfg, whether the node is running (it then speaks to it) or not. The
-// caller sets its input and output. The error says that there is no program
-// or no repo.
+// of cfg. A running node is used through its RPC. The caller sets input and
+// output. The error says that there is no program or no repo.
 func Command(ctx context.Context, cfg *Config, args ...string) (*exec.Cmd, error) {
 	path, err := findBinary(cfg, ownPath())
 	if err != nil {
@@ -27,9 +26,9 @@ func Command(ctx context.Context, cfg *Config, args ...string) (*exec.Cmd, error
 	return cmd, nil
 }
 
-// environment is that of a Kubo process: ours, without what is meant for us
-// alone, and with what cfg says. Each name is there once: of two values, a
-// process that is executed directly takes the first.
+// environment is the environment of a Kubo process: the inherited one without
+// reserved variables, plus that of cfg. Each name occurs once, because a process
+// uses the first of two values.
 func environment(inherited []string, cfg *Config, repo string) []string {
 	own := map[string]string{"IPFS_PATH": repo}
 	if !cfg.Telemetry {
@@ -39,7 +38,7 @@ func environment(inherited []string, cfg *Config, repo string) []string {
 	var env []string
 	for _, pair := range inherited {
 		name, _, _ := strings.Cut(pair, "=")
-		if _, replaced := own[name]; !replaced && !oursAlone(name) {
+		if _, replaced := own[name]; !replaced && !isReserved(name) {
 			env = append(env, pair)
 		}
 	}
@@ -49,18 +48,19 @@ func environment(inherited []string, cfg *Config, repo string) []string {
 	return env
 }
 
-// oursAlone reports whether a variable must not reach Kubo.
-func oursAlone(name string) bool {
+// isReserved reports whether a variable is for this program and must not reach
+// Kubo.
+func isReserved(name string) bool {
 	switch name {
 	case "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES":
-		// Sockets that systemd opened for us; Kubo would serve its RPC there.
+		// Sockets that systemd passed to us: Kubo would serve its RPC there.
 		return true
 	case "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID":
-		// Kubo would tell systemd that our service is ready, or stopping.
+		// Kubo would notify systemd that our service is ready or stopping.
 		return true
 	case "GOLOG_FILE", "GOLOG_OUTPUT":
-		// Two processes would write one log file, and Kubo's last words
-		// would not reach us.
+		// Two processes would write one log file, and the end of Kubo's output
+		// would not reach logTail.
 		return true
 	}
 	// The cluster's own settings, secrets among them.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// diagnose says in one sentence why a Kubo on repo has ended. exit is how its
-// process ended, nil being status 0, and lines are the last that it wrote.
+// diagnose explains in one sentence why a Kubo on repo has ended. exit is the
+// error of its process, nil for status 0, and lines are the end of its output.
 func diagnose(repo string, exit error, lines []string) error {
 	for _, symptom := range []struct {
 		texts   []string
@@ -47,8 +47,8 @@ func diagnose(repo string, exit error, lines []string) error {
 	return fmt.Errorf("the IPFS node ended (%s)", how)
 }
 
-// lastLineWith returns the last line that has one of the texts in it, without
-// the word that Kubo begins errors with.
+// lastLineWith returns the last line that contains one of the texts, without
+// Kubo's prefix for errors.
 func lastLineWith(lines, texts []string) (string, bool) {
 	for _, line := range slices.Backward(lines) {
 		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {

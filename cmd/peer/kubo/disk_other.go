@@ -2,5 +2,5 @@
 
 package kubo
 
-// diskSize is not known here; Kubo's own limit stays.
+// diskSize is not implemented here; Kubo's own limit stays.
 func diskSize(string) (uint64, bool) { return 0, false }

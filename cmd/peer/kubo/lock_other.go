@@ -2,5 +2,5 @@
 
 package kubo
 
-// lockHolder cannot be asked here; Kubo itself says when its repo is locked.
+// lockHolder is not implemented here; Kubo reports a locked repo itself.
 func lockHolder(string) (pid int, held bool, err error) { return 0, false, nil }

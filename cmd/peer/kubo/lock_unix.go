@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockHolder returns the process that holds the lock of the repo, if any does.
-// The process is 0 when the system does not tell. It only asks: Kubo takes the
-// lock itself.
+// lockHolder returns the process that holds the lock of the repo, if any does;
+// the process is 0 when it is not known. The lock is only read: Kubo takes it.
 func lockHolder(repo string) (pid int, held bool, err error) {
 	f, err := os.OpenFile(filepath.Join(repo, lockFile), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -157,7 +159,7 @@ func prepared(t *testing.T, cfg *Config) document {
 // idleNode is a Node that nobody supervises.
 func idleNode(cfg *Config) *Node {
 	return &Node{
-		cfg: cfg.clone(), repo: cfg.RepoDir(), output: newRing(outputLines),
+		cfg: cfg.clone(), repo: cfg.RepoDir(), output: newLogTail(outputLines),
 		kill: make(chan struct{}), changed: make(chan struct{}), cancel: func() {},
 	}
 }
@@ -226,4 +228,37 @@ func strayDaemon(t *testing.T, cfg *Config) *os.Process {
 		t.Fatal("ipfs daemon ended before it was ready")
 	}
 	return cmd.Process
+}
+
+func program(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func holdPort(t *testing.T) (net.Listener, int) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l, l.Addr().(*net.TCPAddr).Port
+}
+
+func expect(t *testing.T, doc document, wanted map[string]any) {
+	t.Helper()
+	for key, want := range wanted {
+		if got := doc.get(key); !reflect.DeepEqual(got, plain(want)) {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -10,26 +10,26 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// errKilled is what Stop says when it had to use force.
+// errKilled is the error of a Stop that had to kill Kubo.
 var errKilled = errors.New("the IPFS node did not stop in time and was killed")
 
 var logger = logging.Logger("kubo")
 
-// State is what a Node is doing.
+// State is the state of a Node.
 type State uint8
 
 // The states of a Node. It begins in StateStarting and ends in StateStopped.
 const (
-	// StateStarting: the process has not answered yet, for the first time.
+	// StateStarting: the RPC has not responded yet, for the first time.
 	StateStarting State = iota
-	// StateRunning: the RPC answers.
+	// StateRunning: the RPC responds.
 	StateRunning
-	// StateRestarting: it has failed at least once; it is being started
-	// again or waits for that.
+	// StateRestarting: Kubo has failed at least once and is started again, now
+	// or after a delay.
 	StateRestarting
 	// StateStopping: Stop was called or the context has ended.
 	StateStopping
-	// StateStopped: the process is gone and will not come back.
+	// StateStopped: the process has ended and is not started again.
 	StateStopped
 )
 
@@ -56,30 +56,29 @@ type Status struct {
 	State State
 	// Since is when State began.
 	Since time.Time
-	// Doing is what a start is busy with, such as "making the IPFS repo at
+	// Doing is the present step of a start, such as "making the IPFS repo at
 	// …"; empty in other states.
 	Doing string
-	// APIAddr is the address of the RPC, a TCP address on loopback. It
-	// stays known while Kubo restarts, as it will most likely be the same
-	// again; it is nil until the first start succeeds.
+	// APIAddr is the address of the RPC, a TCP address on loopback. It is kept
+	// while Kubo restarts, as it most likely stays the same; it is nil until
+	// the first start succeeds.
 	APIAddr multiaddr.Multiaddr
-	// Err is the last failure in one sentence; empty when there was none
-	// since Kubo was last running.
+	// Err is the last failure in one sentence; empty when Kubo has been running
+	// since.
 	Err string
 	// Output are the last lines that the failed Kubo wrote, if any.
 	Output []string
-	// NextTry is when the next start will be tried; zero when none waits.
+	// NextTry is the time of the next start; zero when none is scheduled.
 	NextTry time.Time
 	// Restarts counts the starts after the first.
 	Restarts int
 	// PID is the process, 0 when there is none.
 	PID int
-	// Binary is the program, and Version the release that it says it is;
-	// empty while not known.
+	// Binary is the program, and Version its release; empty while not known.
 	Binary, Version string
 }
 
-// Sentence tells people the state and why it is so.
+// Sentence is the state and its reason, for people.
 func (s Status) Sentence() string {
 	text := "the IPFS node is " + s.State.String()
 	switch {
@@ -96,7 +95,7 @@ func (s Status) Sentence() string {
 type Node struct {
 	cfg    *Config
 	repo   string
-	output *ring
+	output *logTail
 
 	cancel    context.CancelFunc // begins the stop
 	kill      chan struct{}      // closed when a stop may not wait any longer
@@ -111,9 +110,9 @@ type Node struct {
 	killed  bool
 }
 
-// Start begins to run Kubo and returns at once; an error is a fault in cfg.
-// All else, a missing program included, is tried again until it works, and
-// told by Status. When ctx ends the Node stops as by Stop.
+// Start starts to run Kubo and returns at once; an error is a fault in cfg. All
+// other failures, a missing program included, are retried until they are gone
+// and shown by Status. When ctx ends, the Node stops as by Stop.
 func Start(ctx context.Context, cfg *Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -122,7 +121,7 @@ func Start(ctx context.Context, cfg *Config) (*Node, error) {
 	n := &Node{
 		cfg:     cfg.clone(),
 		repo:    cfg.RepoDir(),
-		output:  newRing(outputLines),
+		output:  newLogTail(outputLines),
 		cancel:  cancel,
 		kill:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -134,9 +133,8 @@ func Start(ctx context.Context, cfg *Config) (*Node, error) {
 	return n, nil
 }
 
-// Stop stops Kubo and waits until it has gone: politely, and when it has not
-// gone after stop_timeout or when ctx ends, by force, which is an error. It
-// may be called often and at any time.
+// Stop stops Kubo and waits for its end. After stop_timeout, or when ctx ends, it
+// kills Kubo, which is an error. It may be called any number of times.
 func (n *Node) Stop(ctx context.Context) error {
 	n.cancel()
 	select {
@@ -153,7 +151,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Ready is closed when the RPC has answered for the first time.
+// Ready is closed when the RPC has responded for the first time.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // Done is closed when the Node has stopped.
@@ -162,21 +160,24 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 // RepoDir returns the absolute path of the repo.
 func (n *Node) RepoDir() string { return n.repo }
 
-// APIAddr returns the address of the RPC and whether it answers now. The
-// address is nil until Kubo was running for the first time.
+// APIAddr returns the address of the RPC and whether the RPC responds now. The
+// address is nil until Kubo has been running once.
 func (n *Node) APIAddr() (multiaddr.Multiaddr, bool) {
 	status := n.Status()
 	return status.APIAddr, status.State == StateRunning
 }
 
-// Status returns what the Node is doing now.
+// Status returns a snapshot of the Node.
 func (n *Node) Status() Status {
 	status, _ := n.Watch()
 	return status
 }
 
-// Watch returns what the Node is doing now, and a channel that is closed when
-// that has changed. To follow it, call Watch again then:
+// Restarts is how many times Kubo was started after the first start.
+func (n *Node) Restarts() int { return n.Status().Restarts }
+
+// Watch returns a snapshot of the Node and a channel that is closed when the
+// status changes. To follow the status:
 //
 //	for {
 //		status, changed := node.Watch()
@@ -184,14 +185,14 @@ func (n *Node) Status() Status {
 //		<-changed
 //	}
 //
-// Once stopped nothing changes any more.
+// Once the Node has stopped, the status does not change any more.
 func (n *Node) Watch() (Status, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.status, n.changed
 }
 
-// update changes the status and wakes those who watch.
+// update changes the status and wakes the watchers.
 func (n *Node) update(change func(*Status)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

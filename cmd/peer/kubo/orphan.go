@@ -11,35 +11,37 @@ import (
 	"time"
 )
 
-// recordFile names, in the repo, the process that we run on it.
-const recordFile = "managed.pid"
+// pidFileName is the file in the repo that names the Kubo process of this
+// program.
+const pidFileName = "managed.pid"
 
-// record is what recordFile holds: the child, and us. The start tells whether
-// a process of that number is still the same process.
-type record struct {
+// pidFile is the content of that file: the child and its parent. The start times
+// distinguish processes that reuse a PID.
+type pidFile struct {
 	PID         int    `json:"pid"`
 	Start       string `json:"start"`
 	Parent      int    `json:"parent"`
 	ParentStart string `json:"parent_start"`
 }
 
-func newRecord(child int) record {
-	r := record{PID: child, Parent: os.Getpid()}
-	r.Start, _ = processStart(r.PID)
-	r.ParentStart, _ = processStart(r.Parent)
-	return r
+func newPIDFile(child int) pidFile {
+	file := pidFile{PID: child, Parent: os.Getpid()}
+	file.Start, _ = processStart(file.PID)
+	file.ParentStart, _ = processStart(file.Parent)
+	return file
 }
 
-// isRunning reports whether a process is still the one that was recorded.
-func isRunning(pid int, start string) bool {
+// isSameProcess reports whether a PID still belongs to the process that started
+// at start.
+func isSameProcess(pid int, start string) bool {
 	now, ok := processStart(pid)
 	return ok && now == start
 }
 
-// endOrphan ends a Kubo that an earlier run of ours left behind on the repo.
-// It fails when the recorded Kubo belongs to a peer that is still there.
+// endOrphan ends a Kubo that an earlier run of this program left behind on the
+// repo. It fails when that Kubo belongs to a peer that still runs.
 func endOrphan(ctx context.Context, repo string, timeout time.Duration) error {
-	path := filepath.Join(repo, recordFile)
+	path := filepath.Join(repo, pidFileName)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -47,56 +49,56 @@ func endOrphan(ctx context.Context, repo string, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
+	var file pidFile
+	if err := json.Unmarshal(raw, &file); err != nil {
 		logger.Warnf("%s cannot be read and is ignored: %v", path, err)
 		return nil
 	}
-	if isRunning(r.PID, r.Start) {
-		if isRunning(r.Parent, r.ParentStart) {
+	if isSameProcess(file.PID, file.Start) {
+		if isSameProcess(file.Parent, file.ParentStart) {
 			return fmt.Errorf("the IPFS repo at %s is in use by another peer (process %d): "+
-				"stop it, or set ipfs_connector.managed.repo_path to another folder", repo, r.Parent)
+				"stop it, or set ipfs_connector.managed.repo_path to another folder", repo, file.Parent)
 		}
-		if err := endProcess(ctx, r, timeout); err != nil {
+		if err := endProcess(ctx, file, timeout); err != nil {
 			return err
 		}
 	}
 	return os.Remove(path)
 }
 
-// endProcess asks the recorded process to stop and kills it when it does not.
-func endProcess(ctx context.Context, r record, timeout time.Duration) error {
-	p, err := os.FindProcess(r.PID)
+// endProcess requests the process to stop, and kills it after the timeout.
+func endProcess(ctx context.Context, file pidFile, timeout time.Duration) error {
+	p, err := os.FindProcess(file.PID)
 	if err != nil {
 		return err
 	}
 	defer p.Release()
-	// What FindProcess returns stays this process even if the number is
-	// given to another one, so it is looked at again only now.
-	if !isRunning(r.PID, r.Start) {
+	// The handle stays this process even if its PID is reused, so the check
+	// comes after FindProcess.
+	if !isSameProcess(file.PID, file.Start) {
 		return nil
 	}
-	logger.Warnf("a Kubo of an earlier run is still there (process %d) and is ended", r.PID)
-	polite, cancel := context.WithTimeout(ctx, timeout)
+	logger.Warnf("a Kubo of an earlier run (process %d) still runs and is ended", file.PID)
+	graceful, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := askToStop(p); err == nil && awaitEnd(polite, r) {
+	if err := requestStop(p); err == nil && awaitEnd(graceful, file) {
 		return nil
 	}
 	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("a Kubo of an earlier run (process %d) cannot be ended: %w", r.PID, err)
+		return fmt.Errorf("a Kubo of an earlier run (process %d) cannot be ended: %w", file.PID, err)
 	}
-	if !awaitEnd(ctx, r) {
+	if !awaitEnd(ctx, file) {
 		return ctx.Err()
 	}
 	return nil
 }
 
-// awaitEnd looks until the recorded process has gone; only a parent can be
-// told, and its parent is no more.
-func awaitEnd(ctx context.Context, r record) bool {
+// awaitEnd polls until the process has ended: the system notifies only its
+// parent, which is gone.
+func awaitEnd(ctx context.Context, file pidFile) bool {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	for isRunning(r.PID, r.Start) {
+	for isSameProcess(file.PID, file.Start) {
 		select {
 		case <-ctx.Done():
 			return false
@@ -110,7 +112,7 @@ func awaitEnd(ctx context.Context, r record) bool {
 func refuseLocked(repo string) error {
 	pid, held, err := lockHolder(repo)
 	if err != nil {
-		return fmt.Errorf("the lock of the IPFS repo cannot be looked at: %w", err)
+		return fmt.Errorf("the lock of the IPFS repo cannot be read: %w", err)
 	}
 	if !held {
 		return nil

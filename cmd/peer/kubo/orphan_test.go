@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-func TestKuboDiesWithItsKilledParent(t *testing.T) {
+func TestStartProcess_DiesWithItsKilledParent(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	parent := exec.Command(os.Args[0])
@@ -47,25 +47,25 @@ func TestKuboDiesWithItsKilledParent(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if !awaitEnd(ctx, record{PID: pid, Start: start}) {
+	if !awaitEnd(ctx, pidFile{PID: pid, Start: start}) {
 		t.Error("Kubo outlived its parent")
 	}
 	// The stale files of both, locks and addresses, are no obstacle.
 	awaitRunning(t, startNode(t, cfg))
 }
 
-func TestKuboLeftBehindIsEnded(t *testing.T) {
+func TestEndOrphan_EndsAnOrphan(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	repo := madeRepo(t, cfg)
 	orphan := strayDaemon(t, cfg)
-	left := newRecord(orphan.Pid)
+	left := newPIDFile(orphan.Pid)
 	left.Parent, left.ParentStart = goneProcess(t)
-	if err := writeJSON(filepath.Join(repo, recordFile), left); err != nil {
+	if err := writeJSON(filepath.Join(repo, pidFileName), left); err != nil {
 		t.Fatal(err)
 	}
 	status := awaitRunning(t, startNode(t, cfg))
-	if isRunning(left.PID, left.Start) {
+	if isSameProcess(left.PID, left.Start) {
 		t.Error("the Kubo that was left behind is still there")
 	}
 	if status.PID == left.PID || status.Restarts != 0 {
@@ -73,22 +73,22 @@ func TestKuboLeftBehindIsEnded(t *testing.T) {
 	}
 }
 
-func TestKuboOfALivingPeerIsLeftAlone(t *testing.T) {
+func TestEndOrphan_LeavesTheKuboOfALivingPeer(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	repo := madeRepo(t, cfg)
 	other := strayDaemon(t, cfg)
-	theirs := newRecord(other.Pid) // the living parent is this test
-	if err := writeJSON(filepath.Join(repo, recordFile), theirs); err != nil {
+	theirs := newPIDFile(other.Pid) // the living parent is this test
+	if err := writeJSON(filepath.Join(repo, pidFileName), theirs); err != nil {
 		t.Fatal(err)
 	}
 	awaitError(t, startNode(t, cfg), "in use by another peer", fmt.Sprintf("(process %d)", os.Getpid()), "repo_path")
-	if !isRunning(theirs.PID, theirs.Start) {
+	if !isSameProcess(theirs.PID, theirs.Start) {
 		t.Error("the other peer's Kubo was ended")
 	}
 }
 
-func TestLockedRepoNamesItsHolderAndIsWaitedFor(t *testing.T) {
+func TestRefuseLocked_NamesTheHolderAndWaits(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	madeRepo(t, cfg)
@@ -98,25 +98,25 @@ func TestLockedRepoNamesItsHolderAndIsWaitedFor(t *testing.T) {
 	if _, alive := processStart(holder.Pid); !alive {
 		t.Error("the holder was ended, though it is not ours")
 	}
-	if err := askToStop(holder); err != nil {
+	if err := requestStop(holder); err != nil {
 		t.Fatal(err)
 	}
 	awaitRunning(t, n)
 }
 
-func TestProcessNumberThatWasGivenToAnotherIsNotOurs(t *testing.T) {
+func TestEndOrphan_IgnoresAReusedPID(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	reused := newRecord(os.Getpid())
+	reused := newPIDFile(os.Getpid())
 	reused.Start = "another boot/1"
 	reused.Parent, reused.ParentStart = goneProcess(t)
-	if err := writeJSON(filepath.Join(dir, recordFile), reused); err != nil {
+	if err := writeJSON(filepath.Join(dir, pidFileName), reused); err != nil {
 		t.Fatal(err)
 	}
 	if err := endOrphan(t.Context(), dir, patience); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, recordFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, pidFileName)); err == nil {
 		t.Error("the stale record is still there")
 	}
 }

@@ -10,18 +10,18 @@ import (
 	"slices"
 )
 
-// overlayFile remembers, in the repo, which settings of Kubo's configuration
-// came from service.json.
+// overlayFile is the file in the repo that lists the settings of Kubo's
+// configuration that came from service.json.
 const overlayFile = "managed.json"
 
-// setting is a value that service.json wants in Kubo's configuration.
+// setting is a value that service.json requires in Kubo's configuration.
 type setting struct {
 	key   string
 	value any
 }
 
-// laid is a setting that was put into Kubo's configuration, and what was there
-// before.
+// laid is a setting that was applied to Kubo's configuration, and the value
+// before it.
 type laid struct {
 	Applied any `json:"applied"`
 	Before  any `json:"before"`
@@ -33,7 +33,7 @@ type change struct {
 	from, to any
 }
 
-// overlay is the memory of what was laid over Kubo's configuration.
+// overlay is the list of settings that were applied to Kubo's configuration.
 type overlay struct {
 	Settings map[string]laid `json:"settings"`
 }
@@ -48,9 +48,8 @@ func readOverlay(repo string) (overlay, error) {
 		return o, err
 	}
 	if err := decodeExact(raw, &o); err != nil {
-		// Without the memory the settings of service.json are laid over
-		// anew, which is what a lost file means too.
-		logger.Warnf("%s cannot be read and begins anew: %v", overlayFile, err)
+		// As with a lost file, all settings are applied anew.
+		logger.Warnf("%s cannot be read and is written anew: %v", overlayFile, err)
 		o = overlay{}
 	}
 	if o.Settings == nil {
@@ -59,9 +58,9 @@ func readOverlay(repo string) (overlay, error) {
 	return o, nil
 }
 
-// lay brings the wanted settings into doc, and takes back those that are not
-// wanted any more. What the operator changed in doc since a setting was laid
-// stays until service.json wants another value than it did then.
+// lay applies the wanted settings to doc and reverts those that are no longer
+// wanted. A value that the operator changed in doc after a setting was applied
+// stays until service.json changes too.
 func (o overlay) lay(doc document, wanted []setting) []change {
 	var changes []change
 	set := func(key string, value any) {
@@ -79,7 +78,7 @@ func (o overlay) lay(doc document, wanted []setting) []change {
 		case known && same(before.Applied, value):
 			continue
 		case known && same(before.Applied, current):
-			// Still our own former value: what was there before us stays known.
+			// Still the value applied before: keep the operator's.
 			o.Settings[w.key] = laid{Applied: value, Before: before.Before}
 		default:
 			o.Settings[w.key] = laid{Applied: value, Before: current}
@@ -98,8 +97,8 @@ func (o overlay) lay(doc document, wanted []setting) []change {
 	return changes
 }
 
-// same reports whether two values mean the same to Kubo, which may write an
-// empty list as null when it rewrites its configuration.
+// same reports whether Kubo treats two values as equal: it may write an empty
+// list as null.
 func same(a, b any) bool {
 	return reflect.DeepEqual(a, b) || isEmpty(a) && isEmpty(b)
 }

@@ -12,32 +12,32 @@ import (
 	"syscall"
 )
 
-// endpoint is a port that is listened on. Its network is that of net.Listen:
+// endpoint is a listening port. Its network is that of net.Listen:
 // tcp4, tcp6, udp4 or udp6.
 type endpoint struct {
 	network, ip string
 	port        int
 }
 
-// parseEndpoint reads the front of a listening multiaddress, such as
+// parseEndpoint reads the start of a listening multiaddress, such as
 // /ip4/0.0.0.0/udp/4001/quic-v1; it is false for other kinds, which have no
-// port to be taken.
+// port.
 func parseEndpoint(addr string) (endpoint, bool) {
-	parts := strings.Split(addr, "/")
-	if len(parts) < 5 {
+	segments := strings.Split(addr, "/")
+	if len(segments) < 5 {
 		return endpoint{}, false
 	}
-	family, known := map[string]string{"ip4": "4", "ip6": "6"}[parts[1]]
-	port, err := strconv.Atoi(parts[4])
-	if !known || err != nil || (parts[3] != "tcp" && parts[3] != "udp") {
+	family, known := map[string]string{"ip4": "4", "ip6": "6"}[segments[1]]
+	port, err := strconv.Atoi(segments[4])
+	if !known || err != nil || (segments[3] != "tcp" && segments[3] != "udp") {
 		return endpoint{}, false
 	}
-	return endpoint{parts[3] + family, parts[2], port}, true
+	return endpoint{segments[3] + family, segments[2], port}, true
 }
 
-// taken reports whether another program holds the endpoint. We try without
-// SO_REUSEPORT on purpose: with it, as libp2p listens, a second node of the
-// same user would share the port in silence and get half of the connections.
+// taken reports whether another program holds the endpoint. The test listens
+// without SO_REUSEPORT: with it, as libp2p listens, a second node of the same
+// user would share the port silently and get half of the connections.
 func (e endpoint) taken() bool {
 	if e.port == 0 {
 		return false
@@ -84,8 +84,8 @@ func takenPorts(addrs []string) map[int]bool {
 	return ports
 }
 
-// Ports below those that systems hand out for outgoing connections, which
-// could otherwise hold ours at the next start.
+// The range is below the ephemeral ports, which an outgoing connection could
+// hold at the next start.
 const (
 	firstPort = 10_000
 	lastPort  = 32_000
@@ -130,9 +130,9 @@ func withPort(addrs []string, from, to int) []string {
 	moved := append([]string{}, addrs...)
 	for i, addr := range moved {
 		if e, ok := parseEndpoint(addr); ok && e.port == from {
-			parts := strings.Split(addr, "/")
-			parts[4] = strconv.Itoa(to)
-			moved[i] = strings.Join(parts, "/")
+			segments := strings.Split(addr, "/")
+			segments[4] = strconv.Itoa(to)
+			moved[i] = strings.Join(segments, "/")
 		}
 	}
 	return moved

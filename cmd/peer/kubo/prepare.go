@@ -1,14 +1,10 @@
 package kubo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -17,11 +13,11 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// firstEmbedded is the oldest version of a repo from which Kubo has the
-// migrations in itself. For older ones it would download and run programs.
+// firstEmbedded is the oldest version of a repo whose migrations are built into
+// Kubo. For older ones Kubo would download and run programs.
 const firstEmbedded = 16
 
-// prepare brings the repo into the state that Kubo is to start from, and
+// prepare makes, migrates and configures the repo for a start of Kubo, and
 // returns the address for its RPC.
 func (n *Node) prepare(ctx context.Context, program string) (multiaddr.Multiaddr, error) {
 	if err := endOrphan(ctx, n.repo, n.cfg.StopTimeout); err != nil {
@@ -31,26 +27,28 @@ func (n *Node) prepare(ctx context.Context, program string) (multiaddr.Multiaddr
 		return nil, err
 	}
 	err := ensureRepo(ctx, n.repo, func(ctx context.Context, dir string) error {
-		n.doing("making an IPFS repo at %s", n.repo)
+		n.begin("making an IPFS repo at %s", n.repo)
 		return n.makeRepo(ctx, program, dir)
 	})
 	if err != nil {
 		return nil, err
 	}
-	// Kubo's own words about a configuration that it cannot read are of no use.
+	// Kubo's own error about an invalid configuration does not name the file.
 	if _, err := n.readConfig(); err != nil {
 		return nil, err
 	}
-	if err := n.matchVersions(ctx, program); err != nil {
+	if err := n.migrateRepo(ctx, program); err != nil {
 		return nil, err
 	}
 	return n.configure()
 }
 
-// makeRepo has Kubo make a repo in dir. Kubo's own addresses of RPC and
-// gateway, which the operator did not choose, are replaced at once.
+// makeRepo runs "ipfs init" on dir and replaces Kubo's default addresses of RPC
+// and gateway, which the operator did not choose.
 func (n *Node) makeRepo(ctx context.Context, program, dir string) error {
-	if _, err := n.tool(ctx, program, dir, "init", "--empty-repo"); err != nil {
+	_, err := n.runTool(ctx, newTool(program, dir, initTimeout, "init", "--empty-repo"),
+		fmt.Sprintf("making an IPFS repo at %s", n.repo))
+	if err != nil {
 		return fmt.Errorf("the IPFS repo at %s cannot be made: %w", n.repo, err)
 	}
 	path := filepath.Join(dir, configFile)
@@ -63,44 +61,22 @@ func (n *Node) makeRepo(ctx context.Context, program, dir string) error {
 	return writeJSON(path, doc)
 }
 
-// tool runs the program with args on the repo in dir and returns what it
-// printed.
-func (n *Node) tool(ctx context.Context, program, dir string, args ...string) (string, error) {
-	n.output.clear()
-	var stdout bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Env = environment(os.Environ(), n.cfg, dir)
-	p, err := startProcess(cmd, io.MultiWriter(&stdout, n.output), n.output)
-	if err != nil {
-		return "", fmt.Errorf("%s cannot be run: %w", program, err)
-	}
-	select {
-	case <-p.exited:
-	case <-ctx.Done():
-		n.end(ctx, p, nil)
-		return "", ctx.Err()
-	}
-	if p.err != nil {
-		return "", diagnose(n.repo, p.err, n.output.last())
-	}
-	return stdout.String(), nil
-}
-
-// matchVersions migrates a repo that is older than the program, which needs
-// nothing but the program, and refuses one that is newer.
-func (n *Node) matchVersions(ctx context.Context, program string) error {
+// migrateRepo migrates a repo that is older than the program, without using the
+// network, and refuses one that is newer.
+func (n *Node) migrateRepo(ctx context.Context, program string) error {
 	have, err := repoVersion(n.repo)
 	if err != nil {
 		return err
 	}
-	out, err := n.tool(ctx, program, n.repo, "version", "--repo")
+	out, err := n.runTool(ctx, newTool(program, n.repo, versionTimeout, "version", "--repo"),
+		"reading the repo version that "+program+" uses")
 	if err != nil {
 		return err
 	}
 	want, err := strconv.Atoi(strings.TrimSpace(out))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is not Kubo: asked for the version of its repos it says %q", program, out)
+		return fmt.Errorf("%s is not Kubo: its \"version --repo\" prints %q", program, out)
 	case have == want:
 		return nil
 	case have > want:
@@ -110,43 +86,44 @@ func (n *Node) matchVersions(ctx context.Context, program string) error {
 		return fmt.Errorf("the IPFS repo at %s has version %d, which %s can only migrate with programs from the "+
 			"network: run \"ipfs-cluster-pinsvc ipfs repo migrate\" to allow that", n.repo, have, program)
 	}
-	n.doing("migrating the IPFS repo at %s from version %d to %d", n.repo, have, want)
-	if _, err := n.tool(ctx, program, n.repo, "repo", "migrate"); err != nil {
+	doing := fmt.Sprintf("migrating the IPFS repo at %s from version %d to %d", n.repo, have, want)
+	logger.Info(doing)
+	if _, err := n.runTool(ctx, newTool(program, n.repo, migrateTimeout, "repo", "migrate"), doing); err != nil {
 		return fmt.Errorf("the IPFS repo at %s cannot be migrated from version %d to %d: %w", n.repo, have, want, err)
 	}
 	return nil
 }
 
-// configure lays our settings over Kubo's configuration and returns the
-// address for its RPC.
+// configure applies the settings of service.json to Kubo's configuration and
+// returns the address for its RPC.
 func (n *Node) configure() (multiaddr.Multiaddr, error) {
 	doc, err := n.readConfig()
 	if err != nil {
 		return nil, err
 	}
-	memory, err := readOverlay(n.repo)
+	applied, err := readOverlay(n.repo)
 	if err != nil {
 		return nil, err
 	}
-	before := maps.Clone(memory.Settings)
-	changes := append(memory.lay(doc, wantedSettings(n.cfg, n.repo)), holdRPC(doc)...)
+	before := maps.Clone(applied.Settings)
+	changes := append(applied.lay(doc, wantedSettings(n.cfg, n.repo)), enforceRPC(doc)...)
 	moved, err := n.freeSwarm(doc)
 	if err != nil {
 		return nil, err
 	}
-	// The configuration first: a setting that is remembered but was not laid
-	// would never be.
+	// The configuration first: a setting that is listed as applied is not
+	// applied again.
 	if changes = append(changes, moved...); len(changes) > 0 {
 		if err := writeJSON(filepath.Join(n.repo, configFile), doc); err != nil {
 			return nil, fmt.Errorf("the configuration of Kubo cannot be written: %w", err)
 		}
 	}
-	if !reflect.DeepEqual(before, memory.Settings) {
-		if err := writeJSON(filepath.Join(n.repo, overlayFile), memory); err != nil {
+	if !reflect.DeepEqual(before, applied.Settings) {
+		if err := writeJSON(filepath.Join(n.repo, overlayFile), applied); err != nil {
 			return nil, fmt.Errorf("%s cannot be written: %w", overlayFile, err)
 		}
 	}
-	news, details := worthTelling(changes, len(before) == 0)
+	news, details := summarizeChanges(changes, len(before) == 0)
 	for _, line := range news {
 		logger.Info(line)
 	}
@@ -164,10 +141,10 @@ func (n *Node) readConfig() (document, error) {
 	return doc, nil
 }
 
-// worthTelling says what was changed in Kubo's configuration: to the operator,
-// and in more detail. Of a fresh repo, whose settings are Kubo's defaults, the
-// single changes are no news.
-func worthTelling(changes []change, fresh bool) (news, details []string) {
+// summarizeChanges describes the changes of Kubo's configuration, as news for the
+// operator and as details for debugging. In a fresh repo, whose settings are
+// Kubo's defaults, the single changes are details.
+func summarizeChanges(changes []change, fresh bool) (news, details []string) {
 	for _, c := range changes {
 		news = append(news, fmt.Sprintf("Kubo's setting %s was %s and is now %s", c.key, show(c.from), show(c.to)))
 	}
@@ -185,8 +162,8 @@ func show(v any) string {
 	return string(raw)
 }
 
-// freeSwarm moves the swarm ports that another program holds, unless they were
-// chosen on purpose.
+// freeSwarm replaces the swarm ports that another program holds, unless the
+// configuration sets them.
 func (n *Node) freeSwarm(doc document) ([]change, error) {
 	const key = "Addresses.Swarm"
 	addrs := stringList(doc.get(key))
@@ -211,9 +188,8 @@ func (n *Node) freeSwarm(doc document) ([]change, error) {
 	return []change{{key, from, doc.get(key)}}, nil
 }
 
-// chooseRPC returns the address that the RPC had before, so that those who
-// know it need not learn another, or the operator's; a port that another
-// program has taken since is left to it.
+// chooseRPC returns the RPC's previous address, so that it stays the same, or the
+// operator's. A port that another program holds is not used.
 func (n *Node) chooseRPC(doc document) (multiaddr.Multiaddr, error) {
 	wanted := stringList(doc.get("Addresses.API"))
 	if last := n.Status().APIAddr; last != nil {

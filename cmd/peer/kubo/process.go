@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// process is a running child. Its end is told by exited, after which err says
-// how it went.
+// process is a child. exited is closed when it ends; err is valid after that.
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
 }
 
-// outputGrace is how long the end of a child's output is waited for once the
-// child itself has gone.
+// outputGrace is how long to wait for the end of a child's output after the
+// child itself has ended.
 const outputGrace = 2 * time.Second
 
-// startProcess starts cmd, which writes to stdout and stderr. On Linux the child dies when
-// the thread that started it does, so the calling goroutine must be locked to
-// its thread and stay until the child has ended.
+// startProcess starts cmd, which writes to stdout and stderr. On Linux the child
+// dies with the thread that started it, so the calling goroutine must be locked
+// to its thread until the child has ended.
 func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = childAttributes()
@@ -38,17 +37,17 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// end asks the process to stop by calling ask, and kills it when it has not
-// after the timeout or once force is closed. It returns when the process has
-// gone, with false when it had to be killed.
-func (p *process) end(ask func(*process) error, timeout time.Duration, force <-chan struct{}) bool {
+// terminate calls request, which requests the process to stop, and kills the
+// process after the timeout or once force is closed. It returns when the process
+// has ended, with false when it was killed.
+func (p *process) terminate(request func(*process) error, timeout time.Duration, force <-chan struct{}) bool {
 	select {
 	case <-p.exited:
 		return true
 	default:
 	}
-	if err := ask(p); err != nil {
-		logger.Warnf("Kubo cannot be asked to stop and is killed: %v", err)
+	if err := request(p); err != nil {
+		logger.Warnf("Kubo cannot be stopped and is killed: %v", err)
 		timeout = 0
 	}
 	timer := time.NewTimer(timeout)

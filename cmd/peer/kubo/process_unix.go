@@ -4,9 +4,9 @@ package kubo
 
 import "syscall"
 
-// childAttributes puts the child into a process group of its own, so that
-// Ctrl-C in a terminal reaches us alone and we stop Kubo in its turn. A child
-// that outlives us is ended at our next start.
+// childAttributes puts the child into a process group of its own, so that Ctrl-C
+// in a terminal reaches only this program, which then stops Kubo. A child that
+// outlives this process is ended at the next start.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

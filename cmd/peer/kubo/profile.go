@@ -12,16 +12,16 @@ import (
 // otherwise.
 var privateSwarm = [...]string{"/ip4/127.0.0.1/tcp/0"}
 
-// notLoopback4 and notLoopback6 are, between them, every address that is not
-// of this machine, as Kubo's Swarm.AddrFilters writes networks.
+// notLoopback4 and notLoopback6 cover every address outside of this machine, in
+// the form of Kubo's Swarm.AddrFilters.
 var (
 	notLoopback4 = [...]string{
 		"/ip4/0.0.0.0/ipcidr/2", "/ip4/64.0.0.0/ipcidr/3", "/ip4/96.0.0.0/ipcidr/4",
 		"/ip4/112.0.0.0/ipcidr/5", "/ip4/120.0.0.0/ipcidr/6", "/ip4/124.0.0.0/ipcidr/7",
 		"/ip4/126.0.0.0/ipcidr/8", "/ip4/128.0.0.0/ipcidr/1",
 	}
-	// Of ::/8, which holds ::1, only the networks that lead elsewhere;
-	// addresses of IPv4 written as IPv6 are seen as those of IPv4.
+	// Of ::/8, which contains ::1, only the networks that lead to other
+	// machines; IPv4 addresses in IPv6 form are filtered as IPv4.
 	notLoopback6 = [...]string{
 		"/ip6/64:ff9b::/ipcidr/96", "/ip6/64:ff9b:1::/ipcidr/48",
 		"/ip6/100::/ipcidr/8", "/ip6/200::/ipcidr/7", "/ip6/400::/ipcidr/6", "/ip6/800::/ipcidr/5",
@@ -29,8 +29,7 @@ var (
 	}
 )
 
-// wantedSettings are the settings that cfg lays over Kubo's configuration in
-// the repo.
+// wantedSettings are the settings that cfg requires in Kubo's configuration.
 func wantedSettings(cfg *Config, repo string) []setting {
 	var wanted []setting
 	if cfg.Profile == ProfilePrivate {
@@ -39,7 +38,7 @@ func wantedSettings(cfg *Config, repo string) []setting {
 	if len(cfg.SwarmAddresses) > 0 {
 		wanted = append(wanted, setting{"Addresses.Swarm", cfg.SwarmAddresses})
 	}
-	// Validate has read the value already.
+	// Validate has checked the value.
 	if limit, err := parseStorageMax(cfg.StorageMax); err == nil {
 		if size, ok := limit.resolve(repo); ok {
 			wanted = append(wanted, setting{"Datastore.StorageMax", size})
@@ -63,9 +62,9 @@ func short(d time.Duration) string {
 	return text
 }
 
-// privateSettings silence everything by which Kubo speaks to others of its own
-// accord. While it listens on loopback only it may dial loopback only; with
-// other addresses, those of a closed network, it may dial whatever it is told.
+// privateSettings disable everything that makes Kubo contact other machines by
+// itself. While it listens on loopback only, it may dial loopback only; with
+// other addresses, those of a closed network, it may dial any address.
 func privateSettings(swarm []string) []setting {
 	wanted := []setting{
 		{"Bootstrap", []string{}},
@@ -95,8 +94,8 @@ func privateSettings(swarm []string) []setting {
 	return wanted
 }
 
-// allLoopback reports whether every address is on loopback; addresses that
-// cannot be read are not.
+// allLoopback reports whether every address is on loopback; an invalid address
+// is not.
 func allLoopback(addrs []string) bool {
 	for _, text := range addrs {
 		addr, err := multiaddr.NewMultiaddr(text)
@@ -107,9 +106,9 @@ func allLoopback(addrs []string) bool {
 	return true
 }
 
-// holdRPC puts right what the peer relies on: the RPC, which may do anything
-// to the node, listens on loopback alone, and there is no gateway.
-func holdRPC(doc document) []change {
+// enforceRPC sets what the peer relies on: the RPC, which controls the node,
+// listens on loopback only, and there is no gateway.
+func enforceRPC(doc document) []change {
 	var changes []change
 	set := func(key string, value any) {
 		changes = append(changes, change{key, doc.get(key), value})
@@ -136,7 +135,7 @@ func isLoopbackTCP(text string) bool {
 	return err == nil
 }
 
-// stringList reads a value that Kubo lets be one string or a list of them.
+// stringList reads a value that may be one string or a list of strings.
 func stringList(value any) []string {
 	switch value := value.(type) {
 	case string:

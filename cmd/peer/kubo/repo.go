@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 )
 
 // Names inside a repo: Kubo's own, and the two stages of making one.
@@ -19,8 +21,8 @@ const (
 	apiFile     = "api"
 	lockFile    = "repo.lock"
 
-	makingDir = ".init" // being made, worth nothing
-	madeDir   = ".made" // complete, on its way to its place
+	makingDir = ".init" // incomplete
+	madeDir   = ".made" // complete, being moved into the repo
 )
 
 func hasConfig(repo string) bool {
@@ -31,11 +33,11 @@ func hasConfig(repo string) bool {
 // ensureRepo makes the repo when there is none. initialize runs "ipfs init"
 // on a folder.
 //
-// A crash at any moment leaves either nothing of worth or a repo that the next
-// call completes: the repo is made in a folder inside of repo (which may be a
-// mount point, so it cannot be renamed itself), that folder is renamed once it
-// is complete, and its entries are then moved to their place, the
-// configuration file, without which no folder is a repo, last.
+// It survives a crash at any moment: the repo is made in a folder inside of repo
+// (which cannot be renamed itself, as it may be a mount point), that folder is
+// renamed once it is complete, and its entries are then moved into repo. The
+// configuration file, which makes a folder a repo, is moved last. The next call
+// completes or repeats what a crash interrupted.
 func ensureRepo(ctx context.Context, repo string, initialize func(ctx context.Context, dir string) error) error {
 	if hasConfig(repo) {
 		return nil
@@ -45,7 +47,7 @@ func ensureRepo(ctx context.Context, repo string, initialize func(ctx context.Co
 	}
 	making, made := filepath.Join(repo, makingDir), filepath.Join(repo, madeDir)
 	if _, err := os.Lstat(made); errors.Is(err, fs.ErrNotExist) {
-		if err := refuseRemains(repo); err != nil {
+		if err := refuseIncomplete(repo); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(making); err != nil {
@@ -60,7 +62,7 @@ func ensureRepo(ctx context.Context, repo string, initialize func(ctx context.Co
 		if err := syncFiles(making); err != nil {
 			return fmt.Errorf("the IPFS repo cannot be made: %w", err)
 		}
-		if err := os.Rename(making, made); err != nil {
+		if err := atomicfile.Rename(making, made); err != nil {
 			return fmt.Errorf("the IPFS repo cannot be made: %w", err)
 		}
 	}
@@ -70,14 +72,15 @@ func ensureRepo(ctx context.Context, repo string, initialize func(ctx context.Co
 	return nil
 }
 
-// refuseRemains fails when repo holds parts of a repo that we did not make:
-// data whose configuration got lost must not get a new identity in silence.
-func refuseRemains(repo string) error {
-	for _, part := range []string{"blocks", "datastore", "datastore_spec", "keystore", versionFile} {
-		if _, err := os.Lstat(filepath.Join(repo, part)); err == nil {
-			return fmt.Errorf("%s holds parts of an IPFS repo (%s) but no file %q: "+
+// refuseIncomplete fails when repo holds files of a repo without a
+// configuration: data whose configuration was lost must not silently get a new
+// identity.
+func refuseIncomplete(repo string) error {
+	for _, name := range []string{"blocks", "datastore", "datastore_spec", "keystore", versionFile} {
+		if _, err := os.Lstat(filepath.Join(repo, name)); err == nil {
+			return fmt.Errorf("%s holds an incomplete IPFS repo (%s) without the file %q: "+
 				"restore that file from a backup, or move the folder away to begin with an empty repo",
-				repo, part, configFile)
+				repo, name, configFile)
 		}
 	}
 	return nil
@@ -99,14 +102,14 @@ func moveIntoPlace(made, repo string) error {
 		}
 	})
 	for _, entry := range entries {
-		if err := os.Rename(filepath.Join(made, entry.Name()), filepath.Join(repo, entry.Name())); err != nil {
+		if err := atomicfile.Rename(filepath.Join(made, entry.Name()), filepath.Join(repo, entry.Name())); err != nil {
 			return err
 		}
 	}
 	return os.Remove(made)
 }
 
-// syncFiles brings the small files of a new repo to the disk: after a power
+// syncFiles writes the small files of a new repo to the disk: after a power
 // failure an empty configuration would lose the identity.
 func syncFiles(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -117,19 +120,11 @@ func syncFiles(dir string) error {
 		if !entry.Type().IsRegular() {
 			continue
 		}
-		if err := syncFile(filepath.Join(dir, entry.Name())); err != nil {
+		if err := atomicfile.Sync(filepath.Join(dir, entry.Name())); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return atomicfile.SyncDir(dir)
 }
 
 // repoVersion reads the version of the repo's format.

@@ -5,54 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
-func TestNewerRepoIsRefusedUntilItFits(t *testing.T) {
-	t.Parallel()
-	cfg := testConfig(t)
-	repo := madeRepo(t, cfg)
-	version := filepath.Join(repo, versionFile)
-	was, err := os.ReadFile(version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, version, "99\n")
-	n := startNode(t, cfg)
-	awaitError(t, n, "has version 99", cfg.BinaryPath+" can only use version "+strings.TrimSpace(string(was)), "binary_path")
-	write(t, version, string(was))
-	awaitRunning(t, n)
-}
-
-func TestOlderRepoIsMigratedOffline(t *testing.T) {
-	t.Parallel()
-	cfg := testConfig(t)
-	repo := madeRepo(t, cfg)
-	id := ipfs(t, cfg, "config", "Identity.PeerID")
-	is, err := repoVersion(repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(repo, versionFile), "17\n")
-	awaitRunning(t, startNode(t, cfg))
-	if now, err := repoVersion(repo); err != nil || now != is {
-		t.Errorf("version %d (%v) after the migration, want %d", now, err, is)
-	}
-	if got := ipfs(t, cfg, "config", "Identity.PeerID"); got != id {
-		t.Errorf("peer ID %s, was %s", got, id)
-	}
-}
-
-func TestVeryOldRepoIsNotMigratedWithProgramsFromTheNetwork(t *testing.T) {
-	t.Parallel()
-	cfg := testConfig(t)
-	repo := madeRepo(t, cfg)
-	write(t, filepath.Join(repo, versionFile), "12")
-	awaitError(t, startNode(t, cfg), "has version 12", "network", "ipfs-cluster-pinsvc ipfs repo migrate")
-}
-
-func TestUnreadableVersionAndConfigurationAreNamed(t *testing.T) {
+func TestRepoVersion_UnreadableFilesAreNamed(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	repo := madeRepo(t, cfg)
@@ -73,7 +29,7 @@ func TestUnreadableVersionAndConfigurationAreNamed(t *testing.T) {
 
 // A making of the repo that stops at any step is completed, or begun anew, by
 // the next one.
-func TestHalfMadeRepoIsNoObstacle(t *testing.T) {
+func TestEnsureRepo_CompletesAHalfMadeRepo(t *testing.T) {
 	t.Parallel()
 	program := ipfsProgram(t)
 	make := func(t *testing.T, repo string) error {
@@ -147,7 +103,7 @@ func stopAfter(t *testing.T, repo string, moves int) {
 	}
 }
 
-func TestRemainsOfALostRepoAreNotTakenOver(t *testing.T) {
+func TestEnsureRepo_RefusesAnIncompleteRepo(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	repo := madeRepo(t, cfg)
@@ -156,14 +112,14 @@ func TestRemainsOfALostRepoAreNotTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := startNode(t, cfg)
-	awaitError(t, n, repo, `no file "config"`, "backup")
+	awaitError(t, n, repo, `without the file "config"`, "backup")
 	if err := os.Rename(config+".lost", config); err != nil {
 		t.Fatal(err)
 	}
 	awaitRunning(t, n)
 }
 
-func TestFailureToMakeTheRepoLeavesNoRepo(t *testing.T) {
+func TestEnsureRepo_FailureLeavesNoRepo(t *testing.T) {
 	t.Parallel()
 	repo := filepath.Join(t.TempDir(), "ipfs")
 	full := errors.New("no space left on device")
@@ -173,20 +129,5 @@ func TestFailureToMakeTheRepoLeavesNoRepo(t *testing.T) {
 	}
 	if hasConfig(repo) {
 		t.Error("there is a repo")
-	}
-}
-
-func TestCommandNeedsARepo(t *testing.T) {
-	t.Parallel()
-	cfg := testConfig(t)
-	if _, err := Command(t.Context(), cfg, "id"); err == nil || !strings.Contains(err.Error(), "no IPFS repo at") {
-		t.Errorf("error %v", err)
-	}
-}
-
-func write(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

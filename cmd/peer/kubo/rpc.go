@@ -16,30 +16,28 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// errRefused is a Kubo that answers, but not to us.
+// errRefused means that Kubo responds but rejects our requests.
 var errRefused = errors.New("the RPC of Kubo refuses the peer: remove API.Authorizations from Kubo's configuration")
 
-// rpc is just enough of a client of Kubo's RPC to see whether it answers.
+// rpc is a minimal client of Kubo's RPC, for probes and the shutdown.
 type rpc struct{ client *http.Client }
 
 func newRPC() rpc {
-	// No proxy and no kept connections: the probe shows what a new
-	// connection to Kubo would meet.
+	// No proxy and no connection reuse: a probe tests a new connection.
 	return rpc{&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
-// version asks for Kubo's release, which touches neither repo nor network.
+// version returns Kubo's release; the request uses neither repo nor network.
 func (r rpc) version(ctx context.Context, addr multiaddr.Multiaddr) (string, error) {
-	var answer struct{ Version string }
-	if err := r.post(ctx, addr, "version", &answer); err != nil {
+	var reply struct{ Version string }
+	if err := r.post(ctx, addr, "version", &reply); err != nil {
 		return "", err
 	}
-	return answer.Version, nil
+	return reply.Version, nil
 }
 
-// post calls a command and decodes its answer, which is not of interest when
-// answer is nil.
-func (r rpc) post(ctx context.Context, addr multiaddr.Multiaddr, command string, answer any) error {
+// post calls a command and decodes its reply, unless reply is nil.
+func (r rpc) post(ctx context.Context, addr multiaddr.Multiaddr, command string, reply any) error {
 	_, host, err := manet.DialArgs(addr)
 	if err != nil {
 		return err
@@ -61,14 +59,14 @@ func (r rpc) post(ctx context.Context, addr multiaddr.Multiaddr, command string,
 	case resp.StatusCode == http.StatusForbidden:
 		return errRefused
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("the RPC of Kubo answers %s: %s", resp.Status, body)
-	case answer == nil:
+		return fmt.Errorf("the RPC of Kubo responds with %s: %s", resp.Status, body)
+	case reply == nil:
 		return nil
 	}
-	return json.Unmarshal(body, answer)
+	return json.Unmarshal(body, reply)
 }
 
-// shutdown asks Kubo over its RPC to stop.
+// shutdown stops Kubo through its RPC.
 func (r rpc) shutdown(addr multiaddr.Multiaddr) error {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), enough)
@@ -86,12 +84,12 @@ func readAPIAddr(repo string) (multiaddr.Multiaddr, error) {
 	return multiaddr.NewMultiaddr(strings.TrimSpace(string(raw)))
 }
 
-// pollInterval is how often a starting Kubo is looked at: often enough not to
-// be noticed beside the second that it needs.
+// pollInterval is how often a starting Kubo is polled: short against the second
+// that a start takes.
 const pollInterval = 25 * time.Millisecond
 
-// awaitRPC waits until the RPC answers, or refuses to for good. The last error that was met comes with
-// that of ctx.
+// awaitRPC waits until the RPC responds or rejects our requests. The error of
+// ctx comes with the last one of the RPC.
 func (r rpc) awaitRPC(ctx context.Context, repo string) (addr multiaddr.Multiaddr, version string, err error) {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -110,8 +108,8 @@ func (r rpc) awaitRPC(ctx context.Context, repo string) (addr multiaddr.Multiadd
 	}
 }
 
-// watch asks the RPC now and then until ctx ends, and returns true as soon as
-// it has given no answer for limit. A limit of zero waits for ctx.
+// watch probes the RPC until ctx ends, and returns true once the RPC has not
+// responded for limit. A limit of zero waits for ctx.
 func (r rpc) watch(ctx context.Context, addr multiaddr.Multiaddr, limit time.Duration) bool {
 	if limit <= 0 {
 		<-ctx.Done()
@@ -121,7 +119,7 @@ func (r rpc) watch(ctx context.Context, addr multiaddr.Multiaddr, limit time.Dur
 	interval := min(limit/4, longest)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	answered := time.Now()
+	responded := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -135,8 +133,8 @@ func (r rpc) watch(ctx context.Context, addr multiaddr.Multiaddr, limit time.Dur
 		case ctx.Err() != nil:
 			return false
 		case err == nil:
-			answered = time.Now()
-		case time.Since(answered) >= limit:
+			responded = time.Now()
+		case time.Since(responded) >= limit:
 			return true
 		}
 	}

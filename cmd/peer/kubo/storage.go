@@ -8,8 +8,8 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// storageMax is a parsed storage_max: a share of the disk, a fixed size, or,
-// as the zero value, neither.
+// storageMax is a parsed storage_max: a share of the disk, a fixed size, or
+// neither (the zero value).
 type storageMax struct {
 	percent uint64
 	size    string
@@ -33,11 +33,10 @@ func parseStorageMax(text string) (storageMax, error) {
 	return storageMax{size: text}, nil
 }
 
-// resolve returns the value for Kubo's Datastore.StorageMax on the disk that
-// holds dir. It is false when Kubo's own value is to stay, because none is
-// wanted or the size of the disk is not known. The size of the disk counts,
-// not what is free of it, so that the answer stays the same from start to
-// start.
+// resolve returns the value for Kubo's Datastore.StorageMax on the disk of dir.
+// It is false when Kubo's own value stays, because none is configured or the
+// size of the disk is not known. A share is one of the whole disk, not of its
+// free space, so that the value is the same at each start.
 func (s storageMax) resolve(dir string) (string, bool) {
 	if s.percent == 0 {
 		return s.size, s.size != ""

@@ -12,29 +12,37 @@ import (
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
+
+// restartJitter keeps the nodes of a machine that failed together, on a full
+// disk for example, from restarting together.
+const restartJitter = 0.2
 
 // supervise runs Kubo again and again until ctx ends.
 func (n *Node) supervise(ctx context.Context) {
-	// On Linux a child dies with the thread that started it: all are
-	// started from here, and this goroutine ends after the last of them.
+	// On Linux a child dies with the thread that started it: all are started
+	// from this goroutine, which ends after the last of them.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(n.done)
 	defer n.cancel()
 
-	delay := backoff{min: n.cfg.RestartDelayMin, max: n.cfg.RestartDelayMax}
+	restarts := backoff.Counter{Policy: backoff.Policy{
+		Min: n.cfg.RestartDelayMin, Max: n.cfg.RestartDelayMax, Jitter: restartJitter,
+	}}
 	for {
 		ran, err := n.run(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if ran >= n.cfg.StableAfter {
-			delay.reset()
+			restarts.Reset()
 		}
-		wait := delay.next()
-		n.failed(err, wait)
-		if !sleep(ctx, wait) {
+		delay := restarts.Next()
+		n.failed(err, delay)
+		if !backoff.Sleep(ctx, delay) {
 			break
 		}
 		n.update(func(s *Status) {
@@ -49,45 +57,38 @@ func (n *Node) supervise(ctx context.Context) {
 	logger.Info("Kubo has stopped")
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// failed makes the end of a run known. The same failure again is worth one
-// line in the log, a new one also what Kubo wrote.
-func (n *Node) failed(err error, wait time.Duration) {
+// failed publishes why Kubo ended. A repeated failure gets one line in the log,
+// a new one also the end of Kubo's output.
+func (n *Node) failed(err error, delay time.Duration) {
 	lines, repeated := n.output.last(), false
 	n.update(func(s *Status) {
 		repeated = s.Err == err.Error()
 		*s = Status{State: StateRestarting, Since: s.Since, APIAddr: s.APIAddr, Restarts: s.Restarts,
 			Binary: s.Binary, Version: s.Version,
-			Err: err.Error(), Output: lines, NextTry: time.Now().Add(wait)}
+			Err: err.Error(), Output: lines, NextTry: time.Now().Add(delay)}
 	})
+	shown := delay.Round(time.Millisecond)
 	if repeated {
-		logger.Infof("still: %v; next try in %s", err, wait)
+		logger.Infof("still: %v; next try in %s", err, shown)
 		return
 	}
-	logger.Errorf("%v; next try in %s", err, wait)
+	logger.Errorf("%v; next try in %s", err, shown)
 	for _, line := range lines {
 		logger.Infof("Kubo wrote: %s", line)
 	}
 }
 
-func (n *Node) doing(format string, args ...any) {
+// begin logs and publishes the present step of a start.
+func (n *Node) begin(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	logger.Info(text)
-	n.update(func(s *Status) { s.Doing = text })
+	n.setDoing(text)
 }
 
-// run prepares the repo, runs Kubo once and returns why it ended, and for how
-// long its RPC had answered. It has left no process behind then.
+func (n *Node) setDoing(text string) { n.update(func(s *Status) { s.Doing = text }) }
+
+// run prepares the repo and runs Kubo once. It returns why Kubo ended, and for
+// how long its RPC had responded; no process is left then.
 func (n *Node) run(ctx context.Context) (ran time.Duration, err error) {
 	n.output.clear()
 	program, err := findBinary(n.cfg, ownPath())
@@ -99,7 +100,7 @@ func (n *Node) run(ctx context.Context) (ran time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	// A stale address would be taken for that of the new process.
+	// A stale address would be taken for the one of the new process.
 	if err := os.Remove(filepath.Join(n.repo, apiFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("the address file of the last Kubo cannot be removed: %w", err)
 	}
@@ -107,13 +108,13 @@ func (n *Node) run(ctx context.Context) (ran time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer n.forget()
-	return n.mind(ctx, p)
+	defer n.removePIDFile()
+	return n.serve(ctx, p)
 }
 
 // start starts the daemon with its RPC at api.
 func (n *Node) start(program string, api multiaddr.Multiaddr) (*process, error) {
-	n.doing("starting Kubo (%s) on the repo at %s", program, n.repo)
+	n.begin("starting Kubo (%s) on the repo at %s", program, n.repo)
 	args := []string{"daemon", "--migrate=false", "--api=" + api.String()}
 	if n.cfg.EnableGC {
 		args = append(args, "--enable-gc")
@@ -125,35 +126,34 @@ func (n *Node) start(program string, api multiaddr.Multiaddr) (*process, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be run: %w", program, err)
 	}
-	if err := writeJSON(filepath.Join(n.repo, recordFile), newRecord(p.pid())); err != nil {
-		logger.Warnf("should this program be killed, a Kubo left behind will not be recognized: %v", err)
+	if err := writeJSON(filepath.Join(n.repo, pidFileName), newPIDFile(p.pid())); err != nil {
+		logger.Warnf("an orphaned Kubo will not be recognized should this program be killed: %v", err)
 	}
 	n.update(func(s *Status) { s.PID = p.pid() })
 	return p, nil
 }
 
-// forget removes the record of a process that has gone.
-func (n *Node) forget() {
-	if err := os.Remove(filepath.Join(n.repo, recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		logger.Debugf("removing the record of the process: %v", err)
+func (n *Node) removePIDFile() {
+	if err := os.Remove(filepath.Join(n.repo, pidFileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		logger.Debugf("removing %s: %v", pidFileName, err)
 	}
 }
 
-// mind waits for the RPC of p, then for the end of p or a reason to end it.
-func (n *Node) mind(ctx context.Context, p *process) (ran time.Duration, err error) {
+// serve waits for the RPC of p, then for the end of p or a reason to end it.
+func (n *Node) serve(ctx context.Context, p *process) (ran time.Duration, err error) {
 	client := newRPC()
-	addr, version, err := n.await(ctx, client, p)
+	addr, version, err := n.awaitStart(ctx, client, p)
 	if err != nil {
 		n.end(ctx, p, nil)
 		return 0, err
 	}
 	n.running(addr, version)
 	began := time.Now()
-	watching, cancel := context.WithCancel(ctx)
+	watchCtx, cancel := context.WithCancel(ctx)
 	hung, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		if client.watch(watching, addr, n.cfg.UnresponsiveTimeout) {
+		if client.watch(watchCtx, addr, n.cfg.UnresponsiveTimeout) {
 			close(hung)
 		}
 	}()
@@ -161,7 +161,8 @@ func (n *Node) mind(ctx context.Context, p *process) (ran time.Duration, err err
 	case <-p.exited:
 		err = diagnose(n.repo, p.err, n.output.last())
 	case <-hung:
-		err = fmt.Errorf("the IPFS node gave no answer for %s and is started again", n.cfg.UnresponsiveTimeout)
+		err = fmt.Errorf("the IPFS node gave no response for %s (ipfs_connector.managed.unresponsive_timeout) and is restarted",
+			n.cfg.UnresponsiveTimeout)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -171,35 +172,40 @@ func (n *Node) mind(ctx context.Context, p *process) (ran time.Duration, err err
 	return time.Since(began), err
 }
 
-// await returns the address and release of p once its RPC answers.
-func (n *Node) await(ctx context.Context, client rpc, p *process) (multiaddr.Multiaddr, string, error) {
-	starting, cancel := context.WithCancel(ctx)
-	if n.cfg.StartTimeout > 0 {
-		starting, cancel = context.WithTimeout(ctx, n.cfg.StartTimeout)
-	}
+// awaitStart returns the address and release of p once its RPC responds.
+func (n *Node) awaitStart(ctx context.Context, client rpc, p *process) (multiaddr.Multiaddr, string, error) {
+	startCtx, cancel := n.startContext(ctx)
 	defer cancel()
-	type answer struct {
+	type reply struct {
 		addr    multiaddr.Multiaddr
 		version string
 		err     error
 	}
-	answers := make(chan answer, 1)
+	replies := make(chan reply, 1)
 	go func() {
-		addr, version, err := client.awaitRPC(starting, n.repo)
-		answers <- answer{addr, version, err}
+		addr, version, err := client.awaitRPC(startCtx, n.repo)
+		replies <- reply{addr, version, err}
 	}()
 	select {
 	case <-p.exited:
 		cancel()
-		<-answers
+		<-replies
 		return nil, "", diagnose(n.repo, p.err, n.output.last())
-	case a := <-answers:
-		if errors.Is(a.err, context.DeadlineExceeded) && ctx.Err() == nil {
-			a.err = fmt.Errorf("the RPC of Kubo gave no answer within ipfs_connector.managed.start_timeout (%s): %w",
-				n.cfg.StartTimeout, a.err)
+	case r := <-replies:
+		if errors.Is(r.err, context.DeadlineExceeded) && ctx.Err() == nil {
+			r.err = fmt.Errorf("the RPC of Kubo gave no response within ipfs_connector.managed.start_timeout (%s): %w",
+				n.cfg.StartTimeout, r.err)
 		}
-		return a.addr, a.version, a.err
+		return r.addr, r.version, r.err
 	}
+}
+
+// startContext is ctx with the time limit of a start, if there is one.
+func (n *Node) startContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if n.cfg.StartTimeout > 0 {
+		return context.WithTimeout(ctx, n.cfg.StartTimeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 func (n *Node) running(addr multiaddr.Multiaddr, version string) {
@@ -214,13 +220,13 @@ func (n *Node) running(addr multiaddr.Multiaddr, version string) {
 	logger.Infof("Kubo %s is running, its RPC is at %s", version, addr)
 }
 
-// end sees to it that p has gone.
+// end stops p and waits for its end.
 func (n *Node) end(ctx context.Context, p *process, api multiaddr.Multiaddr) {
 	if ctx.Err() != nil {
 		n.update(func(s *Status) { s.State, s.Doing = StateStopping, "" })
 	}
-	ask := func(p *process) error {
-		err := askToStop(p.cmd.Process)
+	request := func(p *process) error {
+		err := requestStop(p.cmd.Process)
 		if errors.Is(err, errors.ErrUnsupported) && api != nil {
 			return newRPC().shutdown(api)
 		}
@@ -229,7 +235,7 @@ func (n *Node) end(ctx context.Context, p *process, api multiaddr.Multiaddr) {
 		}
 		return err
 	}
-	if p.end(ask, n.cfg.StopTimeout, n.kill) {
+	if p.terminate(request, n.cfg.StopTimeout, n.kill) {
 		return
 	}
 	logger.Warnf("Kubo did not stop and was killed")

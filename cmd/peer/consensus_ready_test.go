@@ -1,0 +1,78 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+)
+
+// setupConsensus is a CRDT consensus whose setup ends when a test says so.
+type setupConsensus struct {
+	ipfscluster.Consensus
+	set   chan struct{}
+	stops atomic.Int32
+}
+
+func (c *setupConsensus) SetClient(*rpc.Client) {}
+
+func (c *setupConsensus) Ready(context.Context) <-chan struct{} { return c.set }
+
+func (c *setupConsensus) Peers(context.Context) ([]libp2ppeer.ID, error) { return nil, nil }
+
+func (c *setupConsensus) Shutdown(context.Context) error {
+	c.stops.Add(1)
+	return nil
+}
+
+// Peers fails, instead of using a client that is not there, until there is one.
+func TestReadyConsensus_PeersBeforeTheClient(t *testing.T) {
+	inner := &setupConsensus{set: make(chan struct{})}
+	c := newReadyCRDT(inner, false)
+	if _, err := c.Peers(t.Context()); err == nil {
+		t.Error("the list of peers was requested before there was a client")
+	}
+	c.SetClient(&rpc.Client{})
+	if _, err := c.Peers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(inner.set)
+	await(t, "readiness", c.Ready(t.Context()))
+	noError(t, c.Shutdown(t.Context()))
+}
+
+// A CRDT with batching that is still being set up is left alone, because its
+// shutdown would never return; without batching it is shut down.
+func TestReadyConsensus_ShutdownDuringTheSetup(t *testing.T) {
+	for name, batching := range map[string]bool{"with batching": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			inner := &setupConsensus{set: make(chan struct{})}
+			c := newReadyCRDT(inner, batching)
+			c.SetClient(&rpc.Client{})
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := c.Shutdown(ended)
+			if batching != errors.Is(err, context.Canceled) || batching == (inner.stops.Load() == 1) {
+				t.Errorf("the error is %v, %d shutdowns", err, inner.stops.Load())
+			}
+			c.cancel()
+			c.wg.Wait()
+		})
+	}
+}
+
+// A consensus that never got a client is shut down at once.
+func TestReadyConsensus_ShutdownBeforeTheClient(t *testing.T) {
+	inner := &setupConsensus{set: make(chan struct{})}
+	c := newReadyCRDT(inner, true)
+	noError(t, c.Shutdown(t.Context()))
+	c.SetClient(&rpc.Client{}) // Starts nothing.
+	c.wg.Wait()
+	if inner.stops.Load() != 1 {
+		t.Errorf("%d shutdowns", inner.stops.Load())
+	}
+}

@@ -1,0 +1,53 @@
+package peer
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// peerMetrics are the metrics of the peer's life. Those of a second peer in
+// the process, which a registry cannot tell apart, are shared with the first.
+type peerMetrics struct {
+	registerer   prometheus.Registerer
+	registered   []prometheus.Collector
+	readySeconds prometheus.Gauge
+}
+
+func newPeerMetrics(registerer prometheus.Registerer) (*peerMetrics, error) {
+	m := &peerMetrics{registerer: registerer}
+	m.readySeconds = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "pinsvc_ready_seconds",
+		Help: "Time from the start of the peer until it served requests; 0 until then.",
+	})
+	return m, m.register(m.readySeconds)
+}
+
+// countRestarts counts the restarts of the managed IPFS node.
+func (m *peerMetrics) countRestarts(restarts func() int) error {
+	return m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pinsvc_ipfs_restarts_total",
+		Help: "Starts of the managed IPFS node (Kubo) after the first one.",
+	}, func() float64 { return float64(restarts()) }))
+}
+
+// ready sets the time that the peer took until it served requests.
+func (m *peerMetrics) ready(took time.Duration) { m.readySeconds.Set(took.Seconds()) }
+
+func (m *peerMetrics) register(c prometheus.Collector) error {
+	err := m.registerer.Register(c)
+	if already := new(prometheus.AlreadyRegisteredError); errors.As(err, already) {
+		return nil
+	}
+	if err == nil {
+		m.registered = append(m.registered, c)
+	}
+	return err
+}
+
+func (m *peerMetrics) unregister() {
+	for _, c := range m.registered {
+		m.registerer.Unregister(c)
+	}
+}

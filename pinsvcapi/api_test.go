@@ -96,8 +96,8 @@ func TestNewServer_LargeHeadersAreRefused(t *testing.T) {
 	}
 }
 
-// net/http itself responds to what never becomes a request, in plain text: the
-// README says so.
+// net/http itself responds to what never becomes a request, in plain text:
+// docs/api.md says so.
 func TestNewServer_MalformedRequestsGetPlainText(t *testing.T) {
 	s := start(t, func(set *setup) { set.cfg.MaxHeaderBytes = 4096 })
 	for _, tt := range []struct {

@@ -11,7 +11,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api/ipfsproxy"
 	"github.com/ipfs-cluster/ipfs-cluster/api/rest"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
-	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -136,16 +135,11 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
 	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
+	opts.Registerer = observations.PromRegistry
+	opts.PinTimeout = p.cfg.Helper.Configs().Ipfshttp.PinTimeout
 	backend := clusterrpc.New(client, opts)
 	p.apis.backend.Store(backend)
 	return backend
-}
-
-// pinTimeout is ipfs_connector.ipfshttp.pin_timeout, and whether the
-// configuration sets it.
-func (p *Peer) pinTimeout() (limit time.Duration, configured bool) {
-	cfg := p.cfg.Helper.Configs().Ipfshttp
-	return cfg.PinTimeout, cfg.PinTimeout != ipfshttp.DefaultPinTimeout
 }
 
 // pinsvcAddrs are those that pinsvc is bound to.

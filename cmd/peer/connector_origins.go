@@ -11,6 +11,9 @@ import (
 // connect to the origins of the pins that it fetches.
 func (p *Peer) dialOrigins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConnector {
 	p.origins = origins.New(inner, origins.NewKubo(p.ipfsAddr))
+	if err := p.metrics.countDials(p.origins.Stats); err != nil {
+		logger.Warnf("the metrics of origins are not registered: %s", err)
+	}
 	return p.origins
 }
 

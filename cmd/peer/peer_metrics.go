@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 )
 
 // peerMetrics are the metrics of the peer's life. Those of a second peer in
@@ -30,6 +32,25 @@ func (m *peerMetrics) countRestarts(restarts func() int) error {
 		Name: "pinsvc_ipfs_restarts_total",
 		Help: "Starts of the managed IPFS node (Kubo) after the first one.",
 	}, func() float64 { return float64(restarts()) }))
+}
+
+// countDials counts the dials of origins.
+func (m *peerMetrics) countDials(stats func() origins.Stats) error {
+	counter := func(result string, value func() uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "pinsvc_origin_dials_total", Help: "Dials of origins of pins that have ended, by result.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(value()) })
+	}
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return errors.Join(
+		m.register(counter("success", func() uint64 { s := stats(); return s.Dials - s.Failures })),
+		m.register(counter("failure", func() uint64 { return stats().Failures })),
+		m.register(gauge("pinsvc_origin_dials_in_progress", "Dials of origins that have not ended.", func() int { return stats().Dialling })),
+		m.register(gauge("pinsvc_origin_nodes", "Origins of pins in progress that are dialled until the pin ends.", func() int { return stats().Nodes })),
+	)
 }
 
 // ready sets the time that the peer took until it served requests.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 )
 
 // gathered are the values of the metrics of a registry without labels.
@@ -36,10 +38,16 @@ func TestPeerMetrics(t *testing.T) {
 		t.Errorf("once ready: %v", got)
 	}
 
+	noError(t, m.countDials(func() origins.Stats { return origins.Stats{Dials: 5, Failures: 2, Dialling: 1, Nodes: 4} }))
+	if got := gathered(t, registry); got["pinsvc_origin_dials_total"] != 3 && got["pinsvc_origin_dials_total"] != 2 ||
+		got["pinsvc_origin_dials_in_progress"] != 1 || got["pinsvc_origin_nodes"] != 4 {
+		t.Errorf("of origins: %v", got)
+	}
+
 	second, err := newPeerMetrics(registry)
 	noError(t, err)
 	second.unregister()
-	if got := gathered(t, registry); len(got) != 2 {
+	if got := gathered(t, registry); len(got) != 5 {
 		t.Errorf("a second peer took the metrics of the first away: %v", got)
 	}
 	m.unregister()

@@ -175,3 +175,11 @@ func TestDecisions_AreThoseThatTheCodeCites(t *testing.T) {
 		t.Errorf("only %d citations were recognised", seen)
 	}
 }
+
+// exists fails the test unless the name that a document has exists.
+func exists(t *testing.T, path, what, name string, there bool) {
+	t.Helper()
+	if !there {
+		t.Errorf("%s: there is no %s %s", path, what, name)
+	}
+}

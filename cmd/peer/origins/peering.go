@@ -25,7 +25,7 @@ const (
 // peering keeps the origins of pins in progress in the peering subsystem of the
 // IPFS node.
 //
-// Kubo 0.36 and later asks a connected node for content only if the node has a
+// Kubo (0.43) asks a connected node for content only if the node has a
 // private address, has sent content over this connection or is in the peering
 // subsystem (Internal.Bitswap.BroadcastControl; boxo's peerWantManager,
 // skipBroadcast). Other nodes are asked when they connect. So an origin that is

@@ -85,16 +85,6 @@ func (v *manyVectors) set(i, number int) {
 	})
 }
 
-// number reads the number that a vector spells.
-func (v *manyVectors) number(vector uint32) (number int) {
-	for bit, p := range v.members {
-		if st, _ := v.state(v.placement, vector, p); st == Pinning {
-			number |= 1 << bit
-		}
-	}
-	return number
-}
-
 // fill makes enough vectors for compact to act. Each pin keeps the last one.
 func (v *manyVectors) fill(from int) {
 	for number := range compactFrom {

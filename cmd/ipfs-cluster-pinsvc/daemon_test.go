@@ -119,7 +119,7 @@ func TestDaemon_Reload(t *testing.T) {
 	valid := readText(t, s.path("service.json"))
 	writeText(t, s.path("service.json"), strings.Replace(valid, "a changed password", "another", 1)+"}")
 	r.await(r.errOut, `(?m)reloading api\.pinsvcapi failed.*service\.json, line`)
-	if err := r.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+	if err := r.cmd.Process.Signal(reloadSignals()[0]); err != nil {
 		t.Fatal(err)
 	}
 	r.await(r.errOut, `(?m)^error reloading: .*service\.json, line`)
@@ -131,7 +131,7 @@ func TestDaemon_Reload(t *testing.T) {
 	}
 
 	writeText(t, s.path("service.json"), strings.Replace(valid, "a changed password", "the last password", 1))
-	if err := r.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+	if err := r.cmd.Process.Signal(reloadSignals()[0]); err != nil {
 		t.Fatal(err)
 	}
 	r.await(r.errOut, `(?m)^reloaded users, certificate and access log\.$`)

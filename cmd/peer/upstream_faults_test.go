@@ -17,7 +17,7 @@ func TestUpstreamFaults_NamesExist(t *testing.T) {
 	var tests strings.Builder
 	referred := make(map[string]string)
 	number := regexp.MustCompile(`\b(U\d+) in\s+(?://\s+)?docs/upstream-faults\.md|\((U\d+)\)`)
-	for _, top := range []string{"cmd", "pinsvcapi"} {
+	for _, top := range []string{"cmd", "pinsvcapi", "test"} {
 		noError(t, filepath.WalkDir(filepath.Join(root, top), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") {
 				return err

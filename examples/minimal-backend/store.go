@@ -67,8 +67,17 @@ func (s *store) find(requestID string) (string, pinsvc.PinStatus, error) {
 	return "", pinsvc.PinStatus{}, pinsvc.Errorf(pinsvc.KindNotFound, "there is no pin with the request ID %q", requestID)
 }
 
+// check refuses what can never be pinned.
+func check(pin pinsvc.Pin) error {
+	if err := pinsvc.CheckPinnable(pin.CID); err != nil {
+		return pinsvc.Errorf(pinsvc.KindBadRequest, "cid: %v", err)
+	}
+	return nil
+}
+
 // put adds a pin or changes the one that is there. It needs the lock.
 func (s *store) put(pin pinsvc.Pin) pinsvc.PinStatus {
+	pin.Origins = pin.Origins[:min(len(pin.Origins), pinsvc.MaxOrigins)]
 	key := pinsvc.PinKey(pin.CID)
 	st, held := s.pins[key]
 	if !held {
@@ -115,6 +124,9 @@ func (s *store) report(pin pinsvc.Pin, err error) {
 
 // Add implements pinsvcapi.Backend.
 func (s *store) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	if err := check(pin); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
@@ -136,6 +148,9 @@ func (s *store) Get(ctx context.Context, _ pinsvc.User, requestID string) (pinsv
 
 // Replace implements pinsvcapi.Backend.
 func (s *store) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+	if err := check(pin); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return pinsvc.PinStatus{}, err

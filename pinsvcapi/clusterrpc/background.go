@@ -23,6 +23,7 @@ func (b *Backend) loops() []func(context.Context) {
 	return []func(context.Context){
 		b.syncer.Run,
 		b.poller.RunScans,
+		b.poller.FollowReplicas,
 		b.probeAlways,
 		b.watchHealth,
 		every(repairInterval, b.writer.SettleUncommitted),

@@ -31,10 +31,18 @@ func mustDecode(text string) peer.ID {
 
 // Clock stands still until a test moves it. Its times have no monotonic reading, so
 // it can be set back. The zero value is ready for use.
-type Clock struct{ offset atomic.Int64 }
+type Clock struct {
+	// Running: the clock is that of the machine, as far as a test moved it.
+	Running bool
 
-// Now is the time of the clock, which starts in January 2027.
+	offset atomic.Int64
+}
+
+// Now is the time of the clock, which starts in January 2027 unless it is running.
 func (c *Clock) Now() time.Time {
+	if c.Running {
+		return time.Now().Add(time.Duration(c.offset.Load()))
+	}
 	return time.Unix(1_800_000_000, 0).Add(time.Duration(c.offset.Load()))
 }
 

@@ -282,6 +282,39 @@ func TestAdd_ADirectPinBecomesRecursiveAndIsConfirmedAnew(t *testing.T) {
 	}
 }
 
+// A tracker that has not seen the record yet reports the direct pin as pinned: with CRDT
+// batching for as long as a batch may be old.
+func TestAdd_AReportOnTheDirectRecordConfirmsNothing(t *testing.T) {
+	fake := clusterfake.New()
+	rec := fake.Held(pinsvctest.V1CID(1))
+	rec.Mode, rec.MaxDepth = api.PinModeDirect, 0
+	fake.Put(rec)
+	onDirect := clusterfake.Report(api.TrackerStatusPinned, "")
+	onDirect.Created = rec.Timestamp
+	fake.Report(rec.Cid.Cid, onDirect)
+	b := ready(t, fake, clusterrpc.Options{})
+	b.becomes(pinned)
+	fake.Set(func() { fake.Batching = true })
+	b.add(pinsvc.Pin{CID: rec.Cid.Cid})
+	for range 5 {
+		b.Poller().Active(t.Context())
+		if st := b.get(rec.Cid.Cid); st.Status == pinned {
+			t.Fatal("it is pinned, and no tracker has seen the recursive pin")
+		}
+	}
+	fake.Commit()
+	recursive, _ := fake.Record(rec.Cid.Cid)
+	info := clusterfake.Report(api.TrackerStatusPinning, "")
+	info.Created = recursive.Timestamp
+	fake.Report(rec.Cid.Cid, info)
+	if st := b.becomes(pinning); st.Info[clusterrpc.InfoDetails] != "" {
+		t.Errorf("info %v", st.Info)
+	}
+	info.Status = api.TrackerStatusPinned
+	fake.Report(rec.Cid.Cid, info)
+	b.becomes(pinned)
+}
+
 func TestAdd_ADirectPinOfARealPeerIsPinnedWhenItsChildrenAreThere(t *testing.T) {
 	s := newService(t, clustertest.Options{})
 	c := pinsvctest.V1CID(1)

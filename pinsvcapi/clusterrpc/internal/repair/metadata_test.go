@@ -93,7 +93,7 @@ func TestMetadata_WhatAnotherToolRemovedIsWrittenBack(t *testing.T) {
 	rec := f.made(1, 1)
 	created, _ := pinrecord.CreatedOf(rec)
 	f.overwritten(rec)
-	if row, _ := f.view.Get(rec.Cid.Cid); row.Name != "theirs" || !row.Created.Equal(created) || !row.AskedOtherForm {
+	if row, _ := f.view.Get(rec.Cid.Cid); row.Name != "theirs" || !row.Created.Equal(created) || !row.OtherFormRequested {
 		t.Errorf("the row is %+v", row)
 	}
 	f.step(MetadataDelay - 1)

@@ -150,6 +150,8 @@ func rules() []rule {
 			"examples are for readers: nothing is built on them"},
 		{except("test"), true, func(path string) bool { return inRoom(path, "pinsvcapi/pinsvctest") },
 			"pinsvctest is for tests"},
+		{except("test"), true, func(path string) bool { return inRoom(path, "pinsvcapi/clusterrpc/internal/clusterfake") },
+			"clusterfake is for tests"},
 		{except("pinsvcapi", "test"), false, anyOf("github.com/gorilla/mux"),
 			"only the component has routes"},
 	}

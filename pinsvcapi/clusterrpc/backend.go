@@ -74,6 +74,7 @@ type Backend struct {
 	clock     *pinrecord.Clock
 	readiness *readiness
 	tasks     *taskgroup.Group
+	metrics   *metrics // nil without a registerer
 
 	// pinsEverywhere: the cluster pins everywhere what asks for nothing else, so there
 	// is nothing to allocate.

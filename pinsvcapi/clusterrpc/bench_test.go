@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/multiformats/go-multiaddr"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -11,7 +13,7 @@ import (
 )
 
 // benchBackend is a backend as in production on a peer that pins at once, with
-// n pins.
+// n pins. Each has an origin, as clients send it.
 func benchBackend(b *testing.B, n int) (*clusterrpc.Backend, *clustertest.Peer, []string) {
 	p := clustertest.Start(b, 1, clustertest.Options{})[0]
 	backend := clusterrpc.New(p.Client, clusterrpc.Options{Events: p.Events})
@@ -19,7 +21,9 @@ func benchBackend(b *testing.B, n int) (*clusterrpc.Backend, *clustertest.Peer, 
 	eventually(b, "the backend is ready", backend.Ready)
 	ids := make([]string, n)
 	for i := range ids {
-		st, err := backend.Add(b.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(i), Name: fmt.Sprint("pin ", i), Meta: map[string]string{"app": "bench"}})
+		st, err := backend.Add(b.Context(), "", pinsvc.Pin{
+			CID: pinsvctest.RawCID(i), Name: fmt.Sprint("pin ", i), Meta: map[string]string{"app": "bench"}, Origins: []multiaddr.Multiaddr{origin(b, i%3).Value()},
+		})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,5 +1,8 @@
 package clusterrpc_test
 
+// The contract of pinsvc.Backend, held by a backend on real peers: a suite across all
+// operations, and the helpers of all tests on real peers.
+
 import (
 	"context"
 	"errors"
@@ -128,11 +131,11 @@ func setStatus(t testing.TB, p *clustertest.Peer, requestID string, status pinsv
 		p.Node.Fail(c, errors.New("merkledag: the content is malformed"))
 		want = api.TrackerStatusPinError
 	}
-	trackerSays(t, p, c, want)
+	trackerReports(t, p, c, want)
 }
 
-// trackerSays waits until the peer's tracker says so.
-func trackerSays(t testing.TB, p *clustertest.Peer, c cid.Cid, want api.TrackerStatus) {
+// trackerReports waits until the peer's tracker says so.
+func trackerReports(t testing.TB, p *clustertest.Peer, c cid.Cid, want api.TrackerStatus) {
 	t.Helper()
 	eventually(t, "the tracker says "+want.String(), func() error {
 		if info := p.Tracker.Status(t.Context(), api.NewCid(c)); info.Status != want {

@@ -2,6 +2,7 @@ package clusterrpc
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,7 +13,11 @@ import (
 // metrics collects what the engine knows of itself, at each scrape. All labels are from
 // closed sets: status is one of the four, result is "success" or "failure", peer is the ID of
 // a peer that is or was a member. docs/operations.md lists the metrics and the alerts on them.
-type metrics struct{ backend *Backend }
+type metrics struct {
+	backend *Backend
+	// replaced: the metrics of another backend are registered in the place of these.
+	replaced atomic.Bool
+}
 
 // Descriptions of the metrics, made once for each collector.
 var (
@@ -53,7 +58,7 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (m metrics) Describe(ch chan<- *prometheus.Desc) {
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
 		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, readyDesc, readyAfterDesc,
@@ -63,7 +68,7 @@ func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (m metrics) Collect(ch chan<- prometheus.Metric) {
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
@@ -119,11 +124,15 @@ func (b *Backend) registerMetrics() {
 	if b.opts.Registerer == nil {
 		return
 	}
-	err := b.opts.Registerer.Register(metrics{b})
+	b.metrics = &metrics{backend: b}
+	err := b.opts.Registerer.Register(b.metrics)
 	var already prometheus.AlreadyRegisteredError
 	if errors.As(err, &already) {
+		if before, ok := already.ExistingCollector.(*metrics); ok {
+			before.replaced.Store(true)
+		}
 		b.opts.Registerer.Unregister(already.ExistingCollector)
-		err = b.opts.Registerer.Register(metrics{b})
+		err = b.opts.Registerer.Register(b.metrics)
 	}
 	if err != nil {
 		log.Warnf("the metrics of the engine are not registered: %s", err)
@@ -131,7 +140,7 @@ func (b *Backend) registerMetrics() {
 }
 
 func (b *Backend) unregisterMetrics() {
-	if b.opts.Registerer != nil {
-		b.opts.Registerer.Unregister(metrics{b})
+	if b.metrics != nil && b.metrics.replaced.CompareAndSwap(false, true) {
+		b.opts.Registerer.Unregister(b.metrics)
 	}
 }

@@ -1,5 +1,8 @@
 package clusterrpc_test
 
+// A backend on a real peer compared with a naive list, whatever is done to its pins: a
+// suite across all operations.
+
 import (
 	"cmp"
 	"context"

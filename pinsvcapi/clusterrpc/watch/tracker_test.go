@@ -189,3 +189,94 @@ func TestSubscribe_EventsReachSubscribersUntilTheyCancel(t *testing.T) {
 		}
 	})
 }
+
+// gated is a tracker whose calls wait at a gate when one is set, as the cluster's
+// tracker does for pins of other peers.
+type gated struct {
+	*peerState
+	gate map[string]time.Duration
+}
+
+func (g *gated) Track(ctx context.Context, pin api.Pin) error {
+	err := g.peerState.Track(ctx, pin)
+	time.Sleep(g.gate["track"])
+	return err
+}
+
+func (g *gated) Untrack(ctx context.Context, c api.Cid) error {
+	err := g.peerState.Untrack(ctx, c)
+	time.Sleep(g.gate["untrack"])
+	return err
+}
+
+// whileBlocked runs f with a tracker whose calls take 200 ms.
+func whileBlocked(t *testing.T, f func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &peerState{}
+		g := &gated{p, map[string]time.Duration{"track": 200 * time.Millisecond, "untrack": 200 * time.Millisecond}}
+		tracker := NewTracker(g, self, func(context.Context) (state.ReadOnly, error) { return p, nil })
+		f(t, p, tracker, pinOf(t))
+		if err := tracker.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// C18: the check of an earlier removal, which still finds the pin, came between the
+// call of Untrack and its note, and the content stayed for ever.
+func TestTracker_ACheckDuringUntrackLeavesNoContent(t *testing.T) {
+	whileBlocked(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(400 * time.Millisecond) // Its first check comes in 100 ms.
+		p.mu.Lock()
+		p.calls = nil
+		p.mu.Unlock()
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			p.set(nil) // The commit comes after the hook.
+		}()
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Hour)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if n := len(p.calls); n == 0 || p.calls[n-1] != "untrack" {
+			t.Errorf("in the end the tracker was told to %v, and the state has no pin", p.calls)
+		}
+	})
+}
+
+// C18: the check of an earlier removal read a state without the pin, and its Untrack
+// came after a Track of now. The state shows the pin only after Track has returned.
+func TestTracker_ACheckDuringTrackUnpinsNothing(t *testing.T) {
+	whileBlocked(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Second) // It is tracked again.
+		p.set(nil)
+		time.Sleep(1900 * time.Millisecond) // The second check comes in 100 ms.
+		p.expect(t, "before", "untrack", "track")
+		go func() {
+			time.Sleep(400 * time.Millisecond)
+			p.set(&pin)
+		}()
+		_ = tracker.Track(t.Context(), pin)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track", "track")
+	})
+}
+
+// The consensus may subscribe and be notified while a call is blocked.
+func TestTracker_ABlockedCallHoldsUpNoSubscription(t *testing.T) {
+	whileBlocked(t, func(t *testing.T, _ *peerState, tracker *Tracker, pin api.Pin) {
+		go func() { _ = tracker.Untrack(t.Context(), pin.Cid) }()
+		synctest.Wait()
+		began := time.Now()
+		tracker.Subscribe(func(clusterrpc.Event) {})()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a subscription waited %s", took)
+		}
+		time.Sleep(time.Second)
+	})
+}

@@ -77,13 +77,15 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	defer unlock()
 	t.mu.Lock()
 	r, ok := t.removals[c]
-	if ok {
+	// A call that came first has begun the time anew.
+	due := ok && time.Since(r.since) >= t.delays[r.checks]
+	if due {
 		if r.checks++; r.checks >= len(t.delays) {
 			delete(t.removals, c)
 		}
 	}
 	t.mu.Unlock()
-	if !ok {
+	if !due {
 		return
 	}
 	pin, wanted, err := t.read(c)

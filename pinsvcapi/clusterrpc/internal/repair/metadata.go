@@ -104,7 +104,8 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 		return err
 	}
 	defer unlock()
-	rec, found, err := m.cfg.Syncer.Get(ctx, api.NewCid(key))
+	// Not Get: to enter the record would report its loss again.
+	current, err := m.cfg.Syncer.Read(ctx, api.NewCid(key))
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,6 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 	if !ok || !row.Stamped || !row.CID.Equals(key) {
 		return nil
 	}
-	current := statesync.Versioned{Rec: rec, Found: found}
 	mutation := restoreMetadata(row)
 	if mutation.Unchanged(current) {
 		return nil

@@ -76,11 +76,15 @@ func (u *Uncommitted) Room(key cid.Cid) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	w, ok := u.writes[key]
-	if ok && len(w.earlier) < maxEarlier || !ok && len(u.writes) < maxUncommitted && u.bytes < maxUncommittedBytes {
-		return nil
+	switch {
+	case ok && len(w.earlier) >= maxEarlier:
+		return pinsvc.Errorf(pinsvc.KindUnavailable,
+			"%d changes of the pin wait for their commit (consensus.crdt.batching.max_batch_age); no more are taken until then", len(w.earlier))
+	case !ok && (len(u.writes) >= maxUncommitted || u.bytes >= maxUncommittedBytes):
+		return pinsvc.Errorf(pinsvc.KindUnavailable,
+			"%d accepted writes wait for their commit (consensus.crdt.batching.max_batch_age); no more are taken until then", len(u.writes))
 	}
-	return pinsvc.Errorf(pinsvc.KindUnavailable,
-		"%d accepted writes wait for their commit (consensus.crdt.batching.max_batch_age); no more are taken until then", len(u.writes))
+	return nil
 }
 
 // Mark is taken before the state is read, for Resolve.
@@ -176,6 +180,7 @@ func (u *Uncommitted) announced(e Event) {
 	w, ok := u.writes[e.CID]
 	switch {
 	case !ok:
+	case w.repeats: // The event may be that of the earlier write that did the same.
 	case e.Removed && !w.after.Found, !e.Removed && w.after.Found && e.Form == w.form:
 		w.announced = true
 	case w.announced:

@@ -1,0 +1,117 @@
+package clusterrpc_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+func TestBackend_CloseEndsEverything(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	fake := clusterfake.New()
+	rec := fake.Held(pinsvctest.RawCID(1))
+	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusUnexpectedlyUnpinned, "lost"))
+	b := ready(t, fake, clusterrpc.Options{})
+	b.get(rec.Cid.Cid)
+	if n := b.events.Subscribers(); n != 1 {
+		t.Errorf("%d subscriptions", n)
+	}
+	b.Close()
+	b.Close()
+	b.get(rec.Cid.Cid) // It needs nothing in the background.
+	if n := b.events.Subscribers(); n != 0 {
+		t.Errorf("%d subscriptions are left", n)
+	}
+}
+
+func TestBackend_CloseDuringPollsAndScansLeavesNothing(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	fake := clusterfake.New()
+	for n := range 500 {
+		fake.InFlight(pinsvctest.RawCID(n))
+	}
+	b := ready(t, fake, clusterrpc.Options{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				b.count()
+				b.Poller().RequestScan(clusterfake.Self())
+				b.Syncer().RequestResync()
+			}
+		})
+	}
+	b.Close()
+	wg.Wait()
+}
+
+func TestBackend_CloseBeforeItIsReady(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	fake := clusterfake.New()
+	fake.Pinging = nil
+	b := start(t, fake, clusterrpc.Options{})
+	clusterfake.Until(t, "started", func() bool { return fake.Called("PeerMonitor.LatestMetrics") > 0 })
+	b.Close()
+	wantKind(t, "Ready", b.Ready(), pinsvc.KindUnavailable)
+}
+
+func TestBackend_WithoutEventsTheStateIsReadOften(t *testing.T) {
+	fake := clusterfake.New()
+	b := clusterrpc.New(fake.Client(t), clusterrpc.Options{Self: clusterfake.Self(), ResyncInterval: time.Hour})
+	defer b.Close()
+	if every := b.Options().ResyncInterval; every > 30*time.Second {
+		t.Errorf("every %s", every)
+	}
+	withEvents := start(t, fake, clusterrpc.Options{ResyncInterval: time.Hour})
+	if every := withEvents.Backend.Options().ResyncInterval; every != time.Hour {
+		t.Errorf("with events every %s", every)
+	}
+}
+
+// C1, at the backend: pins that the cluster lost are submitted again while clients
+// rename them.
+func TestBackend_ResubmissionNeverUndoesANewerRequest(t *testing.T) {
+	const pins, workers = 200, 8
+	b := ready(t, clusterfake.New(), clusterrpc.Options{BatchAge: time.Minute})
+	b.fake.Set(func() { b.fake.Batching = true })
+	for n := range pins {
+		b.add(pinsvc.Pin{CID: pinsvctest.RawCID(n), Name: "a"})
+	}
+	b.fake.Lose()
+	b.clock.Advance(2 * time.Minute)
+	clusterfake.Until(t, "the first is submitted again", func() bool { return b.Syncer().Uncommitted().Resubmissions() > 0 })
+	var wg sync.WaitGroup
+	for worker := range workers {
+		wg.Go(func() {
+			for n := worker; n < pins; n += workers {
+				c := pinsvctest.RawCID(n)
+				if _, err := b.Add(t.Context(), "", pinsvc.Pin{CID: c, Name: "b"}); err != nil {
+					t.Error(err)
+				} else if st := b.get(c); st.Pin.Name != "b" {
+					t.Errorf("pin %d was renamed and is called %q", n, st.Pin.Name)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.fake.Set(func() { b.fake.Batching = false })
+	b.fake.Commit()
+	clusterfake.Until(t, "all are committed", func() bool {
+		b.clock.Advance(10 * time.Second)
+		return !b.Syncer().Uncommitted().Any()
+	})
+	for n := range pins {
+		rec, _ := b.fake.Record(pinsvctest.RawCID(n))
+		if st := b.get(rec.Cid.Cid); rec.Name != "b" || st.Pin.Name != "b" {
+			t.Fatalf("pin %d: the state has %q, the service %q", n, rec.Name, st.Pin.Name)
+		}
+	}
+}

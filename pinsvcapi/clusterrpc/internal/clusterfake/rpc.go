@@ -1,0 +1,201 @@
+package clusterfake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+type cluster struct{ s *Services }
+
+// Pin stamps and accepts a record.
+func (c *cluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
+	if err := c.s.begin("Cluster.Pin"); err != nil {
+		return err
+	}
+	c.s.Set(func() {
+		in.Timestamp = time.Now()
+		if c.s.Written != nil {
+			in.Timestamp = c.s.Written()
+		}
+		switch {
+		case in.Type != api.DataType:
+		case c.s.Everywhere:
+			in.Allocations, in.ReplicationFactorMin, in.ReplicationFactorMax = nil, -1, -1
+		default:
+			in.ReplicationFactorMin, in.ReplicationFactorMax = 1, len(in.Allocations)
+		}
+	})
+	c.s.commit(func() { c.s.Pins[in.Cid.Cid] = in })
+	*out = in
+	return nil
+}
+
+// Unpin accepts the removal of a record that the state has.
+func (c *cluster) Unpin(_ context.Context, in api.Pin, out *api.Pin) error {
+	if err := c.s.begin("Cluster.Unpin"); err != nil {
+		return err
+	}
+	if err := c.s.begin("Cluster.Unpin of " + in.Cid.String()); err != nil {
+		return err
+	}
+	rec, ok := c.s.Record(in.Cid.Cid)
+	if !ok {
+		return state.ErrNotFound
+	}
+	c.s.commit(func() { delete(c.s.Pins, in.Cid.Cid) })
+	*out = rec
+	return nil
+}
+
+// PinGet reads a record.
+func (c *cluster) PinGet(_ context.Context, in api.Cid, out *api.Pin) error {
+	if err := c.s.begin("Cluster.PinGet"); err != nil {
+		return err
+	}
+	rec, ok := c.s.Record(in.Cid)
+	if !ok {
+		return state.ErrNotFound
+	}
+	*out = rec
+	return nil
+}
+
+// Pins leaves out open when it fails at once, as the cluster does.
+func (c *cluster) Pins(_ context.Context, _ <-chan struct{}, out chan<- api.Pin) error {
+	if err := c.s.begin("Cluster.Pins"); err != nil {
+		return err
+	}
+	defer close(out)
+	for _, rec := range c.s.records() {
+		out <- rec
+	}
+	return c.s.atEnd("Cluster.Pins")
+}
+
+// BlockAllocate returns the configured allocation.
+func (c *cluster) BlockAllocate(_ context.Context, _ api.Pin, out *[]peer.ID) error {
+	if err := c.s.begin("Cluster.BlockAllocate"); err != nil {
+		return err
+	}
+	c.s.Set(func() { *out = c.s.Allocation })
+	return nil
+}
+
+// ID returns the configured identity.
+func (c *cluster) ID(_ context.Context, _ struct{}, out *api.ID) error {
+	if err := c.s.begin("Cluster.ID"); err != nil {
+		return err
+	}
+	c.s.Set(func() { *out = c.s.ID })
+	return nil
+}
+
+type tracker struct{ s *Services }
+
+// Status is the report on one pin.
+func (t *tracker) Status(_ context.Context, in api.Cid, out *api.PinInfo) error {
+	if err := t.s.begin("PinTracker.Status"); err != nil {
+		return err
+	}
+	t.s.Set(func() { *out = t.s.Reports[in.Cid] })
+	return nil
+}
+
+// StatusAll has the reports that Status has.
+func (t *tracker) StatusAll(_ context.Context, in <-chan api.TrackerStatus, out chan<- api.PinInfo) error {
+	defer close(out)
+	filter := <-in
+	if err := t.s.begin("PinTracker.StatusAll"); err != nil {
+		return err
+	}
+	t.s.mu.Lock()
+	reports := maps.Clone(t.s.Reports)
+	t.s.mu.Unlock()
+	for c, info := range reports {
+		if !info.Status.Match(filter) {
+			continue
+		}
+		info.Cid = api.NewCid(c)
+		out <- info
+	}
+	return t.s.atEnd("PinTracker.StatusAll")
+}
+
+// Recover only counts.
+func (t *tracker) Recover(_ context.Context, in api.Cid, _ *api.PinInfo) error {
+	if err := t.s.begin("PinTracker.Recover"); err != nil {
+		return err
+	}
+	return t.s.begin("PinTracker.Recover of " + in.String())
+}
+
+type consensus struct{ s *Services }
+
+// Peers are the members.
+func (c *consensus) Peers(_ context.Context, _ struct{}, out *[]peer.ID) error {
+	if err := c.s.begin("Consensus.Peers"); err != nil {
+		return err
+	}
+	c.s.Set(func() { *out = c.s.Members })
+	return nil
+}
+
+// LogUnpin accepts a removal without checks.
+func (c *consensus) LogUnpin(_ context.Context, in api.Pin, _ *struct{}) error {
+	if err := c.s.begin("Consensus.LogUnpin"); err != nil {
+		return err
+	}
+	c.s.commit(func() { delete(c.s.Pins, in.Cid.Cid) })
+	return nil
+}
+
+type monitor struct{ s *Services }
+
+// LatestMetrics are the pings, whatever metric is requested.
+func (m *monitor) LatestMetrics(_ context.Context, name string, out *[]api.Metric) error {
+	if err := m.s.begin("PeerMonitor.LatestMetrics"); err != nil {
+		return err
+	}
+	m.s.Set(func() {
+		for _, p := range m.s.Pinging {
+			*out = append(*out, api.Metric{Name: name, Peer: p, Valid: true})
+		}
+	})
+	return nil
+}
+
+type connector struct{ s *Services }
+
+// BlockGet reads a block.
+func (c *connector) BlockGet(_ context.Context, in api.Cid, out *[]byte) (err error) {
+	if err := c.s.begin("IPFSConnector.BlockGet"); err != nil {
+		return err
+	}
+	c.s.Set(func() {
+		data, ok := c.s.Blocks[in.Cid]
+		if *out = data; !ok {
+			err = fmt.Errorf("block %s was not found locally (offline)", in)
+		}
+	})
+	return err
+}
+
+// RepoStat fails when the IPFS node is unavailable.
+func (c *connector) RepoStat(_ context.Context, _ struct{}, _ *api.IPFSRepoStat) (err error) {
+	if err := c.s.begin("IPFSConnector.RepoStat"); err != nil {
+		return err
+	}
+	c.s.Set(func() {
+		if text := c.s.ID.IPFS.Error; text != "" {
+			err = errors.New(text)
+		}
+	})
+	return err
+}

@@ -1,0 +1,106 @@
+package keylock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"testing"
+)
+
+func TestLocks_OneHolderOfAKey(t *testing.T) {
+	l := New(4)
+	counters := make(map[string]*int)
+	for i := range 10 {
+		counters[fmt.Sprint(i)] = new(int)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				key := fmt.Sprint(i % 10)
+				unlock, err := l.Lock(t.Context(), key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				*counters[key]++
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for key, n := range counters {
+		if *n != 800 {
+			t.Errorf("key %s was held %d times", key, *n)
+		}
+	}
+}
+
+func TestLocks_CallersOfSeveralKeysDoNotBlockEachOtherForEver(t *testing.T) {
+	l := New(16)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 500 {
+				keys := []string{fmt.Sprint(j % 7), fmt.Sprint((i + j) % 5), fmt.Sprint(j % 7)}
+				if i%2 == 0 {
+					keys[0], keys[1] = keys[1], keys[0]
+				}
+				unlock, err := l.Lock(t.Context(), keys...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Locks that were taken before the context ended are given back.
+func TestLocks_WaitingEndsWithTheContext(t *testing.T) {
+	l := New(256)
+	held, other := "held", "other"
+	for stripe(l, other) >= stripe(l, held) { // So that it is taken first.
+		other += "x"
+	}
+	unlock, err := l.Lock(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	go func() {
+		_, err := l.Lock(ctx, held, other)
+		waited <- err
+	}()
+	cancel()
+	if err := <-waited; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	for _, key := range []string{other, held} {
+		if key == held {
+			unlock()
+		}
+		again, err := l.Lock(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again()
+	}
+}
+
+func stripe(l *Locks, key string) uint64 {
+	return maphash.String(l.seed, key) % uint64(len(l.locks))
+}
+
+func TestLocks_NoKeys(t *testing.T) {
+	unlock, err := New(1).Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}

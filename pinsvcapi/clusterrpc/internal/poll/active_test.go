@@ -1,0 +1,240 @@
+package poll
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+func TestActive_FollowsPinsInFlight(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	f.pin(2, api.TrackerStatusPinQueued)
+	if !f.poll() {
+		t.Error("nothing may have changed")
+	}
+	f.want(1, pinning)
+	f.want(2, queued)
+	if n := f.fake.Called("PinTracker.Status"); n != 0 {
+		t.Errorf("pins that the stream names were polled %d times", n)
+	}
+	f.report(1, api.TrackerStatusPinned) // Absent from the stream.
+	f.report(2, api.TrackerStatusPinError)
+	f.poll()
+	f.want(1, pinned)
+	f.want(2, failed)
+	streams := f.fake.Called("PinTracker.StatusAll")
+	for range 5 {
+		if f.poll() {
+			t.Error("settled pins may have changed")
+		}
+	}
+	if n := f.fake.Called("PinTracker.StatusAll") - streams; n != 0 {
+		t.Errorf("%d streams with nothing in flight", n)
+	}
+}
+
+// The absence of a pin from a stream means something only if the stream came to its
+// end.
+func TestActive_ABrokenStreamConfirmsNothing(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	f.poll()
+	f.report(1, api.TrackerStatusPinned)
+	f.fake.Fail("PinTracker.StatusAll at the end", errBroken)
+	f.poll()
+	if n := f.fake.Called("PinTracker.Status"); n != 0 {
+		t.Errorf("polled %d times", n)
+	}
+	f.want(1, pinning)
+	if f.breaker.Open(self) {
+		t.Error("this peer takes itself to be unreachable")
+	}
+	f.fake.Fail("PinTracker.StatusAll at the end", nil)
+	f.poll()
+	f.want(1, pinned)
+}
+
+func TestActive_LeavesAPeerItsTime(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	f.poll()
+	f.active.mu.Lock()
+	f.active.peers[self].ended, f.active.peers[self].took = f.clock.Now(), time.Second
+	f.active.mu.Unlock()
+	f.clock.Advance((activeShare - 1) * time.Second)
+	if f.beginActivePeer(self) != nil {
+		t.Error("a poll of a second was followed by another within 20")
+	}
+	f.clock.Advance(time.Second)
+	end := f.beginActivePeer(self)
+	if end == nil {
+		t.Fatal("no further poll")
+	}
+	<-end
+}
+
+func TestActive_PollsNoMoreOftenThanTheInterval(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	f.poll()
+	before := f.fake.Called("PinTracker.StatusAll")
+	f.clock.Advance(time.Second - 1)
+	for range 10 {
+		if f.Active(t.Context()) {
+			t.Error("something may have changed")
+		}
+	}
+	f.idle()
+	if n := f.fake.Called("PinTracker.StatusAll"); n != before {
+		t.Errorf("%d more polls within the interval", n-before)
+	}
+}
+
+// C2: pins in flight were frozen until the clock had caught up.
+func TestActive_PollsOnWhenTheClockIsSetBack(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	f.poll()
+	f.report(1, api.TrackerStatusPinned)
+	f.clock.Advance(-time.Hour)
+	if !f.Active(t.Context()) {
+		t.Error("no poll")
+	}
+	f.idle()
+	f.want(1, pinned)
+	f.pin(2, api.TrackerStatusPinning)
+	f.clock.Advance(time.Minute)
+	if !f.Active(t.Context()) {
+		t.Error("no poll a minute later")
+	}
+	f.idle()
+	f.want(2, pinning)
+	// A pin that is not polled for a while by the old time is polled, too.
+	f.pin(3, api.TrackerStatusUnpinned)
+	f.poll()
+	f.report(3, api.TrackerStatusPinned)
+	f.clock.Advance(-2 * time.Hour)
+	f.Active(t.Context())
+	f.idle()
+	f.want(3, pinned)
+}
+
+func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
+	a := newActivePolls()
+	quiet, now := quietKey{key(1), self}, time.Unix(1_800_000_000, 0)
+	var waited []time.Duration
+	for range 10 {
+		a.polled(quiet, false, now)
+		from := now
+		for a.isQuiet(quiet, now) {
+			now = now.Add(10 * time.Millisecond)
+		}
+		waited = append(waited, now.Sub(from))
+	}
+	within := func(got, want time.Duration) bool {
+		return got <= want+10*time.Millisecond && got >= want-time.Duration(quietDelays.Jitter*float64(want))
+	}
+	if !within(waited[0], quietDelays.Min) || !within(waited[9], quietDelays.Max) {
+		t.Errorf("waited %v", waited)
+	}
+	a.polled(quiet, true, now)
+	if a.isQuiet(quiet, now) || a.quiet.Len() != 0 {
+		t.Error("a pin that is held is remembered")
+	}
+	for n := range 2 * maxQuiet {
+		a.polled(quietKey{key(n), self}, false, now)
+	}
+	if n := a.quiet.Len(); n != maxQuiet {
+		t.Errorf("%d pins are remembered", n)
+	}
+}
+
+// A request waits for no peer that does not respond, and the others are polled.
+func TestActive_AFrozenPeerCostsARequestLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.pin(1, api.TrackerStatusPinning, self, other)
+		release := f.fake.Hang("PinTracker.StatusAll")
+		began := time.Now()
+		for range 20 {
+			f.clock.Advance(time.Second)
+			f.Active(t.Context())
+		}
+		if took := time.Since(began); took > 20*activeWait {
+			t.Errorf("20 requests waited %s", took)
+		}
+		if n := f.fake.Called("PinTracker.StatusAll"); n != 2 {
+			t.Errorf("a peer that does not respond was polled: %d calls", n)
+		}
+		release()
+		synctest.Wait()
+		f.want(1, pinning)
+	})
+}
+
+// So many pins that a scan costs less than a poll of each.
+func TestActive_ManyAbsentPinsHaveThePeerScanned(t *testing.T) {
+	f := newFixture(t)
+	for n := range scanInstead {
+		f.pin(n, api.TrackerStatusPinned)
+	}
+	f.poll()
+	if n := f.fake.Called("PinTracker.Status"); n != 0 {
+		t.Errorf("%d pins were polled", n)
+	}
+	f.clock.Advance(2 * time.Hour)
+	if !f.scans.due(self, 100*time.Hour) {
+		t.Error("no scan is due")
+	}
+	if _, requested := f.scans.requested[self]; !requested {
+		t.Error("no scan was requested")
+	}
+}
+
+func TestActive_OnePollIsBounded(t *testing.T) {
+	f := newFixture(t)
+	for n := range maxAbsent + 10 {
+		f.pin(n, api.TrackerStatusPinned)
+	}
+	f.poll()
+	if n := f.fake.Called("PinTracker.Status"); n != maxAbsent {
+		t.Errorf("%d pins were polled one by one", n)
+	}
+	f.poll()
+	if n := f.cfg.View.Count(pinsvc.SetOf(pinned)); n != maxAbsent+10 {
+		t.Errorf("%d pins are pinned", n)
+	}
+}
+
+func TestActive_AnUnreachablePeerIsLeftAlone(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning, other)
+	f.breaker.Failure(other)
+	f.clock.Advance(time.Second)
+	f.Active(t.Context())
+	f.idle()
+	if n := f.fake.Called("PinTracker.StatusAll"); n != 0 {
+		t.Errorf("polled %d times", n)
+	}
+}
+
+func TestActive_EndsWithTheGroup(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinning)
+	release := f.fake.Hang("PinTracker.StatusAll")
+	defer release()
+	go f.Active(t.Context())
+	clusterfake.Until(t, "polled", func() bool { return f.fake.Called("PinTracker.StatusAll") > 0 })
+	f.cfg.Tasks.Close()
+	f.clock.Advance(time.Hour)
+	f.Active(t.Context())
+	if n := f.fake.Called("PinTracker.StatusAll"); n != 1 {
+		t.Errorf("%d polls", n)
+	}
+}

@@ -1,0 +1,178 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+)
+
+func TestScan_FindsWhatIPFSLost(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinned)
+	f.pin(2, api.TrackerStatusPinned)
+	if err := f.Scan(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	f.want(1, pinned)
+	f.want(2, pinned)
+	f.report(1, api.TrackerStatusUnexpectedlyUnpinned)
+	if err := f.Scan(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	f.want(1, pinning)
+	f.want(2, pinned)
+	if due := f.cfg.Tracker.DueRetries(10); len(due) != 1 || due[0].State != peerstatus.Lost {
+		t.Errorf("retries %+v", due)
+	}
+}
+
+func TestScan_AFailureChangesNothingAndIsDueAgainSoon(t *testing.T) {
+	f := newFixture(t)
+	f.pin(1, api.TrackerStatusPinned)
+	if err := f.Scan(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	completed := f.clock.Now()
+	f.clock.Advance(time.Minute)
+	f.fake.Fail("PinTracker.StatusAll", errBroken)
+	if err := f.Scan(t.Context(), self); err == nil {
+		t.Error("no error")
+	}
+	f.want(1, pinned)
+	if f.scans.due(self, time.Hour) {
+		t.Error("it is due at once")
+	}
+	if !f.scans.completed(self).Equal(completed) {
+		t.Errorf("the last complete scan was at %s", f.scans.completed(self))
+	}
+	f.clock.Advance(time.Minute)
+	if !f.scans.due(self, time.Hour) {
+		t.Error("it is not due soon")
+	}
+}
+
+// However long a scan took that failed, the next comes no later than it would have
+// come anyway.
+func TestScan_ASlowFailureIsDueAfterTheInterval(t *testing.T) {
+	var clock clusterfake.Clock
+	s := newScans(clock.Now)
+	began := clock.Now()
+	clock.Advance(scanStall)
+	s.ended(other, began, false)
+	clock.Advance(59 * time.Second)
+	if s.due(other, time.Minute) {
+		t.Error("it is due before the interval")
+	}
+	clock.Advance(time.Second)
+	if !s.due(other, time.Minute) {
+		t.Error("it is not due after the interval")
+	}
+}
+
+func TestScan_IsDue(t *testing.T) {
+	var clock clusterfake.Clock
+	s := newScans(clock.Now)
+	if !s.due(self, time.Hour) {
+		t.Error("the first is not due")
+	}
+	began := clock.Now()
+	clock.Advance(10 * time.Second)
+	s.ended(self, began, true)
+	clock.Advance(activeShare * 10 * time.Second)
+	if s.due(self, time.Hour) {
+		t.Error("due without a request")
+	}
+	s.requested[self] = struct{}{}
+	if !s.due(self, time.Hour) {
+		t.Error("a request is not met")
+	}
+	s.ended(self, clock.Now(), true)
+	clock.Advance(-24 * time.Hour)
+	if !s.due(self, time.Hour) {
+		t.Error("not due when the clock was set back")
+	}
+}
+
+// A scan is patient. A frozen peer must not have the others wait for that.
+func TestScan_AFrozenPeerIsNotScanned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		if !f.responds(t.Context(), other) {
+			t.Fatal("a peer that responds is taken to be frozen")
+		}
+		release := f.fake.Hang("PinTracker.StatusAll")
+		began := time.Now()
+		if f.responds(t.Context(), other) || !f.breaker.Open(other) {
+			t.Error("a frozen peer is to be scanned")
+		}
+		if took := time.Since(began); took != f.cfg.StatusTimeout {
+			t.Errorf("it took %s", took)
+		}
+		if !f.responds(t.Context(), self) {
+			t.Error("this peer is not to be scanned")
+		}
+		release()
+	})
+}
+
+func TestScan_APeerThatStopsInTheMiddleIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.pin(1, api.TrackerStatusPinned)
+		release := f.fake.Hang("PinTracker.StatusAll")
+		began := time.Now()
+		if err := f.Scan(t.Context(), self); !errors.Is(err, errStalled) {
+			t.Errorf("it ended with %v", err)
+		}
+		if took := time.Since(began); took != scanStall {
+			t.Errorf("it took %s", took)
+		}
+		release()
+	})
+}
+
+// RunScans scans each member when it is due, and those that are requested.
+func TestRunScans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		now := time.Now()
+		f.cfg.Now, f.scans.now = time.Now, time.Now
+		f.pin(1, api.TrackerStatusPinned, self, other)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.RunScans(ctx)
+		}()
+		synctest.Wait()
+		f.want(1, pinned)
+		for _, id := range []peer.ID{self, other} {
+			if !f.scans.completed(id).Equal(now) {
+				t.Errorf("peer %s was scanned at %s", id, f.scans.completed(id))
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		f.report(1, api.TrackerStatusUnexpectedlyUnpinned)
+		f.RequestScan(self)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !f.scans.completed(other).Equal(now) || f.scans.completed(self).Equal(now) {
+			t.Error("the request was not met")
+		}
+		f.want(1, pinning)
+		time.Sleep(time.Hour)
+		if f.scans.completed(other).Equal(now) {
+			t.Error("the other was scanned once only")
+		}
+		cancel()
+		<-ended
+	})
+}

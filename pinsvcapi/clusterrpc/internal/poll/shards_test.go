@@ -1,0 +1,99 @@
+package poll
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	cbor "github.com/ipfs/go-ipld-cbor"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// sharded enters a sharded root, as the cluster's adder makes it, and returns its
+// record, the CID of its index and those of two shards.
+func (f fixture) sharded() (root api.Pin, index cid.Cid, shards []cid.Cid) {
+	f.t.Helper()
+	shards = []cid.Cid{key(11), key(12)}
+	links := make(map[string]cid.Cid)
+	for i, shard := range shards {
+		links[fmt.Sprint(i)] = shard
+		rec := f.fake.Held(shard)
+		rec.Type, rec.MaxDepth = api.ShardType, 1
+		f.fake.Put(rec)
+	}
+	node, err := cbor.WrapObject(links, multihash.SHA2_256, multihash.DefaultLengths[multihash.SHA2_256])
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	index = node.Cid()
+	f.fake.Set(func() { f.fake.Blocks[index] = node.RawData() })
+	dag := f.fake.Held(index)
+	dag.Type, dag.Mode, dag.MaxDepth = api.ClusterDAGType, api.PinModeDirect, 0
+	f.fake.Put(dag)
+	root = f.fake.Held(pinsvctest.V1CID(1))
+	reference := api.NewCid(index)
+	root.Type, root.MaxDepth, root.Allocations, root.Reference = api.MetaType, 0, nil, &reference
+	f.fake.Put(root)
+	f.cfg.Tracker.PutRecord(root, false)
+	return root, index, shards
+}
+
+func TestRoot_HasOneStatusOfAllShards(t *testing.T) {
+	f := newFixture(t)
+	root, index, shards := f.sharded()
+	report := func(c cid.Cid, status api.TrackerStatus) {
+		f.fake.Report(c, clusterfake.Report(status, "merkledag: malformed"))
+	}
+	want := func(status fmt.Stringer) {
+		t.Helper()
+		f.Record(t.Context(), root)
+		row, ok := f.cfg.View.Get(root.Cid.Cid)
+		if !ok || row.Status.String() != status.String() {
+			t.Errorf("it is %s, want %s", row.Status, status)
+		}
+	}
+	for _, c := range append(shards, index) {
+		report(c, api.TrackerStatusPinQueued)
+	}
+	want(queued)
+	report(shards[0], api.TrackerStatusPinned)
+	want(pinning)
+	report(shards[1], api.TrackerStatusPinned)
+	want(pinning)
+	report(index, api.TrackerStatusPinned)
+	want(pinned)
+	// While a shard cannot be polled the last status stays.
+	f.fake.Fail("PinTracker.Status", errBroken)
+	want(pinned)
+	f.fake.Fail("PinTracker.Status", nil)
+	f.fake.Fail("IPFSConnector.BlockGet", errBroken)
+	want(pinned)
+	f.fake.Fail("IPFSConnector.BlockGet", nil)
+	report(shards[1], api.TrackerStatusPinError)
+	want(failed)
+	if text, _ := f.cfg.Tracker.Details(root.Cid.Cid, failed); !strings.Contains(text, "merkledag: malformed") {
+		t.Errorf("details %q", text)
+	}
+}
+
+func TestRoot_IsPolledWhileItIsInFlightAndByScans(t *testing.T) {
+	f := newFixture(t)
+	root, _, _ := f.sharded()
+	f.poll()
+	clusterfake.Until(t, "pinned by an active poll", func() bool {
+		row, _ := f.cfg.View.Get(root.Cid.Cid)
+		return row.Status == pinned
+	})
+	f.fake.Report(key(11), clusterfake.Report(api.TrackerStatusPinError, "merkledag: malformed"))
+	if err := f.Scan(t.Context(), self); err != nil {
+		t.Fatal(err)
+	}
+	if row, _ := f.cfg.View.Get(root.Cid.Cid); row.Status != failed {
+		t.Errorf("after a scan it is %s", row.Status)
+	}
+}

@@ -1,0 +1,190 @@
+package repair
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+var errBroken = errors.New("the datastore is closed")
+
+// metadataFixture is a repairer over the services of a peer.
+type metadataFixture struct {
+	*Metadata
+	t      testing.TB
+	fake   *clusterfake.Services
+	clock  *clusterfake.Clock
+	view   *pinset.View
+	syncer *statesync.Syncer
+}
+
+func newMetadataFixture(t testing.TB, members ...peer.ID) metadataFixture {
+	f := metadataFixture{Metadata: NewMetadata(), t: t, fake: clusterfake.New(), clock: &clusterfake.Clock{}, view: pinset.NewLoading()}
+	f.view.FinishLoad()
+	tracker := peerstatus.NewTracker(peerstatus.Config{
+		View: f.view, Now: f.clock.Now, Clock: pinrecord.NewClock(f.clock.Now), MaxAttempts: 1,
+		RetryDelay: retryDelay, OnMetadataLost: f.Lost,
+	})
+	tracker.SetMembers(append(members, clusterfake.Self()))
+	client := clusterapi.New(f.fake.Client(t))
+	f.syncer = statesync.New(statesync.Config{
+		Reader: client, Sink: tracker, Now: f.clock.Now, CommitTime: time.Minute,
+		StateTimeout: 10 * time.Second, ResyncInterval: time.Hour,
+	})
+	f.Configure(MetadataConfig{
+		View: f.view, Tracker: tracker, Syncer: f.syncer, Breaker: poll.NewBreaker(f.clock.Now),
+		Writer: statewrite.New(statewrite.Config{
+			Submitter: client, Syncer: f.syncer, Now: f.clock.Now, Timeout: 30 * time.Second,
+			Consensus: func() error { return nil },
+		}),
+		Self: clusterfake.Self(), Now: f.clock.Now,
+	})
+	return f
+}
+
+// read has the syncer read a pin.
+func (f metadataFixture) read(key api.Cid) {
+	f.t.Helper()
+	if _, _, err := f.syncer.Get(f.t.Context(), key); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// made is a record of this service, in the state and the view.
+func (f metadataFixture) made(requested, key int) api.Pin {
+	rec := pinrecord.WithRequest(pinrecord.New(pinsvctest.V1CID(key)), pinsvc.Pin{CID: pinsvctest.V0CID(requested), Name: "ours"})
+	rec.Allocations, rec.ReplicationFactorMin, rec.ReplicationFactorMax = []peer.ID{clusterfake.Self()}, 1, 1
+	rec.Timestamp = time.Unix(1_700_000_000, 0)
+	pinrecord.Stamp(rec, rec.Timestamp.Add(123*time.Millisecond))
+	f.fake.Put(rec)
+	f.read(rec.Cid)
+	return rec
+}
+
+// overwritten is the record after another tool has written it.
+func (f metadataFixture) overwritten(rec api.Pin) {
+	rec.Name, rec.Metadata = "theirs", map[string]string{"tool": "ctl"}
+	rec.Timestamp = rec.Timestamp.Add(time.Minute)
+	f.fake.Put(rec)
+	f.read(rec.Cid)
+}
+
+func (f metadataFixture) step(d time.Duration) {
+	f.clock.Advance(d)
+	f.RepairDue(f.t.Context())
+}
+
+func TestMetadata_WhatAnotherToolRemovedIsWrittenBack(t *testing.T) {
+	f := newMetadataFixture(t)
+	rec := f.made(1, 1)
+	created, _ := pinrecord.CreatedOf(rec)
+	f.overwritten(rec)
+	if row, _ := f.view.Get(rec.Cid.Cid); row.Name != "theirs" || !row.Created.Equal(created) || !row.OtherFormRequested {
+		t.Errorf("the row is %+v", row)
+	}
+	f.step(MetadataDelay - 1)
+	if f.fake.Called("Cluster.Pin") != 0 {
+		t.Error("it is written back while the tool may not be done")
+	}
+	f.step(1)
+	got, _ := f.fake.Record(rec.Cid.Cid)
+	restored, ours := pinrecord.CreatedOf(got)
+	if !ours || !restored.Equal(created) || !pinrecord.RequestedCID(got).Equals(pinsvctest.V0CID(1)) {
+		t.Errorf("the record is %+v", got)
+	}
+	if got.Name != "theirs" || got.Metadata["tool"] != "ctl" || f.Repaired() != 1 {
+		t.Errorf("what the tool wrote is %+v; %d repairs", got, f.Repaired())
+	}
+	f.step(time.Hour)
+	if n := f.fake.Called("Cluster.Pin"); n != 1 {
+		t.Errorf("written %d times", n)
+	}
+}
+
+func TestMetadata_WhatIsGoneOrRepairedIsLeftAlone(t *testing.T) {
+	f := newMetadataFixture(t)
+	gone, again := f.made(1, 1), f.made(2, 2)
+	f.overwritten(gone)
+	f.overwritten(again)
+	f.fake.Remove(gone)
+	f.fake.Put(again) // Another peer was faster.
+	f.step(time.Hour)
+	if n := f.fake.Called("Cluster.Pin"); n != 0 || f.Repaired() != 0 {
+		t.Errorf("written %d times", n)
+	}
+}
+
+// The member closest to the pin writes; the others follow when it does not.
+func TestMetadata_IsLeftToCloserPeersForATime(t *testing.T) {
+	f := newMetadataFixture(t, clusterfake.Other())
+	mine, theirs := 0, 0
+	for n := range 20 {
+		rec := f.made(n, n)
+		if Rank(rec.Cid.Cid, clusterfake.Self(), []peer.ID{clusterfake.Self(), clusterfake.Other()}, all) == 0 {
+			mine++
+		} else {
+			theirs++
+		}
+		f.overwritten(rec)
+	}
+	for range 3 {
+		f.step(MetadataDelay)
+	}
+	if n := f.fake.Called("Cluster.Pin"); n != mine || theirs == 0 {
+		t.Errorf("%d written, want %d", n, mine)
+	}
+	f.step(slotTime)
+	f.step(0)
+	if n := f.fake.Called("Cluster.Pin"); n != mine+theirs {
+		t.Errorf("%d written in the end, want %d", n, mine+theirs)
+	}
+}
+
+func TestMetadata_AFailureIsTriedAgain(t *testing.T) {
+	f := newMetadataFixture(t)
+	f.overwritten(f.made(1, 1))
+	f.fake.Fail("Cluster.Pin", errBroken)
+	f.step(MetadataDelay)
+	f.fake.Fail("Cluster.Pin", nil)
+	f.step(MetadataDelay)
+	if f.Repaired() != 1 {
+		t.Errorf("%d repairs", f.Repaired())
+	}
+	// But not on a peer that may not write.
+	f.overwritten(f.made(2, 2))
+	f.fake.Fail("Cluster.Pin", errors.New("this peer is configured to be in follower mode"))
+	before := f.fake.Called("Cluster.Pin")
+	for range 5 {
+		f.step(time.Minute)
+	}
+	if n := f.fake.Called("Cluster.Pin") - before; n != 1 {
+		t.Errorf("a follower tried %d times", n)
+	}
+}
+
+func TestMetadata_OneCallIsBounded(t *testing.T) {
+	f := newMetadataFixture(t)
+	for n := range 2*maxMetadataRepairs + 1 {
+		f.overwritten(f.made(n, n))
+	}
+	for n, want := range []int{maxMetadataRepairs, 2 * maxMetadataRepairs, 2*maxMetadataRepairs + 1} {
+		f.step(MetadataDelay)
+		if got := f.Repaired(); got != uint64(want) {
+			t.Errorf("%d repairs after %d calls, want %d", got, n+1, want)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package statewrite
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// C1: whatever is resubmitted while clients write, the newer write is in the state in
+// the end, and clients never see the older one.
+func TestResubmit_NeverUndoesANewerWrite(t *testing.T) {
+	const pins, workers = 200, 8
+	w := newFixture(t)
+	w.fake.Set(func() { w.fake.Batching = true })
+	for n := range pins {
+		w.mustPut(n, "a")
+	}
+	w.fake.Lose()
+	w.clock.Advance(commitTime)
+	var wg sync.WaitGroup
+	wg.Go(func() { w.SettleUncommitted(t.Context()) })
+	for worker := range workers {
+		wg.Go(func() {
+			for n := worker; n < pins; n += workers {
+				if err := w.put(t.Context(), n, "b"); err != nil {
+					t.Error(err)
+				}
+				if got := w.rows.name(n); got != "b" {
+					t.Errorf("pin %d was written as %q and is seen as %q", n, "b", got)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for round := range 3 {
+		w.fake.Commit()
+		w.clock.Advance(time.Second)
+		w.SettleUncommitted(t.Context())
+		for n := range pins {
+			if w.name(n) != "b" || w.rows.name(n) != "b" || w.pending(n) {
+				t.Fatalf("round %d: the state of pin %d has %q, the view %q, pending %t", round, n, w.name(n), w.rows.name(n), w.pending(n))
+			}
+		}
+	}
+}
+
+// C1: a client has the lock of the pin while a resubmission waits for it.
+func TestResubmit_IsDecidedUnderTheLockOfThePin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixture(t)
+		w.fake.Set(func() { w.fake.Batching = true })
+		w.mustPut(1, "a")
+		w.fake.Lose()
+		w.clock.Advance(commitTime)
+		c := pinsvctest.RawCID(1)
+		unlock, err := w.Lock(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go w.SettleUncommitted(t.Context())
+		synctest.Wait() // It waits for the lock.
+		before, err := w.syncer.Read(t.Context(), api.NewCid(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Put(t.Context(), before, rename(1, "b")); err != nil {
+			t.Fatal(err)
+		}
+		unlock()
+		synctest.Wait()
+		w.fake.Commit()
+		if w.name(1) != "b" || w.fake.Called("Cluster.Pin") != 2 {
+			t.Errorf("the state has %q after %d submissions", w.name(1), w.fake.Called("Cluster.Pin"))
+		}
+	})
+}
+
+// Each time with the changes of clients that came in between.
+func TestResubmit_LostWritesAreSubmittedUntilTheyAreCommitted(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "a")
+	w.mustPut(2, "kept")
+	w.fake.Held(pinsvctest.RawCID(3))
+	if found, err := w.delete(3); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	submitted := w.fake.Called("Cluster.Pin")
+	w.clock.Advance(commitTime - time.Second)
+	w.SettleUncommitted(t.Context())
+	if n := w.fake.Called("Cluster.Pin"); n != submitted {
+		t.Errorf("submitted %d times before its time", n)
+	}
+	for again := range 3 {
+		if w.fake.Lose(); again == 1 {
+			w.mustPut(1, "b")
+			w.fake.Lose()
+			w.clock.Advance(commitTime)
+		}
+		w.clock.Advance(commitTime << again)
+		w.SettleUncommitted(t.Context())
+	}
+	w.fake.Commit()
+	w.clock.Advance(10 * time.Minute)
+	w.SettleUncommitted(t.Context())
+	if w.name(1) != "b" || w.name(2) != "kept" || w.name(3) != "" || w.fake.Len() != 2 || w.syncer.Uncommitted().Any() {
+		t.Errorf("the state has %q, %q, %q; %d are uncommitted", w.name(1), w.name(2), w.name(3), w.syncer.Uncommitted().Len())
+	}
+}
+
+// Another tool wrote while the write of this peer was lost: its record is newer.
+func TestResubmit_LeavesWhatOthersWroteSince(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "ours")
+	w.fake.Lose()
+	rec := w.fake.Held(pinsvctest.RawCID(1))
+	rec.Name = "theirs"
+	w.fake.Put(rec)
+	submitted := w.fake.Called("Cluster.Pin")
+	w.clock.Advance(commitTime)
+	w.SettleUncommitted(t.Context())
+	w.fake.Commit()
+	if w.name(1) != "theirs" || w.rows.name(1) != "theirs" || w.pending(1) || w.fake.Called("Cluster.Pin") != submitted {
+		t.Errorf("the state has %q, the view %q", w.name(1), w.rows.name(1))
+	}
+}
+
+// A submission that fails is counted and made again, no sooner than after a loss.
+func TestResubmit_AFailureIsNoEnd(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "a")
+	w.fake.Lose()
+	w.fake.Fail("Cluster.Pin", fmt.Errorf("no"))
+	for range 10 {
+		w.clock.Advance(commitTime)
+		w.SettleUncommitted(t.Context())
+	}
+	if n := w.fake.Called("Cluster.Pin") - 1; n < 2 || n > 4 {
+		t.Errorf("submitted %d times in 10 commit times", n)
+	}
+	if w.rows.name(1) != "a" {
+		t.Errorf("the view has %q", w.rows.name(1))
+	}
+	w.fake.Fail("Cluster.Pin", nil)
+	w.clock.Advance(commitTime << 6)
+	w.SettleUncommitted(t.Context())
+	w.fake.Commit()
+	w.clock.Advance(time.Minute)
+	w.SettleUncommitted(t.Context())
+	if w.name(1) != "a" || w.pending(1) {
+		t.Errorf("the state has %q, pending %t", w.name(1), w.pending(1))
+	}
+}
+
+// What the state has as the write wanted it is not submitted again.
+func TestResubmit_WhatIsThereIsSettled(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Set(func() {
+		w.fake.Batching = true
+		w.fake.Written = func() time.Time { return time.Unix(1_700_000_000, 0) }
+	})
+	for _, name := range []string{"a", "b", "a"} {
+		w.mustPut(1, name)
+	}
+	w.fake.Commit() // Of the three versions two are the same.
+	w.clock.Advance(commitTime)
+	w.SettleUncommitted(t.Context())
+	if n := w.fake.Called("Cluster.Pin"); n != 3 || w.pending(1) || w.name(1) != "a" {
+		t.Errorf("submitted %d times, pending %t, %q", n, w.pending(1), w.name(1))
+	}
+}

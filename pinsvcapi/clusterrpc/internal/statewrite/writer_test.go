@@ -1,0 +1,319 @@
+package statewrite
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+const commitTime = time.Minute
+
+// rows is the sink of a syncer.
+type rows struct {
+	mu  sync.Mutex
+	all map[cid.Cid]api.Pin
+}
+
+func (r *rows) PutRecord(rec api.Pin, _ bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all[rec.Cid.Cid] = rec
+}
+
+func (r *rows) DeleteRecord(key cid.Cid) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, key)
+}
+
+func (r *rows) Keys(func(string)) {}
+func (r *rows) Compact()          {}
+
+// name is that of a row; empty when there is none.
+func (r *rows) name(n int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[pinsvctest.RawCID(n)].Name
+}
+
+// fixture is a writer over the services of a peer.
+type fixture struct {
+	*Writer
+	t      testing.TB
+	fake   *clusterfake.Services
+	clock  *clusterfake.Clock
+	health *clusterfake.Health
+	syncer *statesync.Syncer
+	rows   *rows
+}
+
+func newFixture(t testing.TB) fixture {
+	f := fixture{
+		t: t, fake: clusterfake.New(), clock: &clusterfake.Clock{}, health: &clusterfake.Health{},
+		rows: &rows{all: make(map[cid.Cid]api.Pin)},
+	}
+	client := clusterapi.New(f.fake.Client(t))
+	f.syncer = statesync.New(statesync.Config{
+		Reader: client, Sink: f.rows, Now: f.clock.Now, CommitTime: commitTime,
+		StateTimeout: 10 * time.Second, ResyncInterval: time.Hour,
+	})
+	f.Writer = New(Config{
+		Submitter: client, Syncer: f.syncer, Now: f.clock.Now, Timeout: 30 * time.Second, Consensus: f.health.Consensus,
+	})
+	return f
+}
+
+func rename(n int, name string) statesync.Mutation {
+	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+		if !current.Found {
+			current.Rec = pinrecord.New(pinsvctest.RawCID(n))
+			current.Rec.Allocations = []peer.ID{clusterfake.Self()}
+		}
+		current.Rec.Name = name
+		return statesync.Versioned{Rec: current.Rec, Found: true}
+	}}
+}
+
+// put is what a request does.
+func (f fixture) put(ctx context.Context, n int, name string) error {
+	c := pinsvctest.RawCID(n)
+	unlock, err := f.Lock(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	rec, found, err := f.syncer.Get(ctx, api.NewCid(c))
+	if err != nil {
+		return err
+	}
+	_, err = f.Put(ctx, statesync.Versioned{Rec: rec, Found: found}, rename(n, name))
+	return err
+}
+
+func (f fixture) mustPut(n int, name string) {
+	f.t.Helper()
+	if err := f.put(f.t.Context(), n, name); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f fixture) delete(n int) (bool, error) {
+	f.t.Helper()
+	return f.Delete(f.t.Context(), api.NewCid(pinsvctest.RawCID(n)))
+}
+
+// name is that of a record in the state; empty when there is none.
+func (f fixture) name(n int) string {
+	rec, _ := f.fake.Record(pinsvctest.RawCID(n))
+	return rec.Name
+}
+
+func (f fixture) pending(n int) bool {
+	_, pending := f.syncer.Uncommitted().Resubmitted(pinsvctest.RawCID(n))
+	return pending
+}
+
+func TestWriter_WritesToOnePinWaitForEachOther(t *testing.T) {
+	w := newFixture(t)
+	v0, v1 := pinsvctest.V0CID(1), pinsvctest.V1CID(1)
+	unlock, err := w.Lock(t.Context(), v0, v1, pinsvctest.RawCID(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	go func() {
+		_, err := w.Lock(ctx, v1)
+		waited <- err
+	}()
+	cancel()
+	if err := <-waited; !errors.Is(err, context.Canceled) || pinsvc.KindOf(err) != pinsvc.KindUnavailable {
+		t.Errorf("the other form of the CID was not locked: %v", err)
+	}
+	unlock()
+	again, err := w.Lock(t.Context(), v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
+func TestWriter_Put(t *testing.T) {
+	w := newFixture(t)
+	w.mustPut(1, "a")
+	if w.name(1) != "a" || w.rows.name(1) != "a" || w.pending(1) {
+		t.Errorf("the state has %q, the view %q, pending %t", w.name(1), w.rows.name(1), w.pending(1))
+	}
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "b")
+	if w.name(1) != "a" || w.rows.name(1) != "b" || !w.pending(1) {
+		t.Errorf("before the commit the state has %q, the view %q, pending %t", w.name(1), w.rows.name(1), w.pending(1))
+	}
+}
+
+// A pin that was made by an update would be made by an update again.
+func TestWriter_PutMakesNoUpdate(t *testing.T) {
+	w := newFixture(t)
+	rec := w.fake.Held(pinsvctest.RawCID(1))
+	rec.PinUpdate = api.NewCid(pinsvctest.RawCID(9))
+	w.fake.Put(rec)
+	w.mustPut(1, "b")
+	if got, _ := w.fake.Record(rec.Cid.Cid); got.PinUpdate.Defined() || got.Name != "b" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWriter_Delete(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Held(pinsvctest.RawCID(1))
+	if found, err := w.delete(1); !found || err != nil || w.fake.Len() != 0 {
+		t.Errorf("%t, %v, %d records", found, err, w.fake.Len())
+	}
+	// Of what is not there the view is read again.
+	w.rows.PutRecord(pinrecord.New(pinsvctest.RawCID(2)), false)
+	if found, err := w.delete(2); found || err != nil || len(w.rows.all) != 0 {
+		t.Errorf("%t, %v, %d rows", found, err, len(w.rows.all))
+	}
+}
+
+// The cluster does not find a record that is accepted and not committed.
+func TestWriter_DeleteOfAnUncommittedPin(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "a")
+	if found, err := w.delete(1); !found || err != nil || w.fake.Called("Consensus.LogUnpin") != 1 {
+		t.Errorf("%t, %v, LogUnpin called %d times", found, err, w.fake.Called("Consensus.LogUnpin"))
+	}
+	for range 2 {
+		if w.rows.name(1) != "" {
+			t.Error("it is seen")
+		}
+		w.fake.Commit()
+		w.clock.Advance(commitTime)
+		w.SettleUncommitted(t.Context())
+	}
+	if w.pending(1) || w.fake.Len() != 0 {
+		t.Errorf("pending %t, %d records", w.pending(1), w.fake.Len())
+	}
+}
+
+// C19: no more is taken than can be kept.
+func TestWriter_RefusesWhatUncommittedHasNoRoomFor(t *testing.T) {
+	w := newFixture(t)
+	w.fake.Held(pinsvctest.RawCID(1))
+	w.fake.Set(func() { w.fake.Batching = true })
+	var err error
+	n := 0
+	// Timestamps tell the versions apart.
+	w.fake.Set(func() { w.fake.Written = func() time.Time { return time.Unix(int64(1_700_000_000+n), 0) } })
+	for ; err == nil && n < 10_000; n++ {
+		err = w.put(t.Context(), 1, "again")
+	}
+	submitted := w.fake.Called("Cluster.Pin")
+	_, deleteErr := w.delete(1)
+	for _, err := range []error{err, deleteErr} {
+		if pinsvc.KindOf(err) != pinsvc.KindUnavailable || !strings.Contains(pinsvc.FailureOf(err).Details, "consensus.crdt.batching.max_batch_age") {
+			t.Errorf("%v", err)
+		}
+	}
+	if w.fake.Called("Cluster.Pin") != submitted || w.fake.Called("Cluster.Unpin") != 0 {
+		t.Error("what is refused was submitted")
+	}
+	w.mustPut(2, "another")
+	w.fake.Commit()
+	w.clock.Advance(time.Minute)
+	w.SettleUncommitted(t.Context())
+	w.mustPut(1, "room again")
+}
+
+var errNoLeader = pinsvc.Wrap(pinsvc.KindUnavailable, errors.New("unreachable: QmOther"), "no Raft leader: 1 of 3 peers")
+
+func TestWriter_AFailureWithoutConsensusIsThatOfTheConsensus(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		failure error
+		isIt    bool
+	}{
+		{"timed out", errors.New("timed out waiting for leader: context deadline exceeded"), true},
+		{"unknown", errors.New("something else"), true},
+		{"not enough peers", errors.New("not enough peers to allocate CID"), false},
+		{"follower", errors.New("this peer is configured to be in follower mode"), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newFixture(t)
+			w.fake.Held(pinsvctest.RawCID(1))
+			w.health.Set(errNoLeader, nil)
+			w.fake.Fail("Cluster.Pin", tt.failure)
+			w.fake.Fail("Cluster.Unpin", tt.failure)
+			_, deleteErr := w.delete(1)
+			for _, err := range []error{w.put(t.Context(), 1, "b"), deleteErr} {
+				if got := pinsvc.FailureOf(err).Details; (got == errNoLeader.Details) != tt.isIt {
+					t.Errorf("%v: %q", err, got)
+				}
+			}
+			if w.pending(1) || w.rows.name(1) == "b" {
+				t.Error("a write that failed is seen")
+			}
+		})
+	}
+}
+
+func TestWriter_AWriteInProgressEndsWhenTheConsensusIsLost(t *testing.T) {
+	for name, write := range map[string]func(fixture) error{
+		"put": func(f fixture) error { return f.put(f.t.Context(), 1, "b") },
+		"delete": func(f fixture) error {
+			_, err := f.delete(1)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFixture(t)
+			w.fake.Held(pinsvctest.RawCID(1))
+			t.Cleanup(w.fake.Hang("Cluster.Pin"))
+			t.Cleanup(w.fake.Hang("Cluster.Unpin"))
+			ended := make(chan error, 1)
+			go func() { ended <- write(w) }()
+			clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Cluster.Pin")+w.fake.Called("Cluster.Unpin") > 0 })
+			w.health.Set(errNoLeader, nil)
+			if err := w.Available(); err != nil {
+				t.Errorf("an election is an outage: %v", err)
+			}
+			w.clock.Advance(electionTime)
+			if err := w.Available(); !errors.Is(err, errNoLeader) {
+				t.Errorf("available: %v", err)
+			}
+			if err := <-ended; pinsvc.FailureOf(err).Details != errNoLeader.Details {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
+
+// Half a change is worse than a whole one.
+func TestWriter_AWriteGoesOnWithoutItsRequest(t *testing.T) {
+	w := newFixture(t)
+	release := w.fake.Hang("Cluster.Pin")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.put(ctx, 1, "a") }()
+	clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Cluster.Pin") > 0 })
+	cancel()
+	release()
+	if err := <-ended; err != nil || w.name(1) != "a" || w.rows.name(1) != "a" {
+		t.Errorf("%v, the state has %q, the view %q", err, w.name(1), w.rows.name(1))
+	}
+}

@@ -3,8 +3,8 @@ package pinsvcapi
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/ipfs/go-log/v2"
@@ -80,6 +80,14 @@ func (l *accessLogger) Close() error {
 	return l.file.Close()
 }
 
+// hostOf is the host of host:port, and anything else as it is.
+func hostOf(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return remote
+}
+
 // logEvent writes to the daemon's log. Fields that most events lack are left
 // out when empty.
 func logEvent(e *requestEvent) {
@@ -97,7 +105,7 @@ func logEvent(e *requestEvent) {
 			fields = append(fields, field.name, field.value)
 		}
 	}
-	if !strings.Contains(e.Remote, e.Client) {
+	if e.Client != hostOf(e.Remote) {
 		fields = append(fields, "client", e.Client)
 	}
 	if len(e.CIDs) > 0 {

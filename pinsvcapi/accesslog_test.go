@@ -27,3 +27,14 @@ func TestAccessLogger_FileThatCannotBeOpenedIsAnError(t *testing.T) {
 		t.Errorf("NewAPI says %v", err)
 	}
 }
+
+// An address may be a part of the text of another one.
+func TestHostOf_IsTheWholeAddress(t *testing.T) {
+	for remote, want := range map[string]string{
+		"10.0.0.12:4711": "10.0.0.12", "[2001:db8::1]:443": "2001:db8::1", "@": "@", "12D3KooW": "12D3KooW",
+	} {
+		if got := hostOf(remote); got != want {
+			t.Errorf("%s: %s, want %s", remote, got, want)
+		}
+	}
+}

@@ -57,16 +57,18 @@ type Options struct {
 // API is the component: it implements ipfscluster.API. Make one with NewAPI.
 // All methods may be called by many goroutines at once.
 type API struct {
-	cfg       *config.Config
-	opts      Options
-	users     atomic.Pointer[userSet] // never nil
-	logins    *loginLimiter
-	certs     *certificates // nil: plain HTTP, or certificates of the embedder's
-	routes    *routes
-	openAPI   []byte
-	metrics   *metrics
-	accessLog accessLogger
-	buffers   bufferPool
+	cfg    *config.Config
+	opts   Options
+	users  atomic.Pointer[userSet] // never nil
+	logins *loginLimiter
+	// warnOfProxy is for one warning about a proxy that trusted_proxies lacks.
+	warnOfProxy sync.Once
+	certs       *certificates // nil: plain HTTP, or certificates of the embedder's
+	routes      *routes
+	openAPI     []byte
+	metrics     *metrics
+	accessLog   accessLogger
+	buffers     bufferPool
 
 	server    *http.Server
 	listeners []net.Listener // HTTP or HTTPS

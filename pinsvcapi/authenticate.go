@@ -3,6 +3,7 @@ package pinsvcapi
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/rs/cors"
 
@@ -40,7 +41,7 @@ func (api *API) authenticate(rq *request, r *http.Request) error {
 		return nil
 	}
 	authorization := r.Header.Get("Authorization")
-	if err := api.logins.check(rq.client, authorization); err != nil {
+	if err := api.logins.check(rq.limitKey, authorization); err != nil {
 		return err
 	}
 	caller, ok, err := rq.users.auth.Authenticate(authorization)
@@ -66,11 +67,20 @@ func (rq *request) isOpen(method string) bool {
 	return m.outside || known && !m.endpoint.policy.credentials || method == http.MethodOptions && m.allow != nil
 }
 
+// withoutToken hides a token that was sent as a user name, as clients of other
+// services do (curl -u TOKEN:). The token may be valid.
+func withoutToken(name string) string {
+	if strings.HasPrefix(name, "eyJ") && strings.Count(name, ".") == 2 {
+		return "(a token)"
+	}
+	return name
+}
+
 // loginFailed logs and counts a failed login.
 func (api *API) loginFailed(rq *request) {
-	rq.event.TriedUser = clip(rq.caller.Claimed)
+	rq.event.TriedUser = clip(withoutToken(rq.caller.Claimed))
 	api.metrics.failedLogins.Inc()
-	api.logins.failed(rq.client)
+	api.logins.failed(rq.limitKey)
 	logger.Warnf("login failed: user %q from %s: %s (request %s)", rq.event.TriedUser, rq.client, rq.caller.Refusal, rq.id)
 }
 

@@ -24,15 +24,31 @@ func (c clientAddress) String() string {
 	return c.other
 }
 
-// limitKey is the client in tables of limits. A host with IPv6 has a whole
-// network of 64 bits to choose addresses from.
+// customerBits is the length of the IPv6 network that one customer of a provider
+// gets at most as a rule (RIPE 690): it has all of its addresses to choose from.
+const customerBits = 56
+
+// limitKey is the client in tables of limits.
 func (c clientAddress) limitKey() string {
 	if c.ip.Is6() {
-		if network, err := c.ip.WithZone("").Prefix(64); err == nil {
+		if network, err := c.ip.WithZone("").Prefix(customerBits); err == nil {
 			return network.String()
 		}
 	}
 	return c.String()
+}
+
+// limitKeyOf is limitKey for a request. A proxy on this machine that
+// trusted_proxies does not name makes all its clients one: they are told apart by
+// what it wrote last, so that one of them cannot use up the limit of the others.
+// Only programs on this machine can forge that.
+func limitKeyOf(r *http.Request, client clientAddress, viaProxy bool) (key string, unnamedProxy bool) {
+	if !viaProxy && (client.ip.IsLoopback() || client.other == unixClient) {
+		if ip, ok := forwardedFor(r.Header, nil); ok {
+			return "local proxy, " + (clientAddress{ip: ip}).limitKey(), true
+		}
+	}
+	return client.limitKey(), false
 }
 
 // clientOf returns the address of the client behind the trusted proxies, and

@@ -89,7 +89,7 @@ func TestClientOf_ClientsCannotForge(t *testing.T) {
 
 func TestClientAddress_LimitKeyOfIPv6IsItsNetwork(t *testing.T) {
 	for ip, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+		"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1::/56", "fe80::1%eth0": "fe80::/56",
 	} {
 		if got := (clientAddress{ip: netip.MustParseAddr(ip)}).limitKey(); got != want {
 			t.Errorf("%s has the key %s, want %s", ip, got, want)
@@ -97,6 +97,30 @@ func TestClientAddress_LimitKeyOfIPv6IsItsNetwork(t *testing.T) {
 	}
 	if got := (clientAddress{other: "unix"}).limitKey(); got != "unix" {
 		t.Errorf("a Unix socket has the key %s", got)
+	}
+}
+
+// Clients behind a proxy that nobody named have limits of their own; a client on
+// another machine cannot choose its own.
+func TestLimitKeyOf_UnnamedProxyOnThisMachine(t *testing.T) {
+	for _, tt := range []struct {
+		remote, forwarded, want string
+		unnamed                 bool
+	}{
+		{"127.0.0.1:1", "198.51.100.7, 192.0.2.1", "local proxy, 192.0.2.1", true},
+		{"[::1]:1", "2001:db8:1:2::7", "local proxy, 2001:db8:1::/56", true},
+		{"127.0.0.1:1", "", "127.0.0.1", false},
+		{"127.0.0.1:1", "unknown", "127.0.0.1", false},
+		{"192.0.2.9:1", "192.0.2.1", "192.0.2.9", false},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{}}
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		client, viaProxy := clientOf(r, nil)
+		if got, unnamed := limitKeyOf(r, client, viaProxy); got != tt.want || unnamed != tt.unnamed {
+			t.Errorf("%+v: %s, %t", tt, got, unnamed)
+		}
 	}
 }
 

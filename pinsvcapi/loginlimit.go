@@ -47,12 +47,12 @@ func newLoginLimiter() (*loginLimiter, error) {
 }
 
 // check refuses the credentials, without looking at them, when too many logins
-// from this address have failed.
-func (l *loginLimiter) check(client clientAddress, authorization string) error {
+// from this client (see limitKeyOf) have failed.
+func (l *loginLimiter) check(client, authorization string) error {
 	if authorization == "" {
 		return nil
 	}
-	wait := l.failures.Wait(client.limitKey())
+	wait := l.failures.Wait(client)
 	if wait == 0 || l.wasAccepted(authorization) {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (l *loginLimiter) check(client clientAddress, authorization string) error {
 	}
 }
 
-func (l *loginLimiter) failed(client clientAddress) { l.failures.Take(client.limitKey()) }
+func (l *loginLimiter) failed(client string) { l.failures.Take(client) }
 
 func (l *loginLimiter) succeeded(authorization string) {
 	hash := maphash.String(l.seed, authorization)

@@ -57,14 +57,16 @@ func TestLoginFailed_LogsTheNameThatWasTried(t *testing.T) {
 	s.do(http.MethodGet, "/pins", "", as(strings.Repeat("a", 2000), "guess2")).is(401)
 	s.do(http.MethodGet, "/pins", "", bearer(oldToken(t, "eve", "guess3"))).is(401)
 	s.do(http.MethodGet, "/pins", "", bearer("guess4")).is(401)
+	token := oldToken(t, testUser, testPassword)
+	s.do(http.MethodGet, "/pins", "", as(token, "")).is(401)
 	s.do(http.MethodGet, "/pins", "").is(200)
 	s.shutdown(context.Background())
 	got, raw := events(t, path)
-	if len(got) != 5 || got[0].TriedUser != "root" || len(got[1].TriedUser) > maxLogged+len("…") || got[1].TriedUser == "" ||
-		got[2].TriedUser != "eve" || got[3].TriedUser != "" || got[4].TriedUser != "" || got[0].User != "" {
+	if len(got) != 6 || got[0].TriedUser != "root" || len(got[1].TriedUser) > maxLogged+len("…") || got[1].TriedUser == "" ||
+		got[2].TriedUser != "eve" || got[3].TriedUser != "" || got[4].TriedUser != "(a token)" || got[5].TriedUser != "" || got[0].User != "" {
 		t.Errorf("events:\n%s", raw)
 	}
-	if strings.Contains(raw, "guess") {
+	if strings.Contains(raw, "guess") || strings.Contains(raw, token) {
 		t.Errorf("a password is in the log:\n%s", raw)
 	}
 }

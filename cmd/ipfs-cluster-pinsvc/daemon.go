@@ -181,15 +181,25 @@ func ignoreStopped(ctx context.Context, err error) error {
 
 // await shows how to use the peer when it is ready, reloads it on a signal, and
 // returns when it must be stopped.
+//
+// A reload runs beside it: it may wait for a configuration that is read from a
+// URL. Signals that come meanwhile ask for one more.
 func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
 	ready := p.Ready()
+	reloads, reloaded := d.reloads, make(chan struct{}, 1)
 	for {
 		select {
 		case <-ready:
 			ready = nil
 			d.showReady(p)
-		case <-d.reloads:
-			d.reload(p)
+		case <-reloads:
+			reloads = nil
+			go func() {
+				d.reload(p)
+				reloaded <- struct{}{}
+			}()
+		case <-reloaded:
+			reloads = d.reloads
 		case <-ctx.Done():
 			return
 		case <-p.Done():

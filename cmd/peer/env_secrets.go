@@ -2,7 +2,6 @@ package peer
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -151,27 +150,16 @@ func decodePrivateKey(text string) (crypto.PrivKey, error) {
 }
 
 // decodeCredentials reads a JSON object of users and passwords, or one
-// user:password pair a line.
+// user:password pair a line. Errors quote no password.
 func decodeCredentials(text string) (map[string]string, error) {
-	const want = `must be a JSON object such as {"user": "password"} or one user:password pair a line`
-	users := make(map[string]string)
-	text = strings.TrimSpace(text)
-	if strings.HasPrefix(text, "{") {
-		if err := json.Unmarshal([]byte(text), &users); err != nil {
-			return nil, errors.New(want)
-		}
-		return users, nil
+	users, err := sectionconfig.ParsePairsFile(text)
+	if err != nil {
+		return nil, err
 	}
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		if strings.TrimSpace(line) == "" {
-			continue
+	for user, password := range users {
+		if user == "" || password == "" {
+			return nil, errors.New("holds an empty user name or password")
 		}
-		user, password, found := strings.Cut(line, ":")
-		if _, repeated := users[user]; !found || user == "" || repeated {
-			return nil, errors.New(want)
-		}
-		users[user] = password
 	}
 	return users, nil
 }

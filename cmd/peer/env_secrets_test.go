@@ -79,9 +79,9 @@ func TestApplySecretFiles_FaultsNameTheVariable(t *testing.T) {
 		{"empty", "CLUSTER_SECRET", "\n", "empty"},
 		{"another peer's key", "CLUSTER_PRIVATEKEY", other, "it is the key of peer"},
 		{"no key", "CLUSTER_PRIVATEKEY", "?", "base64"},
-		{"no password", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "alice", "user:password"},
-		{"twice", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "alice:hush1\nalice:hush2", "user:password"},
-		{"half of JSON", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", `{"alice": "hush1"`, "JSON object"},
+		{"no password", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "alice", "name:value"},
+		{"twice", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "alice:hush1\nalice:hush2", "twice"},
+		{"half of JSON", "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", `{"alice": "hush1"`, "an object of texts"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			secretIn(t, test.variable, test.secret)
@@ -102,4 +102,19 @@ func TestApplySecretFiles_FaultsNameTheVariable(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	})
+}
+
+// Never a user that nobody meant.
+func TestDecodeCredentials(t *testing.T) {
+	users, err := decodeCredentials("alice:secret\n bob:hidden\n")
+	if err != nil || users["alice"] != "secret" || users["bob"] != "hidden" || len(users) != 2 {
+		t.Errorf("%v, %v", users, err)
+	}
+	for _, text := range []string{
+		"me:pa,ss:wd", "me:a, bob:b", "me: pw", "me:a\nme:b", `{"me":"a","me":"b"}`, `{"me":""}`, `{"":"a"}`, ":a", "me:", "me",
+	} {
+		if users, err := decodeCredentials(text); err == nil {
+			t.Errorf("%q makes the users %q", text, users)
+		}
+	}
 }

@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 )
@@ -12,7 +14,7 @@ import (
 // and the environment.
 type reloader struct {
 	// load reads and validates the section; apply puts it into effect.
-	load  func() (*config.Config, error)
+	load  func(context.Context) (*config.Config, error)
 	apply func(*config.Config) error
 
 	initial snapshot // The state of the files that is in effect at the start.
@@ -24,15 +26,25 @@ type reloader struct {
 
 // Reload reads service.json, the environment and the files that they name
 // again, and applies the users, the certificate and the access log of the
-// Pinning Service API without a restart. If anything is invalid, nothing
-// changes, and the error names the file and the key. It may be called at any
-// time after New; the peer calls it itself when one of the files changes.
+// Pinning Service API without a restart. If the configuration is invalid,
+// nothing changes. Of users, certificate and log file, those that cannot be
+// applied stay, and the others change. The error names the file and the key. It may
+// be called at any time after New; the peer calls it itself when one of the files
+// changes.
 func (p *Peer) Reload() error {
 	if p.reloader == nil {
 		return errors.New("reloading: the peer serves no Pinning Service API")
 	}
-	err := p.reloader.reload()
-	if err != nil {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-p.done: // A stop does not wait for a reload.
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := p.reloader.reload(ctx); err != nil {
 		return fmt.Errorf("reloading: %w", err)
 	}
 	return nil
@@ -48,11 +60,23 @@ func (p *Peer) newReloader() *reloader {
 
 // loadPinsvcapi loads the whole configuration as a start does: a file that the
 // next start would refuse is not applied.
-func (p *Peer) loadPinsvcapi() (*config.Config, error) {
+//
+// The wait ends with the context: upstream reads a configuration whose source is a
+// URL without a time limit.
+func (p *Peer) loadPinsvcapi(ctx context.Context) (*config.Config, error) {
 	c := NewConfiguration(p.cfg.Files, "", "")
-	go c.Close() // Takes up to a second, and there is nothing to save.
-	if err := c.Load(); err != nil {
-		return nil, err
+	loaded := make(chan error, 1)
+	go func() {
+		loaded <- c.Load()
+		c.Close() // Takes up to a second, and there is nothing to save.
+	}()
+	select {
+	case err := <-loaded:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: reading the configuration: %w", p.cfg.Files.Config, ctx.Err())
 	}
 	if !c.HasPinsvcapi() {
 		return nil, fmt.Errorf("%s: api.pinsvcapi is missing", p.cfg.Files.Config)
@@ -61,27 +85,38 @@ func (p *Peer) loadPinsvcapi() (*config.Config, error) {
 	return c.Pinsvcapi, nil
 }
 
-func (r *reloader) reload() error {
+// loadTimeout bounds the reading of a configuration.
+const loadTimeout = 30 * time.Second
+
+func (r *reloader) reload(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cfg, err := r.load()
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	cfg, err := r.load(ctx)
+	partly := err == nil
 	if err == nil {
 		// Also after a failure of apply: the paths are those of the new section.
 		r.paths = r.paths.with(cfg)
 		err = r.apply(cfg)
 	}
-	r.log(err)
+	r.log(err, partly)
 	return err
 }
 
-// log logs a failure once, until another one or a success.
-func (r *reloader) log(err error) {
+// log logs a failure once, until another one or a success. partly: what has no
+// fault was applied.
+func (r *reloader) log(err error, partly bool) {
 	switch {
 	case err == nil:
 		logger.Info("reloaded users, certificate and access log of api.pinsvcapi")
 		r.failure = ""
 	case err.Error() != r.failure:
-		logger.Errorf("reloading api.pinsvcapi failed, the previous users and certificate stay in use: %s", err)
+		stays := "nothing was reloaded"
+		if partly {
+			stays = "what it names stays as it was, the rest was reloaded"
+		}
+		logger.Errorf("reloading api.pinsvcapi failed, %s: %s", stays, err)
 		r.failure = err.Error()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ type scriptedReload struct {
 func newScriptedReload(paths watchedPaths, cfg func() *config.Config) *scriptedReload {
 	s := &scriptedReload{}
 	s.reloader = &reloader{
-		load: func() (*config.Config, error) {
+		load: func(context.Context) (*config.Config, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return cfg(), s.err
@@ -197,5 +198,22 @@ func TestPeer_Reload(t *testing.T) {
 	}
 	if !accepted("second password") {
 		t.Error("a broken file took the users away")
+	}
+}
+
+// A configuration may be read from a URL, for which upstream waits without a limit.
+func TestLoadPinsvcapi_EndsWithItsContext(t *testing.T) {
+	released := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-released }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(released) })
+	dir := t.TempDir()
+	files := FilesIn(dir)
+	noError(t, os.WriteFile(files.Config, []byte(`{"source": "`+server.URL+`"}`), 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	p := &Peer{cfg: NewConfiguration(files, "", "")}
+	if _, err := p.loadPinsvcapi(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), files.Config) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -78,6 +78,12 @@ func parseMapFile(text string, decode func(json.RawMessage) (map[string]string, 
 	return exactMap(pairs)
 }
 
+// ParsePairsFile reads the content of a file with names and values: a JSON
+// object, or one name:value pair a line.
+func ParsePairsFile(text string) (map[string]string, error) {
+	return parseMapFile(text, decodeTexts)
+}
+
 // exactMap refuses values with blanks around them: they could be meant.
 func exactMap(pairs []pair) (map[string]string, error) {
 	values := make(map[string]string, len(pairs))

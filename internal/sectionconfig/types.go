@@ -199,11 +199,13 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+func decodeTexts(raw json.RawMessage) (map[string]string, error) {
+	return decodeMap[string](raw, `an object of texts, such as {"name": "value"}`)
+}
+
 // mapType is the type of maps whose values may be any text. Nil is null.
 func mapType() Type {
-	decode := func(raw json.RawMessage) (map[string]string, error) {
-		return decodeMap[string](raw, `an object of texts, such as {"name": "value"}`)
-	}
+	decode := decodeTexts
 	t := newType("object of texts", decode, func(text string) (map[string]string, error) { return parseMap(text, decode) },
 		func(m map[string]string) (any, error) { return m, nil })
 	t.parseFile = func(field reflect.Value, text string) error {

@@ -47,6 +47,12 @@ func newFakeSwarm() *fakeSwarm {
 	return &fakeSwarm{reachable: make(map[peer.ID]bool), refused: make(map[peer.ID]bool), peers: make(map[peer.ID]bool)}
 }
 
+func (s *fakeSwarm) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *fakeSwarm) Connect(ctx context.Context, to peer.AddrInfo) error {
 	s.mu.Lock()
 	s.dials = append(s.dials, dial{to, time.Now()})
@@ -94,10 +100,13 @@ func (s *fakeSwarm) RemovePeers(_ context.Context, nodes []peer.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
+	if s.err != nil {
+		return s.err
+	}
 	for _, id := range nodes {
 		delete(s.peers, id)
 	}
-	return s.err
+	return nil
 }
 
 // peered is whether a node is in the peering subsystem.

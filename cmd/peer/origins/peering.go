@@ -17,6 +17,8 @@ const (
 	// peeringLinger is how long a node stays after the last pin that has it as
 	// an origin, so that a stream of short pins makes few requests.
 	peeringLinger = 30 * time.Second
+	// peeringGiveUp is how long the removal of a node is tried.
+	peeringGiveUp = 10 * time.Minute
 	// peeringValid is how long a node is taken to be there. The IPFS node
 	// forgets it when it restarts.
 	peeringValid = time.Minute
@@ -200,10 +202,11 @@ func (p *peering) remove(ctx context.Context, chosen func(*peered) bool) {
 	var ours []peer.ID
 	p.mu.Lock()
 	for id, n := range p.nodes {
-		if chosen(n) {
-			if n.ours {
-				ours = append(ours, id)
-			}
+		switch {
+		case !chosen(n):
+		case n.ours:
+			ours = append(ours, id)
+		default:
 			delete(p.nodes, id)
 		}
 	}
@@ -211,7 +214,17 @@ func (p *peering) remove(ctx context.Context, chosen func(*peered) bool) {
 	if len(ours) == 0 {
 		return
 	}
-	if err := p.swarm.RemovePeers(ctx, ours); err != nil {
+	err := p.swarm.RemovePeers(ctx, ours)
+	if err != nil {
+		// They stay known as ours, and the next round removes them. A node that
+		// is unavailable for so long has forgotten them.
 		logger.Debugf("removing origins from the peering subsystem of the IPFS node: %s", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ours {
+		if n := p.nodes[id]; n != nil && chosen(n) && (err == nil || time.Since(n.unused) > peeringGiveUp) {
+			delete(p.nodes, id)
+		}
 	}
 }

@@ -67,6 +67,26 @@ func TestPeering_RemovesNodes(t *testing.T) {
 	})
 }
 
+// A removal that fails is tried again, and the node is not taken for the
+// operator's.
+func TestPeering_RemovalIsRetried(t *testing.T) {
+	inBubble(t, func(w *world) {
+		end := w.pin(record(1, publicOrigin(t, 1)))
+		w.after(time.Second)
+		end()
+		w.swarm.fail(errors.New("the node is busy"))
+		w.after(2 * peeringLinger)
+		w.swarm.fail(nil)
+		if !w.swarm.peered(nodeID(1)) {
+			t.Error("it was removed")
+		}
+		w.after(2 * peeringLinger)
+		if w.swarm.peered(nodeID(1)) {
+			t.Error("it stays for ever")
+		}
+	})
+}
+
 // What an operator put there stays there, also after a shutdown.
 func TestPeering_LeavesNodesOfTheOperator(t *testing.T) {
 	inBubble(t, func(w *world) {

@@ -50,8 +50,8 @@ func (b *Backend) allocate(ctx context.Context, rec api.Pin) ([]peer.ID, error) 
 	return slices.Clone(peers), nil
 }
 
-// allocationFailure tells a lack of peers from a lack of free space: the cluster's error is the
-// same for both.
+// allocationFailure distinguishes a lack of peers from a lack of free space: the cluster's error
+// is the same for both (U25 in docs/upstream-faults.md).
 func (b *Backend) allocationFailure(ctx context.Context, err error) error {
 	if clusterapi.CauseOf(err.Error()) == clusterapi.CauseNotEnoughPeers {
 		pings, pingErr := b.pings(ctx)

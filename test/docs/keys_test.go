@@ -256,6 +256,27 @@ func TestCredentials_FormsAreRead(t *testing.T) {
 	}
 }
 
+// The manual says how each type of value is written in the environment, and names
+// the variable of each secret's file.
+func TestEnvironment_HasEveryTypeAndSecret(t *testing.T) {
+	doc := parse(readFile(t, "docs/configuration.md"))
+	types := make(map[string]bool)
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(doc.section(t, "## Environment variables"), -1) {
+		for name := range strings.SplitSeq(regexp.MustCompile(` \(.*\)$`).ReplaceAllString(row[1], ""), ", ") {
+			types[name] = true
+		}
+	}
+	secrets := doc.section(t, "### Secrets in files")
+	for _, key := range slices.Concat(config.Keys(), kubo.Keys()) {
+		if !types[key.Type] {
+			t.Errorf("the type of %s, %s, has no form in the environment", key.Name, key.Type)
+		}
+		if key.Secret && !strings.Contains(secrets, "| `"+key.EnvFile+"` |") {
+			t.Errorf("the table of secrets lacks %s", key.EnvFile)
+		}
+	}
+}
+
 // names collects the names of metrics that are registered.
 type names struct {
 	*prometheus.Registry

@@ -24,10 +24,10 @@ import (
 // keys to values.
 func written(t *testing.T, env []string, args ...string) map[string]any {
 	t.Helper()
-	folder := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	folder, program := t.TempDir(), harness.Service(t)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.CommandTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, harness.Service(t), append([]string{"--config", folder, "init"}, args...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"--config", folder, "init"}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
@@ -98,11 +98,11 @@ func TestKeys_Exist(t *testing.T) {
 // unknownKeys are those of the keys that "config check" says nothing reads.
 func unknownKeys(t *testing.T, keys []string) map[string]bool {
 	t.Helper()
-	folder := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	folder, program := t.TempDir(), harness.Service(t)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.CommandTimeout)
 	defer cancel()
 	service := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, harness.Service(t), append([]string{"--config", folder}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, program, append([]string{"--config", folder}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := service("init"); err != nil {

@@ -125,6 +125,8 @@ func rules() []rule {
 			"writes stand on the syncer, and know no statuses"},
 		{only(engine + "/poll"), false, oursBut(append(engineRooms("poll", "clusterapi", "peerstatus", "taskgroup", "progress"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "internal/backoff")...),
 			"polls enter reports, and know neither records nor writes"},
+		{only(engine + "/repair"), false, oursBut(append(engineRooms("repair", "clusterapi", "pinrecord", "peerstatus", "statesync", "statewrite", "poll"), "pinsvcapi/pinset", "pinsvcapi/pinsvc")...),
+			"repairs stand on statuses, writes and polls"},
 		{only(engine + "/delegates"), false, oursBut(append(engineRooms("delegates", "clusterapi", "taskgroup"), "pinsvcapi/pinsvc")...),
 			"delegates are addresses and nothing else"},
 		{only(engineRooms("keylock", "taskgroup", "progress", "span")...), true, oursBut(engineRooms("keylock", "taskgroup", "progress", "span")...),

@@ -135,6 +135,9 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
 	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
+	if kind, _, err := p.cfg.Engines(); err == nil {
+		opts.Durable = kind == ConsensusRaft
+	}
 	opts.Registerer = observations.PromRegistry
 	opts.PinTimeout = p.cfg.Helper.Configs().Ipfshttp.PinTimeout
 	backend := clusterrpc.New(client, opts)

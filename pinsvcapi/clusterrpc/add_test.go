@@ -99,7 +99,7 @@ func TestAdd_CreatedIsNotCopiedByAnUpdate(t *testing.T) {
 	if got.Created.Equal(old.Created) || got.Pin.Meta["k"] != "v" || len(got.Pin.Meta) != 1 {
 		t.Errorf("%+v", got)
 	}
-	// And what is asked for through the service is not made by an update.
+	// And what is requested through the service is not made by an update.
 	s.add(pinsvc.Pin{CID: to.Cid, Name: "kept"})
 	if rec, err := s.peer.Cluster.PinGet(t.Context(), to); err != nil || rec.PinUpdate.Defined() || rec.Name != "kept" {
 		t.Errorf("%+v %v", rec, err)
@@ -336,7 +336,7 @@ func TestAdd_ADirectPinOfARealPeerIsPinnedWhenItsChildrenAreThere(t *testing.T) 
 	}
 }
 
-// C11: two peers that are asked for the two forms of a CID at once write one record.
+// C11: two peers that get the two forms of a CID at once write one record.
 func TestAdd_BothFormsAtOnceAtTwoPeersAreOnePin(t *testing.T) {
 	peers := clustertest.Start(t, 2, clustertest.Options{})
 	var services []service

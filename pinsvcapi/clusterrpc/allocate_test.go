@@ -112,7 +112,7 @@ func TestAllocate_AReAddReplacesPeersThatLeft(t *testing.T) {
 	}
 }
 
-// A cluster that pins everywhere is asked once.
+// A cluster that pins everywhere has to allocate once.
 func TestAllocate_NothingIsChosenWhenAllHoldAll(t *testing.T) {
 	b := ready(t, clusterfake.New(), clusterrpc.Options{})
 	b.fake.Set(func() { b.fake.Everywhere = true })

@@ -75,6 +75,8 @@ type Backend struct {
 	readiness *readiness
 	tasks     *taskgroup.Group
 	metrics   *metrics // nil without a registerer
+	// lastRuns are when the loops of loopNames last came to their end, by name.
+	lastRuns sync.Map
 
 	// pinsEverywhere: the cluster pins everywhere what asks for nothing else, so there
 	// is nothing to allocate.
@@ -96,7 +98,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		RetryDelay: opts.RetryDelay, PinTimeout: opts.PinTimeout, OnMetadataLost: b.metadata.Lost,
 	})
 	b.syncer = statesync.New(statesync.Config{
-		Reader: b.cluster, Sink: b.tracker, Now: opts.Now, CommitTime: 2 * opts.BatchAge,
+		Reader: b.cluster, Sink: b.tracker, Now: opts.Now, CommitTime: 2 * opts.BatchAge, Durable: opts.Durable,
 		StateTimeout: opts.StateTimeout, ResyncInterval: opts.ResyncInterval,
 	})
 	b.writer = statewrite.New(statewrite.Config{

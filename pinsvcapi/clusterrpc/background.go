@@ -26,10 +26,10 @@ func (b *Backend) loops() []func(context.Context) {
 		b.poller.FollowReplicas,
 		b.probeAlways,
 		b.watchHealth,
-		every(repairInterval, b.writer.SettleUncommitted),
-		every(repairInterval, b.retrier.RetryDue),
-		every(repairInterval, b.metadata.RepairDue),
-		every(idlePollInterval, func(ctx context.Context) { b.poller.Active(ctx) }),
+		b.every(repairInterval, "settle", b.writer.SettleUncommitted),
+		b.every(repairInterval, "retry", b.retrier.RetryDue),
+		b.every(repairInterval, "metadata", b.metadata.RepairDue),
+		b.every(idlePollInterval, "active_poll", func(ctx context.Context) { b.poller.Active(ctx) }),
 		b.watchIndex,
 	}
 }
@@ -44,11 +44,15 @@ func (b *Backend) watchIndex(ctx context.Context) {
 	}
 }
 
+// loopNames are the loops whose last run is a metric.
+var loopNames = [...]string{"settle", "retry", "metadata", "active_poll"}
+
 // every calls f again and again, with a pause between two calls, until the context ends.
-func every(pause time.Duration, f func(context.Context)) func(context.Context) {
+func (b *Backend) every(pause time.Duration, name string, f func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
 		for backoff.Sleep(ctx, pause) {
 			f(ctx)
+			b.lastRuns.Store(name, b.opts.Now())
 		}
 	}
 }

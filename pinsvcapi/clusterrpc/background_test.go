@@ -281,3 +281,29 @@ func TestBackground_MetadataThatAnotherToolRemovedAreWrittenBack(t *testing.T) {
 		t.Errorf("the record is %+v", rec)
 	}
 }
+
+// A pin that expires is deleted and added anew, for good; the batch with both is lost.
+func TestBackground_AnAddAfterADeleteInheritsNothingWhenBothWereLost(t *testing.T) {
+	fake := clusterfake.New()
+	c := pinsvctest.RawCID(3)
+	old := fake.Held(c)
+	old.ExpireAt = time.Unix(1_800_000_000, 0).Add(24 * time.Hour)
+	fake.Put(old)
+	b := ready(t, fake, clusterrpc.Options{BatchAge: time.Hour})
+	fake.Set(func() { fake.Batching = true })
+	if err := b.Delete(t.Context(), "", c.String()); err != nil {
+		t.Fatal(err)
+	}
+	st := b.add(pinsvc.Pin{CID: c, Name: "for good"})
+	if st.Info["pinned_until"] != "" {
+		t.Fatal(st.Info)
+	}
+	fake.Lose()
+	fake.Set(func() { fake.Batching = false })
+	b.clock.Advance(3 * time.Hour)
+	clusterfake.Until(t, "committed", func() bool { b.clock.Advance(time.Second); return !b.pending(c) })
+	rec, ok := fake.Record(c)
+	if !ok || !rec.ExpireAt.IsZero() {
+		t.Errorf("found %t, name %q: it expires at %v", ok, rec.Name, rec.ExpireAt)
+	}
+}

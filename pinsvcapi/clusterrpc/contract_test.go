@@ -19,7 +19,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
-func TestBackendKeepsTheContract(t *testing.T) {
+func TestBackend_KeepsTheContract(t *testing.T) {
 	for name, opts := range map[string]clustertest.Options{
 		"everywhere": {},
 		"allocated":  {ReplicationMin: 1, ReplicationMax: 1},
@@ -70,7 +70,7 @@ func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clu
 	return b
 }
 
-// shows waits until the backend says that status: it asks trackers now and then.
+// shows waits until the backend reports that status: it polls trackers now and then.
 func shows(t testing.TB, b *clusterrpc.Backend, requestID string, want pinsvc.Status) {
 	t.Helper()
 	eventually(t, "the pin is "+want.String(), func() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -72,6 +73,9 @@ func TestEvents_WhatNoneAnnouncedIsFoundByResyncs(t *testing.T) {
 func TestEvents_ARecordWithAnEarlierTimeIsARewrite(t *testing.T) {
 	fake := clusterfake.New()
 	rec := fake.Held(pinsvctest.RawCID(1))
+	rec.Metadata = make(map[string]string)
+	pinrecord.Stamp(rec, rec.Timestamp.Add(-time.Hour)) // Else it were another pin.
+	fake.Put(rec)
 	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, "merkledag: malformed"))
 	b := ready(t, fake, clusterrpc.Options{})
 	b.becomes(failed)

@@ -33,7 +33,7 @@ func TestGet_APinThatIPFSLostIsServedAndRecovered(t *testing.T) {
 	if page := s.list(pinsvc.Query{Statuses: pinsvc.SetOf(pinsvc.StatusPinning)}); page.Count != 1 {
 		t.Errorf("%d are listed as pinning", page.Count)
 	}
-	trackerReports(t, s.peer, pinsvctest.RawCID(1), api.TrackerStatusPinning) // It was asked to recover.
+	trackerReports(t, s.peer, pinsvctest.RawCID(1), api.TrackerStatusPinning) // A retry was requested.
 	s.peer.Node.HoldPins(false)
 	s.becomes(st.RequestID, pinsvc.StatusPinned)
 }
@@ -61,7 +61,7 @@ func TestGet_BothFormsOfACIDThatAnotherToolPinnedAreFound(t *testing.T) {
 	}
 }
 
-// patience is what a peer that does not answer may cost, with some room for a
+// patience is what a peer that does not respond may cost, with some room for a
 // machine that is busy.
 const patience = clusterrpc.DefaultStatusTimeout + 1500*time.Millisecond
 
@@ -139,7 +139,7 @@ func TestGet_APeerThatDoesNotRespondNeitherFailsPinsNorCostsMuch(t *testing.T) {
 			t.Errorf("%s: a list took %s", what, took)
 		}
 	}
-	check("all answer")
+	check("all respond")
 	peers[2].Tracker.Freeze()
 	check("one is frozen")
 	// A pin that is made meanwhile is as far as the others have brought it.

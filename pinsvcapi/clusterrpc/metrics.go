@@ -12,7 +12,7 @@ import (
 
 // metrics collects what the engine knows of itself, at each scrape. All labels are from
 // closed sets: status is one of the four, result is "success" or "failure", peer is the ID of
-// a peer that is or was a member. docs/operations.md lists the metrics and the alerts on them.
+// a peer that is or was a member, cache and loop are names in this package. docs/operations.md lists the metrics and the alerts on them.
 type metrics struct {
 	backend *Backend
 	// replaced: the metrics of another backend are registered in the place of these.
@@ -51,6 +51,12 @@ var (
 		"Requests to peers to retry a pin.", nil, nil)
 	metadataDesc = prometheus.NewDesc("pinsvcapi_metadata_repairs_total",
 		"Records whose reserved metadata was written back after another tool removed it.", nil, nil)
+	incompleteDesc = prometheus.NewDesc("pinsvcapi_incomplete_records",
+		"Records whose reserved metadata another tool removed and that wait for their repair.", nil, nil)
+	cacheDesc = prometheus.NewDesc("pinsvcapi_cache_entries",
+		"Entries of the caches and interners of the engine.", []string{"cache"}, nil)
+	loopDesc = prometheus.NewDesc("pinsvcapi_loop_last_run_timestamp_seconds",
+		"Unix time of the end of the last run of a background loop; 0 before the first.", []string{"loop"}, nil)
 	readyDesc = prometheus.NewDesc("pinsvcapi_ready",
 		"Whether requests can be served (1) or the service is starting (0).", nil, nil)
 	readyAfterDesc = prometheus.NewDesc("pinsvcapi_ready_after_seconds",
@@ -61,7 +67,7 @@ var (
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
-		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, readyDesc, readyAfterDesc,
+		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
 	} {
 		ch <- desc
 	}
@@ -100,6 +106,17 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(rebuildsDesc, uint64(b.view.IndexRebuilds()))
 	counter(retriesDesc, b.retrier.Sent())
 	counter(metadataDesc, b.metadata.Repaired())
+	gauge(incompleteDesc, float64(b.metadata.Waiting()))
+	caches := b.tracker.CacheSizes()
+	caches["delegates"], caches["quiet_pins"] = b.cache.Len(), b.poller.QuietPins()
+	for name, entries := range caches {
+		gauge(cacheDesc, float64(entries), name)
+	}
+	for _, name := range loopNames {
+		at, _ := b.lastRuns.Load(name)
+		last, _ := at.(time.Time)
+		gauge(loopDesc, unixSeconds(last), name)
+	}
 	gauge(readyDesc, boolValue(b.readiness.ready()))
 	gauge(readyAfterDesc, b.readiness.took().Seconds())
 }

@@ -203,7 +203,7 @@ func (m *model) decide(id string, status pinsvc.Status) {
 	m.pins[id] = p
 }
 
-// page is the naive answer. The model does not tell queued from pinning.
+// page is the naive page. The model does not distinguish queued from pinning.
 func (m *model) page(q pinsvc.Query) (ids []string, count int) {
 	if q.Statuses.Has(pinsvc.StatusQueued) {
 		q.Statuses |= pinsvc.SetOf(pinsvc.StatusPinning)
@@ -274,7 +274,7 @@ func (m *model) differs() error {
 
 // Whatever is done to the pins, by whom ever, every page and count is that of a
 // naive list, while others read.
-func TestServiceIsANaiveList(t *testing.T) {
+func TestBackend_IsANaiveList(t *testing.T) {
 	for name, opts := range map[string]clustertest.Options{
 		"everywhere": {},
 		"batching":   {ReplicationMin: 1, ReplicationMax: 1, BatchAge: 50 * time.Millisecond},

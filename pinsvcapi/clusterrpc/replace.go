@@ -78,9 +78,19 @@ func (b *Backend) rollback(ctx context.Context, prior statesync.Versioned, pin p
 	if err != nil {
 		return err
 	}
-	_, err = b.writer.Put(ctx, current, statesync.Mutation{
-		Absolute: true,
-		Apply:    func(statesync.Versioned) statesync.Versioned { return prior },
-	})
+	_, err = b.writer.Put(ctx, current, restoreRequest(prior.Rec))
 	return err
+}
+
+// restoreRequest gives a record the fields of a request back that it had in prior.
+func restoreRequest(prior api.Pin) statesync.Mutation {
+	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+		rec := current.Rec
+		if !current.Found {
+			rec = prior
+		}
+		rec.Name, rec.Metadata, rec.Origins = prior.Name, prior.Metadata, prior.Origins
+		rec.ExpireAt, rec.Mode, rec.MaxDepth = prior.ExpireAt, prior.Mode, prior.MaxDepth
+		return statesync.Versioned{Rec: rec, Found: true}
+	}}
 }

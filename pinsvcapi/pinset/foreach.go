@@ -57,3 +57,25 @@ func (v *View) readChunk(chunk []visited, p *predicate) []visited {
 	}
 	return chunk
 }
+
+// All calls visit for every pin, in no order, also while the view is loading. The lock is
+// released between runs of a few thousand pins: a pin that is added or removed meanwhile
+// may be visited or not. visit runs under the read lock and must not call the view.
+func (v *View) All(visit func(key string, m Mutable)) {
+	for slab := 0; v.visitSlab(slab, visit); slab++ {
+	}
+}
+
+func (v *View) visitSlab(slab int, visit func(key string, m Mutable)) (more bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if slab >= len(v.slabs) {
+		return false
+	}
+	for i := range v.slabs[slab] {
+		if r := &v.slabs[slab][i]; r.status != 0 {
+			visit(r.cidKey(), r.mutable())
+		}
+	}
+	return true
+}

@@ -1,6 +1,7 @@
 package pinset
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -34,5 +35,25 @@ func TestForEach_VisitsGroupsOfAnySize(t *testing.T) {
 	v.ForEach(pinsvc.AllStatuses, func(string, Mutable) bool { shown++; return shown < 3 })
 	if shown != 3 {
 		t.Errorf("%d pins were shown to one that had enough of 3", shown)
+	}
+}
+
+func TestAll_VisitsEveryPinAlsoWhileLoading(t *testing.T) {
+	v := NewLoading()
+	want := make(map[string]bool)
+	for i := range 2*slabSize + 7 {
+		p := Pin{CID: cidOf(i), Status: pinsvc.StatusQueued, Vector: uint32(i)}
+		v.Put(p)
+		want[p.CID.KeyString()] = true
+	}
+	v.Remove(cidOf(3))
+	delete(want, cidOf(3).KeyString())
+	for _, when := range []string{"while loading", "afterwards"} {
+		got := make(map[string]bool)
+		v.All(func(key string, _ Mutable) { got[key] = true })
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %d pins, want %d", when, len(got), len(want))
+		}
+		v.FinishLoad()
 	}
 }

@@ -60,3 +60,6 @@ func (c *Cache) Purge() { c.entries.Purge() }
 
 // NewDelegates renders a list.
 func NewDelegates(list []string) Delegates { return Delegates{list, pinsvc.RawStrings(list)} }
+
+// Len is the number of placements in the cache.
+func (c *Cache) Len() int { return c.entries.Len() }

@@ -289,3 +289,11 @@ func (s *Placements) summarize(placement, vector uint32) Summary {
 	}
 	return c.summary(p.required)
 }
+
+func (s *Placements) sizes() map[string]int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return map[string]int{
+		"placements": len(s.placements), "vectors": s.vectors.len(), "origins": s.origins.len(), "summaries": s.summaries.Len(),
+	}
+}

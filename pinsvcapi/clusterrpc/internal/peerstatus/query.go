@@ -131,8 +131,8 @@ func (t *Tracker) RetryDeferred(r Retry, delay time.Duration) {
 // Keys calls each with the binary key of every pin. Others may be put in and taken
 // out meanwhile.
 func (t *Tracker) Keys(each func(key string)) {
-	t.view.UpdateAll(func(key string, _ *pinset.Mutable) bool {
-		each(key)
-		return false
-	})
+	t.view.All(func(key string, _ pinset.Mutable) { each(key) })
 }
+
+// CacheSizes are the numbers of entries of the caches and interners, by name.
+func (t *Tracker) CacheSizes() map[string]int { return t.placements.sizes() }

@@ -92,12 +92,11 @@ func (s *Placements) compact(view *pinset.View) {
 	s.vectors.beginSweep()
 	s.origins.beginSweep()
 	s.mu.Unlock()
-	view.UpdateAll(func(_ string, m *pinset.Mutable) bool {
+	view.All(func(_ string, m pinset.Mutable) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.vectors.used(m.Vector)
 		s.origins.used(m.Origins)
-		return false
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,6 +24,9 @@ const (
 	// activeShare is the share of a peer's time that active polls may take: one
 	// in so many.
 	activeShare = 20
+	// failedPause is the longest pause after an active poll that failed, so that a
+	// peer that was frozen is polled soon after it is back.
+	failedPause = 30 * time.Second
 	// maxAbsent bounds the pins for which one active poll polls a peer one by one,
 	// absentWorkers of them at a time. From scanInstead on the peer is scanned.
 	maxAbsent, absentWorkers, scanInstead = 1024, 16, 4096
@@ -53,7 +56,7 @@ type activePolls struct {
 type activePoll struct {
 	done  chan struct{} // closed when the poll in progress ends; nil without one
 	ended time.Time
-	took  time.Duration
+	pause time.Duration // until the next one
 }
 
 // quietKey is a pin at a peer.
@@ -114,9 +117,6 @@ func (a *activePolls) due(now time.Time, interval time.Duration) bool {
 func (p *Poller) beginActive() []chan struct{} {
 	var polls []chan struct{}
 	for _, id := range p.activeHolders() {
-		if !p.breaker.Allow(id) {
-			continue
-		}
 		if done := p.beginActivePeer(id); done != nil {
 			polls = append(polls, done)
 		}
@@ -150,7 +150,8 @@ func (p *Poller) activeHolders() []peer.ID {
 	return ids
 }
 
-// beginActivePeer returns nil when it is too early for another poll of the peer.
+// beginActivePeer returns nil when it is too early for another poll of the peer, or when
+// the peer does not respond.
 func (p *Poller) beginActivePeer(id peer.ID) chan struct{} {
 	a := p.active
 	a.mu.Lock()
@@ -164,15 +165,18 @@ func (p *Poller) beginActivePeer(id peer.ID) chan struct{} {
 	switch {
 	case state.done != nil:
 		return state.done
-	case since >= 0 && since < activeShare*state.took:
+	case since >= 0 && since < state.pause, !p.breaker.Allow(id):
 		return nil
 	}
 	done := make(chan struct{})
 	if !p.cfg.Tasks.Go(func(ctx context.Context) {
-		took := p.activePeer(ctx, id)
+		took, err := p.activePeer(ctx, id)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		state.done, state.ended, state.took = nil, p.cfg.Now(), took
+		state.done, state.ended, state.pause = nil, p.cfg.Now(), activeShare*took
+		if err != nil {
+			state.pause = min(state.pause, failedPause)
+		}
 		close(done)
 	}) {
 		return nil
@@ -183,18 +187,18 @@ func (p *Poller) beginActivePeer(id peer.ID) chan struct{} {
 
 // activePeer polls one peer for what it is at work on, enters the reports, and polls
 // one by one for what should be among them and is not. It returns how long the peer
-// took for the first.
-func (p *Poller) activePeer(ctx context.Context, id peer.ID) time.Duration {
+// took for the first, and why that failed.
+func (p *Poller) activePeer(ctx context.Context, id peer.ID) (took time.Duration, err error) {
 	began := time.Now()
 	reports := make(map[cid.Cid]peerstatus.Report)
 	call, cancel := context.WithTimeout(ctx, p.cfg.ActiveTimeout)
 	defer cancel()
 	// The peer's tracker holds its lock while it streams: copy, then enter.
-	err := p.cfg.Client.TrackerStatuses(call, p.destination(id), clusterapi.ActiveStatuses, func(info api.PinInfo) error {
+	err = p.cfg.Client.TrackerStatuses(call, p.destination(id), clusterapi.ActiveStatuses, func(info api.PinInfo) error {
 		reports[info.Cid.Cid] = peerstatus.ReportOf(info)
 		return nil
 	})
-	took := time.Since(began)
+	took = time.Since(began)
 	p.ended(ctx, id, err)
 	for key, report := range reports {
 		p.cfg.Tracker.Observe(id, key, report)
@@ -202,13 +206,13 @@ func (p *Poller) activePeer(ctx context.Context, id peer.ID) time.Duration {
 	if err != nil {
 		// The absence of a pin from the stream means nothing.
 		log.Debugf("poll peer %s for its active pins: %s", id, err)
-		return took
+		return took, err
 	}
 	if id == p.cfg.Self {
 		p.active.setQueue(reports)
 	}
 	p.pollAbsent(ctx, id, reports)
-	return took
+	return took, nil
 }
 
 // pollAbsent polls a peer for the unsettled pins that it should hold and is not at

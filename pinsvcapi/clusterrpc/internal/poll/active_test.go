@@ -65,7 +65,7 @@ func TestActive_LeavesAPeerItsTime(t *testing.T) {
 	f.pin(1, api.TrackerStatusPinning)
 	f.poll()
 	f.active.mu.Lock()
-	f.active.peers[self].ended, f.active.peers[self].took = f.clock.Now(), time.Second
+	f.active.peers[self].ended, f.active.peers[self].pause = f.clock.Now(), activeShare*time.Second
 	f.active.mu.Unlock()
 	f.clock.Advance((activeShare - 1) * time.Second)
 	if f.beginActivePeer(self) != nil {

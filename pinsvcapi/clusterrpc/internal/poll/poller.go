@@ -129,6 +129,9 @@ func (s *pollStats) count(id peer.ID, err error) {
 	s.byPeer[id] = stats
 }
 
+// QuietPins is the number of pins that are not polled for a while.
+func (p *Poller) QuietPins() int { return p.active.quiet.Len() }
+
 // Stats are the PeerStats of all members and peers that were called.
 func (p *Poller) Stats() map[peer.ID]PeerStats {
 	p.stats.mu.Lock()

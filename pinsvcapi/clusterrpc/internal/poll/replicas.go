@@ -74,7 +74,8 @@ func (p *Poller) readChanges(r *replicaPolls, seq uint64) uint64 {
 	}
 }
 
-// unconfirmed are the holders of a pinned pin that have neither confirmed nor failed it.
+// unconfirmed are the holders of a pinned pin that have neither confirmed nor failed it; of
+// a large cluster not all, since each of its peers polls. Scans poll all.
 func (p *Poller) unconfirmed(key cid.Cid) (ids []peer.ID) {
 	m, found := p.cfg.View.Lookup(key)
 	if !found || m.Status != pinsvc.StatusPinned {
@@ -86,6 +87,9 @@ func (p *Poller) unconfirmed(key cid.Cid) (ids []peer.ID) {
 		case peerstatus.Pinned, peerstatus.Rewritten, peerstatus.Failed:
 		default:
 			ids = append(ids, id)
+		}
+		if len(ids) == maxSpare {
+			break
 		}
 	}
 	return ids

@@ -124,13 +124,12 @@ func (p *Poller) allRoots(ctx context.Context) {
 		return
 	}
 	var roots []cid.Cid
-	p.cfg.View.UpdateAll(func(text string, m *pinset.Mutable) bool {
+	p.cfg.View.All(func(text string, m pinset.Mutable) {
 		if p.cfg.Tracker.Sharded(m.Placement) {
 			if key, ok := keyOf(text); ok {
 				roots = append(roots, key)
 			}
 		}
-		return false
 	})
 	for _, key := range roots {
 		if ctx.Err() != nil {

@@ -68,6 +68,13 @@ func (m *Metadata) Lost(key cid.Cid) {
 // Repaired is how many records were repaired.
 func (m *Metadata) Repaired() uint64 { return m.repaired.Load() }
 
+// Waiting is how many records wait for their repair.
+func (m *Metadata) Waiting() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.incomplete)
+}
+
 // RepairDue writes back the reserved metadata of records whose time has come. The
 // member closest to the pin does it; the others follow when it does not.
 func (m *Metadata) RepairDue(ctx context.Context) {
@@ -114,7 +121,7 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 		return nil
 	}
 	mutation := restoreMetadata(row)
-	if mutation.Unchanged(current) {
+	if mutation.In(current) {
 		return nil
 	}
 	log.Infof("pin %s was changed by another tool: its creation time is written back", key)

@@ -10,12 +10,14 @@
 // Life of an uncommitted write:
 //
 //	accepted ──► uncommitted ──► committed: the state shows it
-//	               │   ▲     ──► superseded: the state shows something newer
+//	               │   ▲     ──► superseded: the state shows something else, or an
+//	               │   │         event tells of a change after the write's own
 //	               │   │ resubmitted: its mutation is applied to what is there
 //	               ▼   │
-//	             overdue: not shown within the commit time
+//	             overdue: not shown within the commit time (CRDT)
 //
 // A mutation that is resubmitted is applied to the record that is in the state at
-// that moment, under the lock of the pin; a whole record is never written twice.
-// So a resubmission cannot undo a newer write.
+// that moment, under the lock of the pin, unless the record has it already; no old
+// record is written. With Raft nothing is resubmitted: an accepted write is in the
+// log, and a follower that shows it late would put it behind newer ones.
 package statesync

@@ -45,8 +45,8 @@ func Remove(key api.Cid) Mutation {
 	return Mutation{Absolute: true, Apply: func(Versioned) Versioned { return Versioned{Rec: api.PinCid(key)} }}
 }
 
-// Unchanged reports whether the mutation makes nothing else of current.
-func (m Mutation) Unchanged(current Versioned) bool { return m.Apply(current).form() == current.form() }
+// In reports whether current has the mutation already: to apply it changes nothing.
+func (m Mutation) In(current Versioned) bool { return m.Apply(current).form() == current.form() }
 
 // after is the mutation that applies first and then m.
 func (m Mutation) after(first Mutation) Mutation {

@@ -8,7 +8,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
-func TestMutation_Unchanged(t *testing.T) {
+func TestMutation_In(t *testing.T) {
 	a, b := version(named(1, "a")), version(named(1, "b"))
 	key := api.NewCid(pinsvctest.RawCID(1))
 	for _, tt := range []struct {
@@ -23,7 +23,7 @@ func TestMutation_Unchanged(t *testing.T) {
 		{"removal of a record", Remove(key), a, false},
 		{"removal of nothing", Remove(key), Versioned{}, true},
 	} {
-		if got := tt.mutation.Unchanged(tt.current); got != tt.want {
+		if got := tt.mutation.In(tt.current); got != tt.want {
 			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
 		}
 	}

@@ -120,8 +120,8 @@ func (s *Syncer) awaitResync(ctx context.Context) bool {
 func (s *Syncer) Resync(ctx context.Context) (err error) {
 	began := s.cfg.Now()
 	defer func() { s.resync.ended(began, s.cfg.Now(), err) }()
-	s.setTouched(make(map[cid.Cid]struct{}))
-	defer s.setTouched(nil)
+	s.beginTouched()
+	defer s.endTouched()
 	s.resync.progress.Begin()
 	var seen []uint64
 	err = s.cfg.Reader.Pins(ctx, func(rec api.Pin) error {
@@ -173,11 +173,20 @@ func (s *Syncer) rereadMissing(ctx context.Context, seen []uint64) error {
 
 func (s *Syncer) hash(key string) uint64 { return maphash.String(s.resync.seed, key) }
 
-// touch notes that a key was read while a resync is in progress.
-func (s *Syncer) touch(key cid.Cid) {
+// resyncSequence is the number of the last resync that began. It is taken before a key is
+// read, for touch.
+func (s *Syncer) resyncSequence() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.touched != nil {
+	return s.resyncs
+}
+
+// touch notes that a key was read while a resync is in progress, which was the last to
+// begin before the read. A read that began before the resync may be older than its stream.
+func (s *Syncer) touch(key cid.Cid, resync uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.touched != nil && s.resyncs == resync {
 		s.touched[key] = struct{}{}
 	}
 }
@@ -189,9 +198,16 @@ func (s *Syncer) wasTouched(key cid.Cid) bool {
 	return ok
 }
 
-// setTouched begins to note keys, or ends it.
-func (s *Syncer) setTouched(touched map[cid.Cid]struct{}) {
+// beginTouched begins to note keys, and endTouched ends it.
+func (s *Syncer) beginTouched() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.touched = touched
+	s.resyncs++
+	s.touched = make(map[cid.Cid]struct{})
+}
+
+func (s *Syncer) endTouched() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched = nil
 }

@@ -41,6 +41,10 @@ type Config struct {
 	Now    func() time.Time
 	// CommitTime is how long the state may take to show an accepted write.
 	CommitTime time.Duration
+	// Durable: the cluster loses no write that it accepted. With Raft the log has it,
+	// and a follower's state may show it late; a resubmission could only undo what
+	// other peers wrote after it.
+	Durable bool
 	// StateTimeout bounds one read of one record.
 	StateTimeout time.Duration
 	// ResyncInterval is the time between two reads of the whole state.
@@ -64,6 +68,7 @@ type Syncer struct {
 	// touched are the keys read since the resync in progress began; nil without
 	// one. mu closes the race between a resync's stream and single reads.
 	touched map[cid.Cid]struct{}
+	resyncs uint64 // that have begun
 
 	resync resyncState
 	// unavailable: the last read of the state failed.
@@ -73,7 +78,7 @@ type Syncer struct {
 // New returns a syncer. Nothing is read before Resync or Run.
 func New(cfg Config) *Syncer {
 	s := &Syncer{
-		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime),
+		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime, cfg.Durable),
 		events: newEventQueue(cfg.Now), keys: keylock.New(64),
 	}
 	s.resync.init(cfg.Now)
@@ -94,23 +99,24 @@ func (s *Syncer) Get(ctx context.Context, key api.Cid) (api.Pin, bool, error) {
 		return api.Pin{}, false, clusterapi.Failure(err, "read the pin from the shared state")
 	}
 	defer unlock()
+	resync := s.resyncSequence()
 	now, err := s.Read(ctx, key)
 	if err != nil {
 		return api.Pin{}, false, err
 	}
-	s.touch(key.Cid)
+	s.touch(key.Cid, resync)
 	s.enter(key.Cid, now, false)
 	return now.Rec, now.Found, nil
 }
 
 // Read is Get without entering the record.
 func (s *Syncer) Read(ctx context.Context, key api.Cid) (Versioned, error) {
-	mark := s.uncommitted.Mark()
+	seq := s.uncommitted.Sequence()
 	current, err := s.Committed(ctx, key)
 	if err != nil {
 		return Versioned{}, err
 	}
-	return s.uncommitted.Resolve(key.Cid, mark, current), nil
+	return s.uncommitted.Resolve(key.Cid, seq, current), nil
 }
 
 // Committed is what the state itself has under a key.
@@ -143,7 +149,7 @@ func (s *Syncer) Written(ctx context.Context, w Write) {
 	}
 	defer unlock()
 	s.uncommitted.add(w)
-	s.touch(w.Key)
+	s.touch(w.Key, s.resyncSequence())
 	now, err := s.Read(ctx, api.NewCid(w.Key))
 	if err != nil {
 		log.Warnf("the write to pin %s was accepted but cannot be read back: %s", w.Key, err)

@@ -29,6 +29,9 @@ type Uncommitted struct {
 	now func() time.Time
 	// commitTime is how long the state may take to show a write.
 	commitTime time.Duration
+	// durable: an accepted write is never lost, so none is submitted again. See
+	// Config.Durable.
+	durable bool
 
 	mu     sync.Mutex
 	writes map[cid.Cid]*uncommittedWrite
@@ -45,6 +48,9 @@ type uncommittedWrite struct {
 	form     uint64              // of after: what the state will show
 	earlier  map[uint64]struct{} // forms that the state may show until then
 	mutation Mutation
+	// cleared: an uncommitted removal came before, so the mutation keeps nothing of the
+	// record that the state may still have.
+	cleared bool
 	// repeats: form is among the earlier ones, because an earlier write undid the
 	// same, so the state may show it before this write is committed.
 	repeats bool
@@ -54,14 +60,14 @@ type uncommittedWrite struct {
 	submitted   time.Time
 	resubmitted int
 	readAt      time.Time // when the state was last read for it
-	// announced: an event told that the cluster committed the write.
+	// announced: an event told of the write, so later events are of newer changes.
 	announced bool
 }
 
-// NewUncommitted returns an empty table. commitTime is how long the state may take
-// to show a write before it is submitted again.
-func NewUncommitted(now func() time.Time, commitTime time.Duration) *Uncommitted {
-	return &Uncommitted{now: now, commitTime: commitTime, writes: make(map[cid.Cid]*uncommittedWrite)}
+// NewUncommitted returns an empty table. commitTime is how long the state may take to
+// show a write before it is submitted again; durable is as in Config.
+func NewUncommitted(now func() time.Time, commitTime time.Duration, durable bool) *Uncommitted {
+	return &Uncommitted{now: now, commitTime: commitTime, durable: durable, writes: make(map[cid.Cid]*uncommittedWrite)}
 }
 
 // CommitTime is how long the state may take to show a write.
@@ -87,16 +93,17 @@ func (u *Uncommitted) Room(key cid.Cid) error {
 	return nil
 }
 
-// Mark is taken before the state is read, for Resolve.
-func (u *Uncommitted) Mark() uint64 {
+// Sequence is the number of the last write. It is taken before the state is read, for
+// Resolve.
+func (u *Uncommitted) Sequence() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.seq
 }
 
 // Resolve lays the uncommitted write to a key over what the state showed when it
-// was read after mark. A write that the state shows, or something newer, is over.
-func (u *Uncommitted) Resolve(key cid.Cid, mark uint64, current Versioned) Versioned {
+// was read after the write number seq. A write that the state shows, or something newer, is over.
+func (u *Uncommitted) Resolve(key cid.Cid, seq uint64, current Versioned) Versioned {
 	if !u.Any() {
 		return current
 	}
@@ -110,7 +117,7 @@ func (u *Uncommitted) Resolve(key cid.Cid, mark uint64, current Versioned) Versi
 	if _, earlier := w.earlier[form]; earlier && (form != w.form || w.repeats) {
 		return w.after
 	}
-	if w.seq > mark {
+	if w.seq > seq {
 		return w.after // The state was read before the write was known.
 	}
 	u.drop(key, w)
@@ -162,15 +169,16 @@ func (u *Uncommitted) add(write Write) {
 	w.earlier[write.Before.form()] = struct{}{}
 	if ok {
 		_, w.repeats = w.earlier[w.form]
+		w.cleared = last.cleared || !last.after.Found
 	}
 	u.writes[write.Key] = w
 	u.bytes += w.after.size()
 	u.size.Store(int64(len(u.writes)))
 }
 
-// announced enters an event. Once the cluster has committed a write, another change
-// is someone else's and newer; the state alone does not tell such a change from one
-// before the write.
+// announced enters an event. Once a write was announced, another change is someone
+// else's and newer; the state alone does not tell such a change from one before the
+// write.
 func (u *Uncommitted) announced(e Event) {
 	if !u.Any() {
 		return
@@ -230,21 +238,43 @@ func (u *Uncommitted) DueReads() []cid.Cid {
 	return keys
 }
 
-// Overdue are the keys whose write the state should have shown by now. What to
-// submit is decided by Resubmission, under the lock of the pin.
-func (u *Uncommitted) Overdue() []cid.Cid {
-	if !u.Any() {
+// EndOverdue ends the writes of a durable cluster that its state has not shown for so
+// long that it never will, and returns their keys: other peers have written since. The
+// caller reads the state for them, because readers still have the writes.
+func (u *Uncommitted) EndOverdue() (keys []cid.Cid) {
+	if !u.durable || !u.Any() {
 		return nil
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var keys []cid.Cid
 	for key, w := range u.writes {
-		switch {
-		case !u.overdue(w):
-		case w.announced:
-			u.drop(key, w) // It was committed, and undone since.
-		default:
+		// Raft applies a write before it is announced: this one was undone since.
+		undone := w.announced && u.overdue(w)
+		if undone || u.now().Sub(w.submitted) >= u.commitTime<<durableShift {
+			u.drop(key, w)
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// durableShift makes the time after which a durable cluster's state shows a write or
+// never will: 64 times the usual one.
+const durableShift = 6
+
+// Overdue are the keys whose write the state should have shown by now, none of a durable
+// cluster. What to submit is decided by Resubmission, under the lock of the pin.
+//
+// A write that was announced may be among them: the hooks of a CRDT run before its commit,
+// which may fail. If it was committed and undone since, an event has ended it.
+func (u *Uncommitted) Overdue() (keys []cid.Cid) {
+	if u.durable || !u.Any() {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for key, w := range u.writes {
+		if u.overdue(w) {
 			keys = append(keys, key)
 		}
 	}
@@ -267,7 +297,11 @@ func (u *Uncommitted) Resubmission(key cid.Cid) (m Mutation, id uint64, ok bool)
 		return Mutation{}, 0, false
 	}
 	w.repeats = false // Whatever was accepted before is committed by now.
-	return w.mutation, w.seq, true
+	m = w.mutation
+	if w.cleared {
+		m.Apply = func(Versioned) Versioned { return w.mutation.Apply(Versioned{}) }
+	}
+	return m, w.seq, true
 }
 
 // Settled ends an overdue write for which there is nothing to submit: the state has

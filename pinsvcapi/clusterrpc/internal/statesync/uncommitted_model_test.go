@@ -46,7 +46,7 @@ const modelCommitTime = time.Minute
 
 func newUncommittedModel(t *rapid.T) *uncommittedModel {
 	m := &uncommittedModel{t: t, key: pinsvctest.RawCID(1)}
-	m.u = NewUncommitted(m.clock.Now, modelCommitTime)
+	m.u = NewUncommitted(m.clock.Now, modelCommitTime, false)
 	return m
 }
 
@@ -59,8 +59,8 @@ func describe(v Versioned) string {
 
 // read is what the syncer does.
 func (m *uncommittedModel) read() Versioned {
-	mark := m.u.Mark()
-	return m.u.Resolve(m.key, mark, m.state)
+	seq := m.u.Sequence()
+	return m.u.Resolve(m.key, seq, m.state)
 }
 
 func (m *uncommittedModel) check() {
@@ -198,7 +198,7 @@ func (m *uncommittedModel) settle() {
 			continue
 		}
 		current := m.state
-		if mutation.Unchanged(current) {
+		if mutation.In(current) {
 			m.u.Settled(m.key, id)
 			continue
 		}

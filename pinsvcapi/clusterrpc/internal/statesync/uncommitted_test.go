@@ -24,19 +24,19 @@ func pending(u *Uncommitted, n int) bool {
 }
 
 func TestUncommitted_ANewerWriteOfAnotherPeerWins(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
+	u := NewUncommitted(time.Now, time.Minute, false)
 	u.add(write(1, Versioned{}, version(named(1, "ours"))))
-	got := u.Resolve(pinsvctest.RawCID(1), u.Mark(), version(named(1, "theirs")))
+	got := u.Resolve(pinsvctest.RawCID(1), u.Sequence(), version(named(1, "theirs")))
 	if got.Rec.Name != "theirs" || u.Any() {
 		t.Errorf("%q, %d uncommitted", got.Rec.Name, u.Len())
 	}
 }
 
 func TestUncommitted_AStateReadBeforeTheWriteDecidesNothing(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
-	mark := u.Mark()
+	u := NewUncommitted(time.Now, time.Minute, false)
+	seq := u.Sequence()
 	u.add(write(1, version(named(1, "before")), version(named(1, "ours"))))
-	got := u.Resolve(pinsvctest.RawCID(1), mark, version(named(1, "long before")))
+	got := u.Resolve(pinsvctest.RawCID(1), seq, version(named(1, "long before")))
 	if got.Rec.Name != "ours" || !pending(u, 1) {
 		t.Errorf("%q, %d uncommitted", got.Rec.Name, u.Len())
 	}
@@ -49,7 +49,7 @@ func TestUncommitted_AWriteThatOthersUndoIsOver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var clock clusterfake.Clock
-			u := NewUncommitted(clock.Now, time.Hour)
+			u := NewUncommitted(clock.Now, time.Hour, false)
 			key, ours := pinsvctest.RawCID(1), version(named(1, "ours"))
 			undone.CID = key
 			u.add(write(1, Versioned{}, ours))
@@ -58,34 +58,61 @@ func TestUncommitted_AWriteThatOthersUndoIsOver(t *testing.T) {
 				t.Error("an event of an earlier change ends it")
 			}
 			u.announced(Event{CID: key, Written: ours.Rec.Timestamp, Form: ours.form()})
-			if got := u.Resolve(key, u.Mark(), Versioned{}); !got.Found {
+			if got := u.Resolve(key, u.Sequence(), Versioned{}); !got.Found {
 				t.Error("a state that does not show it yet ends it")
 			}
 			u.announced(undone)
-			if got := u.Resolve(key, u.Mark(), Versioned{}); got.Found || u.Any() {
+			if got := u.Resolve(key, u.Sequence(), Versioned{}); got.Found || u.Any() {
 				t.Error("it is still believed in")
 			}
 		})
 	}
 }
 
-// The state never shows it, and no event of the change that undid it comes.
-func TestUncommitted_AnAnnouncedWriteIsNotOverdue(t *testing.T) {
+// A CRDT announces a write before it commits it, and the commit may fail.
+func TestUncommitted_AnAnnouncedWriteMayBeLost(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute)
+	u := NewUncommitted(clock.Now, time.Minute, false)
 	ours := version(named(1, "ours"))
 	u.add(write(1, Versioned{}, ours))
 	u.announced(Event{CID: pinsvctest.RawCID(1), Form: ours.form()})
 	clock.Advance(time.Minute)
-	if overdue := u.Overdue(); len(overdue) != 0 || u.Any() {
-		t.Errorf("overdue %v, %d uncommitted", overdue, u.Len())
+	if overdue := u.Overdue(); len(overdue) != 1 {
+		t.Errorf("overdue %v", overdue)
+	}
+}
+
+// Raft loses no accepted write, and announces it when it is applied. One that its state
+// does not show in the end was undone by a write of another peer.
+func TestUncommitted_ADurableWriteIsNeverOverdue(t *testing.T) {
+	for name, tt := range map[string]struct {
+		announced bool
+		after     time.Duration
+	}{"announced": {true, time.Minute}, "not announced": {false, time.Minute << durableShift}} {
+		t.Run(name, func(t *testing.T) {
+			var clock clusterfake.Clock
+			u := NewUncommitted(clock.Now, time.Minute, true)
+			ours := version(named(1, "ours"))
+			u.add(write(1, Versioned{}, ours))
+			if tt.announced {
+				u.announced(Event{CID: pinsvctest.RawCID(1), Form: ours.form()})
+			}
+			clock.Advance(tt.after - 1)
+			if overdue, ended := u.Overdue(), u.EndOverdue(); len(overdue)+len(ended) != 0 {
+				t.Errorf("too early: overdue %v, ended %v", overdue, ended)
+			}
+			clock.Advance(1)
+			if overdue, ended := u.Overdue(), u.EndOverdue(); len(overdue) != 0 || len(ended) != 1 || u.Any() {
+				t.Errorf("overdue %v, ended %v", overdue, ended)
+			}
+		})
 	}
 }
 
 // C1: a write that came after Overdue is never replaced by the one that was overdue.
 func TestUncommitted_ResubmissionIsDecidedWhenItIsMade(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute)
+	u := NewUncommitted(clock.Now, time.Minute, false)
 	key := pinsvctest.RawCID(1)
 	a, b := version(named(1, "a")), version(named(1, "b"))
 	u.add(write(1, Versioned{}, a))
@@ -103,14 +130,14 @@ func TestUncommitted_ResubmissionIsDecidedWhenItIsMade(t *testing.T) {
 	}
 	u.WasResubmitted(key, id, m.Apply(Versioned{}))
 	u.Settled(key, id)
-	if got := u.Resolve(key, u.Mark(), a); got.Rec.Name != "b" || !pending(u, 1) {
+	if got := u.Resolve(key, u.Sequence(), a); got.Rec.Name != "b" || !pending(u, 1) {
 		t.Errorf("%q, pending %t", got.Rec.Name, pending(u, 1))
 	}
 }
 
 func TestUncommitted_ResubmissionsComeLessAndLessOften(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute)
+	u := NewUncommitted(clock.Now, time.Minute, false)
 	key := pinsvctest.RawCID(1)
 	u.add(write(1, Versioned{}, version(named(1, "a"))))
 	for i := range 9 {
@@ -133,7 +160,7 @@ func TestUncommitted_ResubmissionsComeLessAndLessOften(t *testing.T) {
 
 func TestUncommitted_DueReadsComeLessAndLessOften(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Hour)
+	u := NewUncommitted(clock.Now, time.Hour, false)
 	u.add(write(1, Versioned{}, version(named(1, "a"))))
 	reads := 0
 	for range 60 * 10 {
@@ -161,7 +188,7 @@ func wantRoom(t *testing.T, u *Uncommitted, n int) {
 }
 
 func TestUncommitted_IsBoundedByCount(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
+	u := NewUncommitted(time.Now, time.Minute, false)
 	for i := range maxUncommitted {
 		if i == maxUncommitted-1 {
 			wantRoom(t, u, i)
@@ -170,12 +197,12 @@ func TestUncommitted_IsBoundedByCount(t *testing.T) {
 	}
 	wantFull(t, u, maxUncommitted)
 	wantRoom(t, u, 1) // It takes no more keys.
-	u.Resolve(pinsvctest.RawCID(0), u.Mark(), version(named(0, "a")))
+	u.Resolve(pinsvctest.RawCID(0), u.Sequence(), version(named(0, "a")))
 	wantRoom(t, u, maxUncommitted)
 }
 
 func TestUncommitted_IsBoundedByBytes(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
+	u := NewUncommitted(time.Now, time.Minute, false)
 	text := strings.Repeat("x", 1<<20)
 	large := func(i int) Versioned {
 		rec := named(i, "large")
@@ -194,12 +221,12 @@ func TestUncommitted_IsBoundedByBytes(t *testing.T) {
 	for i := range n {
 		switch i % 3 {
 		case 0:
-			u.Resolve(pinsvctest.RawCID(i), u.Mark(), large(i))
+			u.Resolve(pinsvctest.RawCID(i), u.Sequence(), large(i))
 		case 1:
-			u.Resolve(pinsvctest.RawCID(i), u.Mark(), version(named(i, "theirs")))
+			u.Resolve(pinsvctest.RawCID(i), u.Sequence(), version(named(i, "theirs")))
 		default:
 			u.add(write(i, large(i), version(named(i, "small"))))
-			u.Resolve(pinsvctest.RawCID(i), u.Mark(), version(named(i, "small")))
+			u.Resolve(pinsvctest.RawCID(i), u.Sequence(), version(named(i, "small")))
 		}
 	}
 	if u.Any() || u.bytes != 0 {
@@ -209,7 +236,7 @@ func TestUncommitted_IsBoundedByBytes(t *testing.T) {
 }
 
 func TestUncommitted_IsBoundedByVersionsOfOneKey(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
+	u := NewUncommitted(time.Now, time.Minute, false)
 	last, n := Versioned{}, 0
 	for ; u.Room(pinsvctest.RawCID(1)) == nil; n++ {
 		if n > 2*maxEarlier {
@@ -221,14 +248,14 @@ func TestUncommitted_IsBoundedByVersionsOfOneKey(t *testing.T) {
 	}
 	wantFull(t, u, 1)
 	wantRoom(t, u, 2)
-	u.Resolve(pinsvctest.RawCID(1), u.Mark(), last)
+	u.Resolve(pinsvctest.RawCID(1), u.Sequence(), last)
 	wantRoom(t, u, 1)
 }
 
 // C19: the versions that the state may show were copied with each write, which made
 // re-adds of one key cost O(n²).
 func TestUncommitted_ReAddsOfOneKeyCostTheSameEach(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute)
+	u := NewUncommitted(time.Now, time.Minute, false)
 	const writes, window = 100_000, 1000
 	last := version(named(1, "0"))
 	var first, end time.Duration

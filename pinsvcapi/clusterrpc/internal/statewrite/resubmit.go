@@ -19,6 +19,11 @@ func (w *Writer) SettleUncommitted(ctx context.Context) {
 			return // The state is unavailable and shows nothing.
 		}
 	}
+	for _, key := range uncommitted.EndOverdue() {
+		if _, _, err := w.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
+			w.cfg.Syncer.RequestResync() // The view still has the write.
+		}
+	}
 	for _, key := range uncommitted.Overdue() {
 		if ctx.Err() != nil {
 			return
@@ -50,7 +55,7 @@ func (w *Writer) resubmit(ctx context.Context, key cid.Cid) error {
 	if err != nil {
 		return err
 	}
-	if mutation.Unchanged(current) {
+	if mutation.In(current) {
 		uncommitted.Settled(key, id)
 		return nil
 	}

@@ -9,6 +9,9 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
@@ -175,5 +178,78 @@ func TestResubmit_WhatIsThereIsSettled(t *testing.T) {
 	w.SettleUncommitted(t.Context())
 	if n := w.fake.Called("Cluster.Pin"); n != 3 || w.pending(1) || w.name(1) != "a" {
 		t.Errorf("submitted %d times, pending %t, %q", n, w.pending(1), w.name(1))
+	}
+}
+
+// newDurable is a writer on a Raft follower, which applies its log late.
+func newDurable(t *testing.T) fixture {
+	w := newFixture(t)
+	w.syncer = statesync.New(statesync.Config{
+		Reader: clusterapi.New(w.fake.Client(t)), Sink: w.rows, Now: w.clock.Now, CommitTime: commitTime,
+		StateTimeout: commitTime, ResyncInterval: commitTime, Durable: true,
+	})
+	w.Writer = New(Config{
+		Submitter: clusterapi.New(w.fake.Client(t)), Syncer: w.syncer, Now: w.clock.Now, Timeout: commitTime, Consensus: w.health.Consensus,
+	})
+	w.fake.Set(func() { w.fake.Batching = true })
+	return w
+}
+
+// A Raft follower is behind: another peer has deleted the pin after it was made.
+func TestResubmit_AFollowerThatIsBehindBringsNothingBack(t *testing.T) {
+	w := newDurable(t)
+	w.mustPut(1, "ours")
+	if err := clusterapi.New(w.fake.Client(t)).LogUnpin(t.Context(), api.NewCid(pinsvctest.RawCID(1))); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(commitTime)
+	w.SettleUncommitted(t.Context())
+	if w.rows.name(1) != "ours" {
+		t.Errorf("the view has %q before the commit", w.rows.name(1))
+	}
+	w.fake.Commit()
+	if w.name(1) != "" {
+		t.Errorf("the deleted pin is back: %q", w.name(1))
+	}
+	w.clock.Advance(commitTime << 6)
+	w.SettleUncommitted(t.Context())
+	if w.rows.name(1) != "" || w.pending(1) {
+		t.Errorf("the view has %q, pending %t", w.rows.name(1), w.pending(1))
+	}
+}
+
+// A Raft follower is behind: another peer has added what this one deleted.
+func TestResubmit_AFollowerThatIsBehindDeletesNothing(t *testing.T) {
+	w := newDurable(t)
+	w.fake.Held(pinsvctest.RawCID(1))
+	if found, err := w.delete(1); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	rec := pinrecord.New(pinsvctest.RawCID(1))
+	rec.Name = "theirs"
+	if _, err := clusterapi.New(w.fake.Client(t)).Pin(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(commitTime)
+	w.SettleUncommitted(t.Context())
+	w.fake.Commit()
+	if w.name(1) != "theirs" {
+		t.Errorf("the pin that another peer added is gone: %q", w.name(1))
+	}
+}
+
+// Raft announces a write and its removal by another peer in the wrong order.
+func TestSettle_TheViewForgetsAWriteThatIsNotSubmittedAgain(t *testing.T) {
+	w := newDurable(t)
+	w.mustPut(1, "ours")
+	w.fake.Commit()
+	rec, _ := w.fake.Record(pinsvctest.RawCID(1))
+	w.fake.Remove(rec)
+	w.syncer.Notify(statesync.Event{CID: rec.Cid.Cid, Removed: true})
+	w.syncer.Notify(statesync.Event{CID: rec.Cid.Cid, Written: rec.Timestamp, Form: pinrecord.Form(rec)})
+	w.clock.Advance(commitTime)
+	w.SettleUncommitted(t.Context())
+	if w.rows.name(1) != "" || w.pending(1) {
+		t.Errorf("the view has %q for a pin that the state does not have; pending %t", w.rows.name(1), w.pending(1))
 	}
 }

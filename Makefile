@@ -1,5 +1,6 @@
 # Everything that one does with a checkout. It needs Go 1.26, gcc, git and
-# make; the tests with JavaScript clients also node 20 or newer and npm.
+# make; the tests also need curl and jq, and those with JavaScript clients node
+# 20 or newer and npm.
 #
 #   make                build bin/ipfs-cluster-pinsvc and bin/ipfs (Kubo)
 #   make run            run a peer of one's own in ./data (PROFILE=private: loopback only;

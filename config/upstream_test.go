@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -97,6 +99,40 @@ func TestUpstream_DefaultsAreOursButForCORS(t *testing.T) {
 		if known == k.Added {
 			t.Errorf("%s: added is %v", k.Name, k.Added)
 		}
+	}
+}
+
+// The manual names the keys whose values may be a fault here while ipfs-cluster
+// accepts them.
+func TestUpstream_AcceptsWhatTheManualSays(t *testing.T) {
+	accepted := make(map[string]bool)
+	for name, text := range files(t, "bad") {
+		if upstreamConfig(t).LoadJSON([]byte(text)) == nil {
+			key, _, _ := strings.Cut(name, ".")
+			accepted["api.pinsvcapi."+key] = true
+		}
+	}
+	for _, k := range Keys() {
+		if k.Added {
+			delete(accepted, "api.pinsvcapi."+k.Name)
+		}
+	}
+	const credentials = "CLUSTER_PINSVCAPI_BASICAUTHCREDENTIALS"
+	t.Setenv(credentials, "alice:a,bob:b")
+	accepted[credentials] = upstreamConfig(t).ApplyEnvVars() == nil && NewConfig().ApplyEnvVars() != nil
+
+	manual, err := os.ReadFile("../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(manual), "### What is a fault here only\n")
+	section, _, _ = strings.Cut(section, "\n#")
+	named := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section, -1) {
+		named[row[1]] = true
+	}
+	if !maps.Equal(named, accepted) {
+		t.Errorf("the manual names %v, want %v", named, accepted)
 	}
 }
 

@@ -96,6 +96,25 @@ func TestNewServer_LargeHeadersAreRefused(t *testing.T) {
 	}
 }
 
+// The doc comment of max_header_bytes says what passes: net/http adds 4,096 bytes
+// to it.
+func TestNewServer_LimitsHeaders(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.MaxHeaderBytes = 4096 })
+	for size, want := range map[int]int{7_500: http.StatusOK, 9_000: http.StatusRequestHeaderFieldsTooLarge} {
+		head, end := "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Large: ", "\r\n\r\n"
+		_, reader := dialRaw(t, s, head+strings.Repeat("a", size-len(head)-len(end))+end)
+		resp, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+			continue
+		}
+		if resp.StatusCode != want {
+			t.Errorf("%d bytes get %s, want %d", size, resp.Status, want)
+		}
+		resp.Body.Close()
+	}
+}
+
 // net/http itself responds to what never becomes a request, in plain text:
 // docs/api.md says so.
 func TestNewServer_MalformedRequestsGetPlainText(t *testing.T) {

@@ -70,7 +70,7 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: %s is in use by another program; "+
-			"stop that one, or choose another address with %s: %w", addr, settings, err)
+			"stop that program, or choose another address with %s: %w", addr, settings, err)
 	default:
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: cannot listen on %s; "+
 			"choose another address with %s: %w", addr, settings, err)

@@ -76,7 +76,7 @@ func (p *program) daemon(c *cli.Context) error {
 	signals, reloads := make(chan os.Signal, 3), make(chan os.Signal, 1)
 	signal.Notify(signals, stopSignals()...)
 	defer signal.Stop(signals)
-	if list := reloadSignals(); len(list) > 0 { // Notify of none would be of all.
+	if list := reloadSignals(); len(list) > 0 { // Without signals, Notify would relay all signals.
 		signal.Notify(reloads, list...)
 		defer signal.Stop(reloads)
 	}

@@ -22,7 +22,8 @@ import (
 
 // startCluster builds the components and the cluster of them. Each component
 // gets a teardown step too: usually the cluster has shut it down by then and
-// the step does nothing, but the cluster's shutdown ends at the first failure.
+// the step does nothing, but the cluster's shutdown ends at the first failure (U9
+// in docs/upstream-faults.md).
 func (p *Peer) startCluster() error {
 	cfgs := p.cfg.Helper.Configs()
 	allocator, err := p.newAllocator()

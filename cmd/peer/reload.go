@@ -44,7 +44,7 @@ func (p *Peer) Reload() error {
 		case <-ctx.Done():
 		}
 	}()
-	if err := p.reloader.reload(ctx); err != nil {
+	if err := p.reloader.reload(ctx, onRequest); err != nil {
 		return fmt.Errorf("reloading: %w", err)
 	}
 	return nil
@@ -88,7 +88,15 @@ func (p *Peer) loadPinsvcapi(ctx context.Context) (*config.Config, error) {
 // loadTimeout bounds the reading of a configuration.
 const loadTimeout = 30 * time.Second
 
-func (r *reloader) reload(ctx context.Context) error {
+// trigger is why a reload takes place.
+type trigger int
+
+const (
+	onChange  trigger = iota // A watched file has changed.
+	onRequest                // The operator sent a signal.
+)
+
+func (r *reloader) reload(ctx context.Context, why trigger) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
@@ -100,18 +108,19 @@ func (r *reloader) reload(ctx context.Context) error {
 		r.paths = r.paths.with(cfg)
 		err = r.apply(cfg)
 	}
-	r.log(err, partly)
+	r.log(err, partly, why)
 	return err
 }
 
-// log logs a failure once, until another one or a success. partly: what has no
-// fault was applied.
-func (r *reloader) log(err error, partly bool) {
+// log logs the result of a reload. The same failure of changed files is logged
+// once; an operator who requests a reload gets a result each time. partly: what
+// has no fault was applied.
+func (r *reloader) log(err error, partly bool, why trigger) {
 	switch {
 	case err == nil:
 		logger.Info("reloaded users, certificate and access log of api.pinsvcapi")
 		r.failure = ""
-	case err.Error() != r.failure:
+	case why == onRequest || err.Error() != r.failure:
 		stays := "nothing was reloaded"
 		if partly {
 			stays = "what it names stays as it was, the rest was reloaded"

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	logging "github.com/ipfs/go-log/v2"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 )
@@ -215,5 +218,33 @@ func TestLoadPinsvcapi_EndsWithItsContext(t *testing.T) {
 	p := &Peer{cfg: NewConfiguration(files, "", "")}
 	if _, err := p.loadPinsvcapi(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), files.Config) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A failure of changed files is logged once. A reload that was requested logs its
+// result each time, also a failure that was logged before.
+func TestReloader_LogsEachRequest(t *testing.T) {
+	pipe := logging.NewPipeReader(logging.PipeFormat(logging.PlaintextOutput))
+	lines := make(chan string, 64)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for scanner := bufio.NewScanner(pipe); scanner.Scan(); {
+			if strings.Contains(scanner.Text(), "reloading api.pinsvcapi failed") {
+				lines <- scanner.Text()
+			}
+		}
+	}()
+	s := newScriptedReload(watchedPaths{config: filepath.Join(t.TempDir(), ConfigFile)}, config.NewConfig)
+	s.fail(errors.New("service.json, line 1: not JSON"))
+	for _, why := range []trigger{onChange, onChange, onRequest, onRequest, onChange} {
+		if s.reload(t.Context(), why) == nil {
+			t.Error("a broken file was loaded")
+		}
+	}
+	noError(t, pipe.Close())
+	await(t, "the end of the log", read)
+	if len(lines) != 3 {
+		t.Errorf("%d lines, want those of the first change and of both requests", len(lines))
 	}
 }

@@ -96,7 +96,7 @@ func (r *reloader) watch(ctx context.Context, interval time.Duration) {
 			continue
 		}
 		// A failed reload is logged and not repeated before the next change.
-		_ = r.reload(ctx)
+		_ = r.reload(ctx, onChange)
 		// The reload may have changed the paths and opened another log. What
 		// was read is as old as current: a later change is another one.
 		applied = r.watched().snapshot()

@@ -21,7 +21,7 @@ var errStopped = errors.New("the peer was stopped")
 // failed to start must be stopped.
 func (p *Peer) Start(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock() // Stop waits until there is a whole to stop.
+	defer p.mu.Unlock() // Stop waits until all components are started.
 	if p.stopping {
 		return errStopped
 	}

@@ -10,7 +10,8 @@ import (
 
 // teardown is the stack of steps that undo a peer. A step is pushed as soon as
 // its resource exists; unwinding runs the steps last in, first out. New rolls
-// back through the same stack as Stop.
+// back through the same stack as Stop. A step that fails does not end it, as it
+// ends upstream's shutdown (U9 in docs/upstream-faults.md).
 type teardown struct {
 	steps []step
 	step  atomic.Pointer[step] // The one that runs.

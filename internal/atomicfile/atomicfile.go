@@ -30,6 +30,11 @@ func Write(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	return Replace(path, mode, func(tmp string) error { return writeInto(tmp, write) })
 }
 
+// disk is how files and folders are brought to the disk.
+type disk struct{ syncFile, syncDir func(path string) error }
+
+func systemDisk() disk { return disk{syncFile: Sync, syncDir: SyncDir} }
+
 // WriteFile is Write of bytes that are at hand.
 func WriteFile(path string, content []byte, mode fs.FileMode) error {
 	return Write(path, mode, func(w io.Writer) error {
@@ -41,6 +46,10 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 // Replace replaces the file at path by one that save writes at another path in
 // the same folder. It is for savers that take a path; Write is simpler.
 func Replace(path string, mode fs.FileMode, save func(tmp string) error) error {
+	return systemDisk().replace(path, mode, save)
+}
+
+func (d disk) replace(path string, mode fs.FileMode, save func(tmp string) error) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -59,15 +68,17 @@ func Replace(path string, mode fs.FileMode, save func(tmp string) error) error {
 	if err := os.Chmod(tmp.Name(), mode); err != nil {
 		return err
 	}
-	if err := Sync(tmp.Name()); err != nil {
+	if err := d.syncFile(tmp.Name()); err != nil {
 		return fmt.Errorf("writing %s to the disk: %w", path, err)
 	}
-	return Rename(tmp.Name(), path)
+	return d.rename(tmp.Name(), path)
 }
 
 // Rename renames a file or folder and brings the change to the disk. The file's
 // content must be there already.
-func Rename(from, to string) error {
+func Rename(from, to string) error { return systemDisk().rename(from, to) }
+
+func (d disk) rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
@@ -76,7 +87,7 @@ func Rename(from, to string) error {
 		folders = append(folders, old)
 	}
 	for _, folder := range folders {
-		if err := SyncDir(folder); err != nil {
+		if err := d.syncDir(folder); err != nil {
 			return fmt.Errorf("writing the folder %s to the disk: %w", folder, err)
 		}
 	}

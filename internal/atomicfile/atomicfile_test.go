@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -132,6 +134,78 @@ func TestRename_MovesBetweenFolders(t *testing.T) {
 	expect(t, to, "content")
 	if err := Rename(from, to); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("renaming what is not there returned %v", err)
+	}
+}
+
+// syncedDisk is a disk that notes what is synced, in order, with the content that
+// the file at path has then.
+type syncedDisk struct {
+	path  string
+	calls []string
+	err   error // Of syncDir.
+}
+
+func (s *syncedDisk) disk() disk {
+	note := func(kind string) func(string) error {
+		return func(path string) error {
+			content, err := os.ReadFile(s.path)
+			if err != nil {
+				content = []byte("nothing")
+			}
+			s.calls = append(s.calls, kind+" with "+string(content))
+			if kind == "file" {
+				return nil
+			}
+			s.calls = append(s.calls, path)
+			return s.err
+		}
+	}
+	return disk{syncFile: note("file"), syncDir: note("folder")}
+}
+
+// The new content is brought to the disk before the rename, and the folder after
+// it.
+func TestReplace_SyncsTheFileAndThenTheFolder(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "file")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synced := &syncedDisk{path: path}
+	save := func(tmp string) error { return os.WriteFile(tmp, []byte("new"), 0o600) }
+	if err := synced.disk().replace(path, 0o600, save); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"file with old", "folder with new", folder}; !slices.Equal(synced.calls, want) {
+		t.Errorf("synced %q, want %q", synced.calls, want)
+	}
+}
+
+func TestRename_SyncsBothFolders(t *testing.T) {
+	from, to := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	if err := os.WriteFile(from, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synced := &syncedDisk{path: to}
+	if err := synced.disk().rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"folder with content", filepath.Dir(to), "folder with content", filepath.Dir(from)}
+	if !slices.Equal(synced.calls, want) {
+		t.Errorf("synced %q, want %q", synced.calls, want)
+	}
+	synced.err = errBroken
+	if err := synced.disk().rename(to, from); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), filepath.Dir(from)) {
+		t.Errorf("with a folder that cannot be synced: %v", err)
+	}
+}
+
+// The exported functions use the functions that really sync.
+func TestSystemDisk(t *testing.T) {
+	address := func(f func(string) error) uintptr { return reflect.ValueOf(f).Pointer() }
+	d := systemDisk()
+	if address(d.syncFile) != address(Sync) || address(d.syncDir) != address(SyncDir) {
+		t.Error("the system's disk syncs nothing")
 	}
 }
 

@@ -32,7 +32,7 @@ func (b *Backend) start(ctx context.Context) bool {
 // far as that can be done.
 //
 // Before that ping nothing may be called that leads to the consensus component: the cluster
-// hands out clients one component after the other, and a consensus without one panics (see
+// hands out clients one component after the other, and a consensus without one panics (U3 and U8 in
 // docs/upstream-faults.md).
 func (b *Backend) tryStart(ctx context.Context) bool {
 	started, err := b.sentPing(ctx)

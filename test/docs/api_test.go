@@ -43,6 +43,37 @@ func TestRoutes_Exist(t *testing.T) {
 	}
 }
 
+// readHeader matches the code that reads a header of a request.
+var readHeader = regexp.MustCompile(`\.(?:Get|Values)\("(X-[A-Za-z-]+|Forwarded)"\)`)
+
+// Each header beside those of HTTP itself that changes what the service does is
+// described.
+func TestHeaders_AreDescribed(t *testing.T) {
+	code := make(map[string]bool)
+	for _, doc := range documents(t) {
+		for _, piece := range doc.code() {
+			for _, word := range regexp.MustCompile(`[A-Za-z-]+`).FindAllString(piece, -1) {
+				code[strings.ToLower(word)] = true
+			}
+		}
+	}
+	found := 0
+	walk(t, func(path string) {
+		if !strings.HasPrefix(path, "pinsvcapi/") || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		for _, match := range readHeader.FindAllStringSubmatch(readFile(t, path), -1) {
+			found++
+			if !code[strings.ToLower(match[1])] {
+				t.Errorf("%s reads the header %s, which no document describes", path, match[1])
+			}
+		}
+	})
+	if found < 5 {
+		t.Errorf("only %d headers were recognised", found)
+	}
+}
+
 // errorRow is a row of the table of errors.
 var errorRow = regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `([A-Z0-9_/]+)` \\|")
 

@@ -58,9 +58,10 @@ func (m *manuals) of(command ...string) manual {
 
 func help(t *testing.T, command ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	program := harness.Service(t) // May build it, which is not in the time below.
+	ctx, cancel := context.WithTimeout(t.Context(), harness.CommandTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, harness.Service(t), append(command, "--help")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, append(command, "--help")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s --help: %v\n%s", strings.Join(command, " "), err, out)
 	}

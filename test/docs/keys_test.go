@@ -24,10 +24,10 @@ import (
 // keys to values.
 func written(t *testing.T, env []string, args ...string) map[string]any {
 	t.Helper()
-	folder := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	folder, program := t.TempDir(), harness.Service(t)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.CommandTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, harness.Service(t), append([]string{"--config", folder, "init"}, args...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"--config", folder, "init"}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
@@ -98,11 +98,11 @@ func TestKeys_Exist(t *testing.T) {
 // unknownKeys are those of the keys that "config check" says nothing reads.
 func unknownKeys(t *testing.T, keys []string) map[string]bool {
 	t.Helper()
-	folder := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	folder, program := t.TempDir(), harness.Service(t)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.CommandTimeout)
 	defer cancel()
 	service := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, harness.Service(t), append([]string{"--config", folder}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, program, append([]string{"--config", folder}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := service("init"); err != nil {
@@ -253,6 +253,27 @@ func TestCredentials_FormsAreRead(t *testing.T) {
 	}
 	if got, err := read(refused[1]); err == nil {
 		t.Errorf("%s is read as %q", refused[1], got)
+	}
+}
+
+// The manual says how each type of value is written in the environment, and names
+// the variable of each secret's file.
+func TestEnvironment_HasEveryTypeAndSecret(t *testing.T) {
+	doc := parse(readFile(t, "docs/configuration.md"))
+	types := make(map[string]bool)
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^|]+) \|`).FindAllStringSubmatch(doc.section(t, "## Environment variables"), -1) {
+		for name := range strings.SplitSeq(regexp.MustCompile(` \(.*\)$`).ReplaceAllString(row[1], ""), ", ") {
+			types[name] = true
+		}
+	}
+	secrets := doc.section(t, "### Secrets in files")
+	for _, key := range slices.Concat(config.Keys(), kubo.Keys()) {
+		if !types[key.Type] {
+			t.Errorf("the type of %s, %s, has no form in the environment", key.Name, key.Type)
+		}
+		if key.Secret && !strings.Contains(secrets, "| `"+key.EnvFile+"` |") {
+			t.Errorf("the table of secrets lacks %s", key.EnvFile)
+		}
 	}
 }
 

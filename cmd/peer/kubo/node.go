@@ -78,18 +78,6 @@ type Status struct {
 	Binary, Version string
 }
 
-// Sentence is the state and its reason, for people.
-func (s Status) Sentence() string {
-	text := "the IPFS node is " + s.State.String()
-	switch {
-	case s.Err != "":
-		text += ": " + s.Err
-	case s.Doing != "":
-		text += ": " + s.Doing
-	}
-	return text
-}
-
 // Node is a managed Kubo. Its methods may be called by many goroutines at
 // once.
 type Node struct {

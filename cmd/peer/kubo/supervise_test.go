@@ -1,7 +1,10 @@
 package kubo
 
 import (
+	"context"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,19 +119,35 @@ func TestSupervise_WaitsForAMissingProgram(t *testing.T) {
 	awaitRunning(t, n)
 }
 
-// The context of a start ends with its cancel function, with and without a time
-// limit: a context that outlived it would be leaked at each start.
-func TestStartContext_EndsWithItsCancel(t *testing.T) {
+// versionTransport responds to requests for the version, and keeps the context
+// of the last one.
+type versionTransport struct{ last context.Context }
+
+func (v *versionTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	v.last = req.Context()
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"Version":"1.2.3"}`)), Request: req}, nil
+}
+
+// The context of a start ends with the start, with and without a time limit: a
+// context that outlived it would be leaked at each start.
+func TestAwaitStart_EndsItsContext(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []time.Duration{0, time.Hour} {
-		n := &Node{cfg: &Config{StartTimeout: limit}}
-		ctx, cancel := n.startContext(t.Context())
-		if _, limited := ctx.Deadline(); limited != (limit > 0) {
+		n := &Node{cfg: &Config{StartTimeout: limit}, repo: t.TempDir()}
+		if err := os.WriteFile(filepath.Join(n.repo, apiFile), []byte("/ip4/127.0.0.1/tcp/1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		transport := &versionTransport{}
+		starting := &process{exited: make(chan struct{})}
+		addr, version, err := n.awaitStart(t.Context(), rpc{&http.Client{Transport: transport}}, starting)
+		if err != nil || version != "1.2.3" || addr.String() != "/ip4/127.0.0.1/tcp/1" {
+			t.Errorf("limit %s: started at %v with version %q, %v", limit, addr, version, err)
+		}
+		if _, limited := transport.last.Deadline(); limited != (limit > 0) {
 			t.Errorf("limit %s: the context has a deadline: %t", limit, limited)
 		}
-		cancel()
-		if ctx.Err() == nil {
-			t.Errorf("limit %s: the context goes on", limit)
+		if transport.last.Err() == nil {
+			t.Errorf("limit %s: the context goes on after the start", limit)
 		}
 	}
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
-// dialler dials the nodes that are origins of pins in progress. Pins with the
-// same node share its dials.
+// dialler dials the nodes that are origins of pins in progress, all of them and
+// again and again (U17 in docs/upstream-faults.md). Pins with the same node share
+// its dials.
 type dialler struct {
 	swarm  Swarm
 	limits limits

@@ -2,7 +2,7 @@
 // pins that it fetches, for as long as it fetches them.
 //
 // Upstream's connector dials the first ten origins of a pin once, when the pin
-// starts. A Connector in front of it takes the origins over: all of them are
+// starts (U17 in docs/upstream-faults.md). A Connector in front of it takes the origins over: all of them are
 // dialled in parallel, the most connectable first, and again with back-off
 // until the pin ends. A Tracker in front of the pin tracker hands the origins
 // of later records of the pin to the dials under way.

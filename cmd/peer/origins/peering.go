@@ -30,8 +30,9 @@ const (
 // Kubo (0.43) asks a connected node for content only if the node has a
 // private address, has sent content over this connection or is in the peering
 // subsystem (Internal.Bitswap.BroadcastControl; boxo's peerWantManager,
-// skipBroadcast). Other nodes are asked when they connect. So an origin that is
-// connected before a pin starts would never be asked.
+// skipBroadcast; U22 in docs/upstream-faults.md). Other nodes are asked when
+// they connect. So an origin that is connected before a pin starts would never be
+// asked.
 type peering struct {
 	swarm  Swarm
 	wanted func() []peer.ID

@@ -10,7 +10,8 @@ import (
 
 // Tracker is a pin tracker that hands the origins of new records on.
 //
-// Upstream's tracker ignores the record of a pin that it is pinning:
+// Upstream's tracker ignores the record of a pin that it is pinning (U18 in
+// docs/upstream-faults.md):
 // optracker.TrackNewOperation replaces the record of the operation in progress, but
 // the request to the IPFS connector goes on with the old one.
 type Tracker struct {

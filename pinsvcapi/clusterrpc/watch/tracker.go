@@ -1,7 +1,7 @@
 // Package watch has a pin tracker decorator with two jobs: it announces changes of the shared
 // state of an IPFS Cluster peer (events.go), and it repairs what the cluster's own tracker gets
-// wrong, which is to unpin content that is still wanted (untrack_check.go; the fault is described
-// in docs/upstream-faults.md).
+// wrong, which is to unpin content that is still wanted (untrack_check.go; U13 in
+// docs/upstream-faults.md).
 //
 // A daemon wraps its tracker with NewTracker, gives the wrapper to the cluster in the tracker's
 // place, and to the Pinning Service API as its event source.

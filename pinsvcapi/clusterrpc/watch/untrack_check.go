@@ -32,7 +32,8 @@ const (
 	batchDelay = 50 * time.Millisecond
 )
 
-// checkRemovals checks removals until the tracker is shut down.
+// checkRemovals checks removals until the tracker is shut down. A cluster unpins content that is
+// still in its state (U13 in docs/upstream-faults.md).
 func (t *Tracker) checkRemovals() {
 	for {
 		timer := time.NewTimer(t.checkDue(time.Now()))

@@ -58,7 +58,8 @@ var causeTexts = [...]struct {
 	{"dial tcp", CauseIPFSUnavailable},
 	{"unexpected EOF", CauseIPFSUnavailable},
 	{": EOF", CauseIPFSUnavailable},
-	// The connector cancels a pin that makes no progress.
+	// The connector cancels a pin that makes no progress (U23 in
+	// docs/upstream-faults.md).
 	{"context canceled", CauseStalled},
 	{context.DeadlineExceeded.Error(), CauseTimedOut},
 }

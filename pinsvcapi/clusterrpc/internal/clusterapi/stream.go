@@ -50,7 +50,7 @@ func causeOrError(ctx context.Context, err error) error {
 // context ends. The rest of the stream is read and dropped in the background,
 // because senders do not watch the context while they send. A callee that fails
 // early may leave the channel of replies open, so the end of the call counts as
-// well.
+// well (U24 in docs/upstream-faults.md).
 func stream[A, R any](ctx context.Context, client *rpc.Client, dest peer.ID, service, method string, args []A, each func(R) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

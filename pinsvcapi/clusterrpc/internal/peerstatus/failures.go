@@ -333,7 +333,9 @@ func (f failure) describe(now time.Time, maxAttempts int, pinTimeout time.Durati
 	}
 }
 
-// describeAttempt names the reason of an attempt that failed, and its number.
+// describeAttempt names the reason of an attempt that failed, and its number. The
+// reason of an attempt without data is no text of upstream's (U23 in
+// docs/upstream-faults.md).
 func (f failure) describeAttempt(maxAttempts int, pinTimeout time.Duration) string {
 	attempt := fmt.Sprintf("attempt %d of %d", f.counted(), max(maxAttempts, f.counted()))
 	switch {

@@ -132,8 +132,8 @@ type Config struct {
 	// means GET, HEAD and POST.
 	CORSAllowedMethods []string `key:"cors_allowed_methods" default:"GET,HEAD,POST,DELETE,OPTIONS"`
 	// CORSAllowedHeaders are the request headers that pages may set. An empty
-	// list means the default without Authorization.
-	CORSAllowedHeaders []string `key:"cors_allowed_headers" default:"Accept,Authorization,Content-Type,X-Requested-With"`
+	// list means Accept, Content-Type and X-Requested-With.
+	CORSAllowedHeaders []string `key:"cors_allowed_headers" default:"Accept,Authorization,Content-Type,X-API-Key,X-Request-Source,X-Requested-With"`
 	// CORSExposedHeaders are the response headers that pages may read, beyond
 	// those that are always readable.
 	CORSExposedHeaders []string `key:"cors_exposed_headers" default:"Content-Type,X-Stream-Output,X-Chunked-Output,X-Content-Length,Retry-After,WWW-Authenticate"`

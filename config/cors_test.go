@@ -46,6 +46,11 @@ func TestCORSOptions_PagesMayUseEveryRouteWithAuthorization(t *testing.T) {
 			if answer.Get("Access-Control-Allow-Origin") != "*" || answer.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("any page may use what the browser remembers: %v", answer)
 			}
+			// The headers that the service reads. The browser sorts their names.
+			const all = "authorization,content-type,x-api-key,x-request-source"
+			if preflight(c, "https://app.example", "POST", all).Get("Access-Control-Allow-Origin") == "" {
+				t.Errorf("%s are refused", all)
+			}
 		})
 	}
 }

@@ -117,10 +117,12 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 		opts.writeGrace = writeGrace
 	}
 	api := &API{cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath)}
-	api.routes = newRoutes(cfg.BasePath, append(endpoints(), opts.endpoints...))
+	table := append(endpoints(), opts.endpoints...)
+	api.routes = newRoutes(cfg.BasePath, table)
 	if err := api.prepare(); err != nil {
 		return nil, err
 	}
+	api.metrics.expectStreams(table)
 	if err := api.listen(); err != nil {
 		return nil, errors.Join(err, api.accessLog.Close())
 	}

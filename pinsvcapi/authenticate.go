@@ -41,7 +41,7 @@ func (api *API) authenticate(rq *request, r *http.Request) error {
 		return nil
 	}
 	authorization := r.Header.Get("Authorization")
-	if err := api.logins.check(rq.limitKey, authorization); err != nil {
+	if err := api.logins.check(rq.limits, authorization); err != nil {
 		return err
 	}
 	caller, ok, err := rq.users.auth.Authenticate(authorization)
@@ -80,7 +80,7 @@ func withoutToken(name string) string {
 func (api *API) loginFailed(rq *request) {
 	rq.event.TriedUser = clip(withoutToken(rq.caller.Claimed))
 	api.metrics.failedLogins.Inc()
-	api.logins.failed(rq.limitKey)
+	api.logins.failed(rq.limits)
 	logger.Warnf("login failed: user %q from %s: %s (request %s)", rq.event.TriedUser, rq.client, rq.caller.Refusal, rq.id)
 }
 

@@ -75,6 +75,7 @@ func TestChallenges_SayHowToLogIn(t *testing.T) {
 	}{
 		{anonymous, "no credentials", `Bearer realm="IPFS Pinning Service"`},
 		{as(testUser, "x"), "password wrong", `Bearer realm="IPFS Pinning Service"`},
+		{bearer(""), "token is empty", `Bearer realm="IPFS Pinning Service", error="invalid_token", error_description="the access token is empty"`},
 		{bearer("x"), "token is invalid", `Bearer realm="IPFS Pinning Service", error="invalid_token", error_description="the access token is invalid"`},
 	}
 	for _, tt := range tests {

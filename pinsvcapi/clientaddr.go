@@ -38,17 +38,26 @@ func (c clientAddress) limitKey() string {
 	return c.String()
 }
 
-// limitKeyOf is limitKey for a request. A proxy on this machine that
+// limitKeys are the entries that a client has in tables of limits.
+type limitKeys struct {
+	client string
+	// shared is the connection's own address when client comes from a header that
+	// may be forged, "" otherwise.
+	shared string
+}
+
+// limitKeysOf are the keys of a request. A proxy on this machine that
 // trusted_proxies does not name makes all its clients one: they are told apart by
-// what it wrote last, so that one of them cannot use up the limit of the others.
-// Only programs on this machine can forge that.
-func limitKeyOf(r *http.Request, client clientAddress, viaProxy bool) (key string, unnamedProxy bool) {
+// the address that was forwarded last, so that one of them cannot use up the limit
+// of the others. A remote client can forge that address if the proxy passes the
+// header on unchanged, so the connection has a wider limit of its own.
+func limitKeysOf(r *http.Request, client clientAddress, viaProxy bool) limitKeys {
 	if !viaProxy && (client.ip.IsLoopback() || client.other == unixClient) {
 		if ip, ok := forwardedFor(r.Header, nil); ok {
-			return "local proxy, " + (clientAddress{ip: ip}).limitKey(), true
+			return limitKeys{client: "local proxy, " + (clientAddress{ip: ip}).limitKey(), shared: client.limitKey()}
 		}
 	}
-	return client.limitKey(), false
+	return limitKeys{client: client.limitKey()}
 }
 
 // clientOf returns the address of the client behind the trusted proxies, and

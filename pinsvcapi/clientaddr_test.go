@@ -102,24 +102,24 @@ func TestClientAddress_LimitKeyOfIPv6IsItsNetwork(t *testing.T) {
 
 // Clients behind a proxy that nobody named have limits of their own; a client on
 // another machine cannot choose its own.
-func TestLimitKeyOf_UnnamedProxyOnThisMachine(t *testing.T) {
+func TestLimitKeysOf_UnnamedProxyOnThisMachine(t *testing.T) {
 	for _, tt := range []struct {
-		remote, forwarded, want string
-		unnamed                 bool
+		remote, forwarded string
+		want              limitKeys
 	}{
-		{"127.0.0.1:1", "198.51.100.7, 192.0.2.1", "local proxy, 192.0.2.1", true},
-		{"[::1]:1", "2001:db8:1:2::7", "local proxy, 2001:db8:1::/56", true},
-		{"127.0.0.1:1", "", "127.0.0.1", false},
-		{"127.0.0.1:1", "unknown", "127.0.0.1", false},
-		{"192.0.2.9:1", "192.0.2.1", "192.0.2.9", false},
+		{"127.0.0.1:1", "198.51.100.7, 192.0.2.1", limitKeys{"local proxy, 192.0.2.1", "127.0.0.1"}},
+		{"[::1]:1", "2001:db8:1:2::7", limitKeys{"local proxy, 2001:db8:1::/56", "::/56"}},
+		{"127.0.0.1:1", "", limitKeys{"127.0.0.1", ""}},
+		{"127.0.0.1:1", "unknown", limitKeys{"127.0.0.1", ""}},
+		{"192.0.2.9:1", "192.0.2.1", limitKeys{"192.0.2.9", ""}},
 	} {
 		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{}}
 		if tt.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", tt.forwarded)
 		}
 		client, viaProxy := clientOf(r, nil)
-		if got, unnamed := limitKeyOf(r, client, viaProxy); got != tt.want || unnamed != tt.unnamed {
-			t.Errorf("%+v: %s, %t", tt, got, unnamed)
+		if got := limitKeysOf(r, client, viaProxy); got != tt.want {
+			t.Errorf("%+v: %+v", tt, got)
 		}
 	}
 }

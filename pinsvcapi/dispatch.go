@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -23,7 +24,7 @@ func (api *API) dispatch(w http.ResponseWriter, r *http.Request) {
 		api.sendStream(w, r, rq, resp)
 		return
 	}
-	api.send(w, rq, resp)
+	api.send(w, r, rq, resp)
 }
 
 // handle applies the policy of the endpoint and calls its handler.
@@ -68,14 +69,17 @@ func (api *API) handle(w http.ResponseWriter, r *http.Request, rq *request) (res
 // over.
 var errCutOff = errors.New("the service is shutting down")
 
+// wasCutOff reports whether the shutdown has closed the connection of a request.
+func wasCutOff(r *http.Request) bool { return context.Cause(r.Context()) == errCutOff }
+
 // fail notes a failure in the event and returns the response about it.
 func (api *API) fail(w http.ResponseWriter, r *http.Request, rq *request, err error) response {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		if context.Cause(r.Context()) == errCutOff {
-			err = pinsvc.Wrap(pinsvc.KindUnavailable, err, "%v", errCutOff)
-		} else {
-			rq.event.gone = true
-		}
+	cancelled := r.Context().Err() != nil && errors.Is(err, context.Canceled)
+	switch {
+	case wasCutOff(r) && (cancelled || errors.Is(err, net.ErrClosed)): // The latter while the body was read.
+		err = pinsvc.Wrap(pinsvc.KindUnavailable, err, "%v", errCutOff)
+	case cancelled:
+		rq.event.gone = true
 	}
 	rq.event.setFailure(err)
 	setFailureHeaders(w.Header(), rq, pinsvc.KindOf(err))

@@ -87,8 +87,8 @@ func (api *API) decodePin(rq *request, r *http.Request) (pinsvc.Pin, error) {
 	}
 	rq.event.addCIDs(pin.CID)
 	rq.event.DroppedOrigins = dropped.Unknown + dropped.Excess
-	api.metrics.droppedOrigins.WithLabelValues("unknown").Add(float64(dropped.Unknown))
-	api.metrics.droppedOrigins.WithLabelValues("excess").Add(float64(dropped.Excess))
+	api.metrics.droppedOrigins.WithLabelValues(originUnknown).Add(float64(dropped.Unknown))
+	api.metrics.droppedOrigins.WithLabelValues(originExcess).Add(float64(dropped.Excess))
 	if !api.cfg.RefusePrivateOrigins {
 		return pin, nil
 	}

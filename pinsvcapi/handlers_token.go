@@ -16,6 +16,8 @@ func (api *API) issueToken(rq *request, _ *http.Request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	// Its first use must not depend on who else tries passwords from the same address.
+	api.logins.succeeded("Bearer " + token)
 	resp, err := jsonResponse(http.StatusOK, map[string]string{"token": token})
 	// RFC 6749, 5.1: responses with tokens must not be cached.
 	resp.header = http.Header{"Cache-Control": {"no-store"}}

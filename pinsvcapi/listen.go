@@ -68,6 +68,9 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 	const settings = "http_listen_multiaddress in the section api.pinsvcapi of service.json, " +
 		"or the environment variable CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS"
 	switch {
+	case network == "unix" && isOtherFile(hostport):
+		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: %s is not a socket but a file of another kind; "+
+			"remove it, or choose another path with %s: %w", hostport, settings, err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: %s is in use by another program; "+
 			"stop that program, or choose another address with %s: %w", addr, settings, err)
@@ -75,6 +78,12 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: cannot listen on %s; "+
 			"choose another address with %s: %w", addr, settings, err)
 	}
+}
+
+// isOtherFile reports whether the path is there and is no socket.
+func isOtherFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() != os.ModeSocket
 }
 
 // removeStaleSocket removes a Unix socket that no process listens on, as a

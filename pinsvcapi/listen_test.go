@@ -142,7 +142,9 @@ func TestBind_FileThatIsNoSocketIsAnErrorAndStays(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bind(addr); err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") {
+	_, err := bind(addr)
+	if err == nil || !strings.Contains(err.Error(), "http_listen_multiaddress") ||
+		!strings.Contains(err.Error(), path+" is not a socket") || strings.Contains(err.Error(), "another program") {
 		t.Errorf("bind returns %v", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {

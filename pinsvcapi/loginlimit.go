@@ -14,19 +14,21 @@ import (
 // Limits of failed logins. They are generous: Kubo, whose MFS policy repeats
 // a refused request every 30 seconds, never meets them.
 const (
-	loginBurst     = 100             // failed logins at once, for each client address
-	loginInterval  = 5 * time.Second // and one more each
-	loginAddresses = 10_000          // whose failures are remembered
-	loginAccepted  = 10_000          // credentials that are exempt
+	loginBurst       = 100             // failed logins at once, for each client address
+	loginSharedBurst = 10 * loginBurst // and for all behind a proxy that nobody named
+	loginInterval    = 5 * time.Second // and one more each
+	loginAddresses   = 10_000          // whose failures are remembered
+	loginAccepted    = 10_000          // credentials that are exempt
 )
 
 // loginLimiter limits failed logins for each client address, so that nobody
-// can try passwords at the speed of the machine. Credentials that were
-// accepted before are exempt: clients behind the same address go on working
-// while somebody there tries passwords.
+// can try passwords at the speed of the machine. Credentials that were accepted
+// or issued since the start are exempt: clients behind the same address go on
+// working while somebody there tries passwords.
 type loginLimiter struct {
-	failures *ratelimit.Limiter
-	seed     maphash.Seed
+	failures, shared *ratelimit.Limiter // by the keys of limitKeys
+
+	seed maphash.Seed
 
 	mu sync.Mutex // guards accepted
 	// accepted holds keyed hashes of Authorization headers. An equal hash of
@@ -39,20 +41,27 @@ func newLoginLimiter() (*loginLimiter, error) {
 	if err != nil {
 		return nil, err
 	}
+	shared, err := ratelimit.New(loginInterval, loginSharedBurst, loginAddresses)
+	if err != nil {
+		return nil, err
+	}
 	accepted, err := simplelru.NewLRU[uint64, struct{}](loginAccepted, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &loginLimiter{failures: failures, seed: maphash.MakeSeed(), accepted: accepted}, nil
+	return &loginLimiter{failures: failures, shared: shared, seed: maphash.MakeSeed(), accepted: accepted}, nil
 }
 
-// check refuses the credentials, without looking at them, when too many logins
-// from this client (see limitKeyOf) have failed.
-func (l *loginLimiter) check(client, authorization string) error {
+// check refuses the credentials, without checking them, when too many logins from
+// this client have failed.
+func (l *loginLimiter) check(keys limitKeys, authorization string) error {
 	if authorization == "" {
 		return nil
 	}
-	wait := l.failures.Wait(client)
+	wait := l.failures.Wait(keys.client)
+	if keys.shared != "" {
+		wait = max(wait, l.shared.Wait(keys.shared))
+	}
 	if wait == 0 || l.wasAccepted(authorization) {
 		return nil
 	}
@@ -63,7 +72,12 @@ func (l *loginLimiter) check(client, authorization string) error {
 	}
 }
 
-func (l *loginLimiter) failed(client string) { l.failures.Take(client) }
+func (l *loginLimiter) failed(keys limitKeys) {
+	l.failures.Take(keys.client)
+	if keys.shared != "" {
+		l.shared.Take(keys.shared)
+	}
+}
 
 func (l *loginLimiter) succeeded(authorization string) {
 	hash := maphash.String(l.seed, authorization)

@@ -2,6 +2,8 @@ package pinsvcapi
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -40,6 +42,36 @@ func TestLoginLimiter_ManyFailuresAre429(t *testing.T) {
 	if got := counts(t, s.metrics)["failed_logins_total"]; got != loginBurst {
 		t.Errorf("%v failed logins, want %d", got, loginBurst)
 	}
+}
+
+// Its holder did log in, if not with the token yet.
+func TestLoginLimiter_TokenThatWasIssuedHereIsExempt(t *testing.T) {
+	s := start(t)
+	var issued struct{ Token string }
+	rep := s.do(http.MethodPost, "/token", "").is(http.StatusOK)
+	if err := json.Unmarshal([]byte(rep.body), &issued); err != nil {
+		t.Fatal(err)
+	}
+	s.failLogins()
+	s.do(http.MethodGet, "/pins", "", bearer(issued.Token)).is(http.StatusOK)
+}
+
+// A proxy that passes the header on lets its clients write any address.
+func TestLoginLimiter_ForgedAddressesHaveALimitTogether(t *testing.T) {
+	s := start(t)
+	s.do(http.MethodGet, "/pins", "", as("bob", "hunter2")).is(http.StatusOK)
+	forged := func(i int) option { return header("X-Forwarded-For", fmt.Sprintf("198.51.%d.%d", i/256, i%256)) }
+	tried := 0
+	for tried < 2000 && s.do(http.MethodGet, "/pins", "", forged(tried), as("mallory", "x")).status == http.StatusUnauthorized {
+		tried++
+	}
+	// It gets one more each interval, and the tries took a moment.
+	if tried < loginSharedBurst || tried == 2000 {
+		t.Errorf("%d tries of passwords", tried)
+	}
+	s.do(http.MethodGet, "/pins", "", forged(tried), as("bob", "hunter2")).is(http.StatusOK)
+	// One that is not behind the proxy is not affected.
+	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
 }
 
 func TestLoginLimiter_MissingCredentialsAreNoFailure(t *testing.T) {

@@ -32,16 +32,15 @@ import (
 //	sum by (route) (rate(pinsvcapi_requests_total[5m]))
 //	sum(rate(pinsvcapi_requests_total{code=~"5.."}[5m])) / sum(rate(pinsvcapi_requests_total[5m]))
 type metrics struct {
-	requests     *prometheus.CounterVec
-	failures     *prometheus.CounterVec
-	bySource     *prometheus.CounterVec
-	seconds      *prometheus.HistogramVec
-	inFlight     prometheus.Gauge
-	openStreams  *prometheus.GaugeVec
-	streamTime   *prometheus.HistogramVec
-	failedLogins prometheus.Counter
-	reloads      *prometheus.CounterVec
-	// droppedOrigins are by "unknown" or "excess".
+	requests       *prometheus.CounterVec
+	failures       *prometheus.CounterVec
+	bySource       *prometheus.CounterVec
+	seconds        *prometheus.HistogramVec
+	inFlight       prometheus.Gauge
+	openStreams    *prometheus.GaugeVec
+	streamTime     *prometheus.HistogramVec
+	failedLogins   prometheus.Counter
+	reloads        *prometheus.CounterVec
 	droppedOrigins *prometheus.CounterVec
 }
 
@@ -80,7 +79,30 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		droppedOrigins: registered(&r, prometheus.NewCounterVec(counter("dropped_origins_total",
 			"Origins of requests that were not kept: not understood (unknown) or above the limit (excess)."), []string{"reason"})),
 	}
+	for _, result := range []string{reloadOK, reloadFailed} {
+		m.reloads.WithLabelValues(result)
+	}
+	for _, reason := range []string{originUnknown, originExcess} {
+		m.droppedOrigins.WithLabelValues(reason)
+	}
 	return m, r.err
+}
+
+// Values of labels. Their counters are there, and zero, before the first event:
+// the first increase of a counter that appears with it is invisible to rate.
+const (
+	reloadOK, reloadFailed      = "ok", "failed"
+	originUnknown, originExcess = "unknown", "excess"
+)
+
+// expectStreams makes the metrics of the routes that stream.
+func (m *metrics) expectStreams(table []endpoint) {
+	for _, e := range table {
+		if e.policy.streams {
+			m.openStreams.WithLabelValues(e.name)
+			m.streamTime.WithLabelValues(e.name)
+		}
+	}
 }
 
 const namespace = "pinsvcapi"

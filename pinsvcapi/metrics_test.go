@@ -56,6 +56,10 @@ func TestMetrics_HaveClosedLabels(t *testing.T) {
 		"request_failures_total NOT_FOUND unknown":               5,
 		"request_failures_total METHOD_NOT_ALLOWED other_method": 5,
 		"failed_logins_total":                                    0,
+		"reloads_total ok":                                       0,
+		"reloads_total failed":                                   0,
+		"dropped_origins_total unknown":                          0,
+		"dropped_origins_total excess":                           0,
 	}
 	if got := counts(t, s.metrics); !maps.Equal(got, want) {
 		t.Errorf("metrics %v, want %v", got, want)
@@ -76,5 +80,15 @@ func TestMetrics_TwoAPIsShareARegistry(t *testing.T) {
 	foreign.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "pinsvcapi_requests_total", Help: "another"}))
 	if _, err := NewAPI(t.Context(), testConfig(t), Options{Registerer: foreign}); err == nil {
 		t.Error("a metric of the same name is no error")
+	}
+}
+
+func TestMetrics_OfStreamsAreThereBeforeTheFirst(t *testing.T) {
+	s := start(t, streaming(untilDrained))
+	got := counts(t, s.metrics)
+	for _, name := range []string{"streams_open stream", "stream_duration_seconds stream"} {
+		if value, found := got[name]; !found || value != 0 {
+			t.Errorf("%s is %v, %t", name, value, found)
+		}
 	}
 }

@@ -63,7 +63,7 @@ func (api *API) recoverPanic(next http.Handler) http.Handler {
 			if rq.recorder.status != 0 { // Half of a response was sent.
 				panic(http.ErrAbortHandler)
 			}
-			api.send(w, rq, failureResponse(err, rq.id))
+			api.send(w, r, rq, failureResponse(err, rq.id))
 		}()
 		next.ServeHTTP(w, r)
 	})

@@ -31,9 +31,9 @@ func (api *API) Reload(cfg *config.Config) error {
 		return errors.New("the Pinning Service API was shut down")
 	}
 	err := errors.Join(api.reloadUsers(cfg), api.reloadCertificates(cfg), api.accessLog.open(cfg.HTTPLogPath()))
-	result := "ok"
+	result := reloadOK
 	if err != nil {
-		result = "failed"
+		result = reloadFailed
 	}
 	api.metrics.reloads.WithLabelValues(result).Inc()
 	changed, diffErr := changedKeys(api.cfg, cfg)

@@ -16,9 +16,8 @@ type request struct {
 	id     string
 	start  time.Time
 	client clientAddress
-	// limitKey is the client in tables of limits.
-	limitKey string
-	route    routeMatch
+	limits limitKeys
+	route  routeMatch
 	// users is the set that was configured when the request came in. A reload
 	// does not change it under a request.
 	users    *userSet
@@ -44,8 +43,8 @@ func requestOf(r *http.Request) *request {
 // writer and *http.Request from here on.
 func (api *API) newRequest(w http.ResponseWriter, r *http.Request) (*request, http.ResponseWriter, *http.Request) {
 	client, viaProxy := clientOf(r, api.cfg.TrustedProxies)
-	limitKey, unnamedProxy := limitKeyOf(r, client, viaProxy)
-	if unnamedProxy {
+	limits := limitKeysOf(r, client, viaProxy)
+	if limits.shared != "" { // A proxy that nobody named.
 		api.warnOfProxy.Do(func() {
 			logger.Warnf("requests from %s carry X-Forwarded-For or Forwarded: name the proxy in api.pinsvcapi.trusted_proxies, or its clients are one in the log", client)
 		})
@@ -54,7 +53,7 @@ func (api *API) newRequest(w http.ResponseWriter, r *http.Request) (*request, ht
 		id:       newRequestID(),
 		start:    time.Now(),
 		client:   client,
-		limitKey: limitKey,
+		limits:   limits,
 		route:    api.routes.find(r, viaProxy),
 		users:    api.users.Load(),
 		conn:     http.NewResponseController(w),

@@ -176,7 +176,7 @@ func (resp *response) setHeaders(h http.Header) {
 }
 
 // send writes the response, once.
-func (api *API) send(w http.ResponseWriter, rq *request, resp response) {
+func (api *API) send(w http.ResponseWriter, r *http.Request, rq *request, resp response) {
 	resp.setHeaders(w.Header())
 	if resp.body != nil || resp.status != http.StatusNoContent {
 		w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
@@ -188,7 +188,11 @@ func (api *API) send(w http.ResponseWriter, rq *request, resp response) {
 	}
 	// Write keeps nothing of the body.
 	if _, err := w.Write(resp.body); err != nil && rq.event.Error == "" && !errors.Is(err, http.ErrBodyNotAllowed) {
-		rq.event.Error = clip("the client did not read the response: " + err.Error())
+		reason := "the client did not read the response"
+		if wasCutOff(r) {
+			reason = "the response was cut off: " + errCutOff.Error()
+		}
+		rq.event.Error = clip(reason + ": " + err.Error())
 	}
 	if resp.pool != nil {
 		resp.pool.give(resp.body)

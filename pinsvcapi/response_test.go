@@ -135,6 +135,25 @@ func TestSend_ClientThatDoesNotReadIsCutOff(t *testing.T) {
 	}
 }
 
+func TestSend_ResponseThatIsCutOffIsNotTheClientsFault(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	large := func(*API, *request, *http.Request) (response, error) {
+		return response{status: http.StatusOK, contentType: jsonType, body: make([]byte, 64<<20)}, nil
+	}
+	s := start(t, func(set *setup) {
+		set.cfg.HTTPLogFile, set.cfg.ShutdownTimeout = path, 0
+		set.opts.endpoints = []endpoint{{"large", http.MethodGet, "/large", policy{}, large}}
+	})
+	conn, _ := dialRaw(t, s, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.shutdown(context.Background())
+	if got, raw := events(t, path); len(got) != 1 || !strings.Contains(got[0].Error, "shutting down") || strings.Contains(raw, "did not read") {
+		t.Errorf("events:\n%s", raw)
+	}
+}
+
 func TestWriteDeadline_SuitsTheSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &API{opts: Options{writeGrace: writeGrace}}

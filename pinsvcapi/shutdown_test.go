@@ -1,6 +1,7 @@
 package pinsvcapi
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"net/http"
@@ -171,6 +172,25 @@ func TestShutdown_RequestsThatAreCutOffAreNotLoggedAsClientGone(t *testing.T) {
 	<-g.entered
 	s.shutdown(context.Background())
 	<-status
+	got, raw := events(t, path)
+	if len(got) != 1 || got[0].Status != http.StatusServiceUnavailable || got[0].Reason != "SERVICE_UNAVAILABLE" ||
+		!strings.Contains(got[0].Error, "shutting down") {
+		t.Errorf("events:\n%s", raw)
+	}
+}
+
+// Nor is a body that the shutdown did not let the client send.
+func TestShutdown_RequestsThatAreCutOffInTheirBodyAreNotBadRequests(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, func(set *setup) { set.cfg.HTTPLogFile, set.cfg.ShutdownTimeout = path, 0 })
+	conn, _ := dialRaw(t, s, "POST /pins HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"+
+		"Authorization: Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==\r\n"+
+		"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n")
+	// The server asks for the body when the handler begins to read it.
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	s.shutdown(context.Background())
 	got, raw := events(t, path)
 	if len(got) != 1 || got[0].Status != http.StatusServiceUnavailable || got[0].Reason != "SERVICE_UNAVAILABLE" ||
 		!strings.Contains(got[0].Error, "shutting down") {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	logging "github.com/ipfs/go-log/v2"
 	"github.com/urfave/cli"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
@@ -27,7 +28,13 @@ CLUSTER_ variables that nothing reads, most likely misspelt, are no fault.
 	}
 }
 
-func (p *program) configCheck(*cli.Context) error {
+func (p *program) configCheck(c *cli.Context) error {
+	if !c.GlobalBool("debug") {
+		// Upstream's config manager logs the faults that are printed below.
+		if err := logging.SetLogLevel("config", "fatal"); err != nil {
+			return fmt.Errorf("setting the log level of config: %w", err)
+		}
+	}
 	found := peer.Check(p.files)
 	for _, fault := range found.Faults {
 		p.print("fault: %s", fault)

@@ -55,6 +55,10 @@ func TestConfigCheck_ReportsEverything(t *testing.T) {
 	if r.code != 1 {
 		t.Errorf("exit code %d", r.code)
 	}
+	// Each is reported once, and not in the log too.
+	if strings.Contains(r.errOut, "read_timeout") || strings.Count(r.out, "read_timeout") != 1 {
+		t.Errorf("standard error:\n%s\nstandard output:\n%s", r.errOut, r.out)
+	}
 	var faults, unknown []string
 	for line := range strings.Lines(r.out) {
 		if key, found := strings.CutPrefix(strings.TrimSpace(line), "unknown key: "); found {

@@ -55,7 +55,7 @@ type readyData struct {
 // showReady writes the ready text in one piece, so that no log line gets in
 // between. A terminal that was closed is no reason to stop.
 func (d *daemonRun) showReady(p *peer.Peer) {
-	text, err := d.readyText(endpointURL(d.cfg.Pinsvcapi, p.PinsvcAddrs()))
+	text, err := d.readyText(p.PinsvcAddrs())
 	if err != nil {
 		d.notice("error showing how to use the service: %s", err)
 	}
@@ -64,7 +64,8 @@ func (d *daemonRun) showReady(p *peer.Peer) {
 
 // readyText shows the commands for the first of the users: one that was made by
 // this run, if any.
-func (d *daemonRun) readyText(endpoint string) (string, error) {
+func (d *daemonRun) readyText(addrs []string) (string, error) {
+	endpoint := endpointURL(d.cfg.Pinsvcapi, addrs)
 	if endpoint == "" {
 		return fmt.Sprintf("\nReady. The Pinning Service API is not served over TCP; see api.pinsvcapi in %s.\n\n",
 			d.files.Config), nil
@@ -109,8 +110,8 @@ func (p *program) tokenCommandLine(user string) string {
 	return p.commandLine() + " token --user " + quote(user)
 }
 
-// endpointURL is the URL for clients on this machine: the first TCP address of
-// the API, or "".
+// endpointURL is the URL for clients on this machine, base_path included: the
+// first TCP address of the API, or "".
 func endpointURL(cfg *config.Config, addrs []string) string {
 	for _, text := range addrs {
 		addr, err := netip.ParseAddrPort(text)
@@ -127,7 +128,7 @@ func endpointURL(cfg *config.Config, addrs []string) string {
 			// A client compares the name in the address with the certificate.
 			host = cmp.Or(certificateName(cfg), host)
 		}
-		return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port())))
+		return fmt.Sprintf("%s://%s%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port())), cfg.BasePath)
 	}
 	return ""
 }

@@ -42,6 +42,8 @@ func (p *program) token(c *cli.Context) error {
 	users := slices.Sorted(maps.Keys(passwords))
 	user := cmp.Or(c.String("user"), c.Args().First())
 	switch {
+	case !cfg.HasPinsvcapi():
+		return fmt.Errorf("making a token: the Pinning Service API is not served: %s has no section api.pinsvcapi", p.files.Config)
 	case len(users) == 0:
 		return errors.New("making a token: the Pinning Service API has no users, and so needs no token; " +
 			"api.pinsvcapi.basic_auth_credentials has them")

@@ -38,10 +38,12 @@ func TestToken_IsAccepted(t *testing.T) {
 
 func TestToken_NamesTheUser(t *testing.T) {
 	t.Parallel()
-	none, one, two := newShell(t), newShell(t), newShell(t)
+	none, one, two, unserved := newShell(t), newShell(t), newShell(t), newShell(t)
 	none.must("init")
 	one.must("init", "--user", "alice")
 	two.must("init", "--user", "alice", "--user", "bob")
+	unserved.must("init", "--user", "alice")
+	unserved.edit(func(config object) { delete(config.section("api"), "pinsvcapi") })
 	one.must("token")
 	two.must("token", "bob")
 	for _, c := range []struct {
@@ -54,6 +56,8 @@ func TestToken_NamesTheUser(t *testing.T) {
 		{two, "token", "alice, bob"},
 		{two, "token", "token --user alice"},
 		{two, "token carol", `no user "carol"`},
+		{unserved, "token", "has no section api.pinsvcapi"},
+		{unserved, "token --user alice", "is not served"},
 	} {
 		r := c.s.run(strings.Fields(c.args)...)
 		if r.code != 1 || r.out != "" || !strings.Contains(r.errOut, c.want) {

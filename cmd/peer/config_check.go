@@ -31,6 +31,9 @@ func Check(files Files) Findings {
 	found := Findings{UnknownVariables: UnknownVariables()}
 	err := c.Load()
 	found.Faults = flatten(err)
+	if err == nil {
+		found.Faults = flatten(c.checkOverlaps())
+	}
 	raw, readErr := readJSON(files.Config)
 	if readErr != nil {
 		return found

@@ -35,6 +35,31 @@ func TestCheck_MissesTheEnginesBesideOtherFaults(t *testing.T) {
 	}
 }
 
+// Addresses that exclude each other need no listening to be found.
+func TestCheck_FindsOverlappingListeners(t *testing.T) {
+	const key = "http_listen_multiaddress"
+	for name, change := range map[string]func(map[string]map[string]any){
+		"in one key": with("api", "pinsvcapi", map[string]any{key: []string{"/ip4/0.0.0.0/tcp/9097", "/ip4/127.0.0.1/tcp/9097"}, "allow_unauthenticated": true}),
+		"in two keys": func(sections map[string]map[string]any) {
+			sections["api"]["restapi"].(map[string]any)[key] = "/ip4/0.0.0.0/tcp/9097"
+			sections["api"]["pinsvcapi"].(map[string]any)[key] = "/ip4/127.0.0.1/tcp/9097"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := Check(upstreamFiles(t, "crdt", "pebble", change))
+			if len(found.Faults) != 1 || !strings.Contains(found.Faults[0], "has 0.0.0.0:9097, which is the same port") ||
+				!strings.Contains(found.Faults[0], "correct api.pinsvcapi."+key) {
+				t.Errorf("faults: %q", found.Faults)
+			}
+		})
+	}
+	// No port is opened, and port 0 is a free one each.
+	both := map[string]any{key: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/127.0.0.1/tcp/0"}, "allow_unauthenticated": true}
+	if found := Check(upstreamFiles(t, "crdt", "pebble", with("api", "pinsvcapi", both))); len(found.Faults) != 0 {
+		t.Errorf("faults: %q", found.Faults)
+	}
+}
+
 // Misspelt keys do not pass in silence at a start.
 func TestUnknownAtStart(t *testing.T) {
 	files := upstreamFiles(t, "crdt", "pebble",

@@ -81,7 +81,7 @@ func (c *Configuration) Load() error {
 		}
 		return fmt.Errorf("%s: %w", c.Files.Config, err)
 	}
-	if err := c.applyEnvironment(); err != nil {
+	if err := applyClusterEnvironment(c.Helper.Manager(), c.Helper.Configs()); err != nil {
 		return fmt.Errorf("environment variables that override %s: %w", c.Files.Config, err)
 	}
 	if err := c.loadIdentity(raw); err != nil {
@@ -91,15 +91,6 @@ func (c *Configuration) Load() error {
 	c.files = watchedPathsOf(c.Files, c.Pinsvcapi).snapshot()
 	c.files.files[c.Files.Config] = before
 	return nil
-}
-
-// applyEnvironment overrides the sections with the CLUSTER_ variables and with
-// the files that those with the suffix _FILE name.
-func (c *Configuration) applyEnvironment() error {
-	if err := c.Helper.Manager().ApplyEnvVars(); err != nil {
-		return err
-	}
-	return applySecretFiles(c.Helper.Configs())
 }
 
 func (c *Configuration) loadIdentity(raw map[string]json.RawMessage) error {

@@ -42,6 +42,58 @@ func secretFile(name string) (secret string, ok bool, err error) {
 	return sectionconfig.LookupSecret(name)
 }
 
+// applyClusterEnvironment overrides the sections with the CLUSTER_ variables and
+// with the files that those with the suffix _FILE name.
+func applyClusterEnvironment(manager *clusterconfig.Manager, cfgs *cmdutils.Configs) error {
+	users, err := restCredentials()
+	if err != nil {
+		return err // Upstream's error would quote the password.
+	}
+	if err := manager.ApplyEnvVars(); err != nil {
+		return err
+	}
+	if users != nil {
+		cfgs.Restapi.BasicAuthCredentials = users
+	}
+	return applySecretFiles(cfgs)
+}
+
+// restCredentials are the users in the variable of the REST API, nil when it is
+// not set. Upstream's parser makes users of any text: those of {"me":"pw"} are
+// {"me" with the password "pw"}.
+func restCredentials() (map[string]string, error) {
+	if _, given := os.LookupEnv(envRESTCredentials); !given {
+		return nil, nil
+	}
+	text, _, err := sectionconfig.LookupSecret(envRESTCredentials)
+	if err != nil {
+		return nil, err // Both forms are set.
+	}
+	users, err := sectionconfig.ParsePairs(text)
+	if err == nil {
+		err = checkCredentials(users)
+	}
+	if err == nil && !isReadUpstream(text) {
+		err = errors.New("has a password with a colon, or line breaks, which IPFS Cluster does not accept " +
+			"in this variable: put the users into a file and name it in " + envRESTCredentials + sectionconfig.FileSuffix)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", envRESTCredentials, err)
+	}
+	return users, nil
+}
+
+// isReadUpstream reports whether upstream's ApplyEnvVars accepts the text as a
+// map; it refuses any other and quotes it.
+func isReadUpstream(text string) bool {
+	for pair := range strings.SplitSeq(text, ",") {
+		if strings.Count(pair, ":") != 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // applySecretFiles sets the secrets of upstream's sections from files. It
 // follows upstream's ApplyEnvVars and returns all faults, each naming the
 // variable and never the secret.
@@ -156,10 +208,17 @@ func decodeCredentials(text string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return users, checkCredentials(users)
+}
+
+func checkCredentials(users map[string]string) error {
+	if len(users) == 0 {
+		return errors.New("holds no user")
+	}
 	for user, password := range users {
 		if user == "" || password == "" {
-			return nil, errors.New("holds an empty user name or password")
+			return errors.New("holds an empty user name or password")
 		}
 	}
-	return users, nil
+	return nil
 }

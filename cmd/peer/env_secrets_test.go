@@ -3,6 +3,7 @@ package peer
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +103,39 @@ func TestApplySecretFiles_FaultsNameTheVariable(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	})
+}
+
+// The variable without _FILE makes the users that were meant, or none.
+func TestApplyClusterEnvironment_UsersOfTheRESTAPI(t *testing.T) {
+	const variable = "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS"
+	for text, want := range map[string]map[string]string{
+		`{"me":"pw"}`:           {"me": "pw"},
+		`{"me":"a", "bob":"b"}`: {"me": "a", "bob": "b"},
+		"me:a, bob:b":           {"me": "a", "bob": "b"},
+		"me:a":                  {"me": "a"},
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Setenv(variable, text)
+			c := configuration(t, upstreamFiles(t, "crdt", "pebble"))
+			noError(t, c.Load())
+			if got := c.Helper.Configs().Restapi.BasicAuthCredentials; !maps.Equal(got, want) {
+				t.Errorf("the users are %q, want %q", got, want)
+			}
+		})
+	}
+	for text, want := range map[string]string{
+		"me:hush,ss:wd": "a comma without a blank", `{"me":"hush:2"}`: variable + "_FILE", "me:hush:2": variable + "_FILE",
+		"me:hush\nbob:b": variable + "_FILE", `{"me":"hush"`: "an object", "me:": "empty", "me": "name:value", "": "no user",
+	} {
+		t.Run("fault", func(t *testing.T) { // Its name is in the path of the file, and so in the fault.
+			t.Setenv(variable, text)
+			found := Check(upstreamFiles(t, "crdt", "pebble"))
+			if len(found.Faults) != 1 || !strings.Contains(found.Faults[0], variable+": ") || !strings.Contains(found.Faults[0], want) ||
+				strings.Contains(found.Faults[0], "hush") {
+				t.Errorf("the faults are %q", found.Faults)
+			}
+		})
+	}
 }
 
 // Never a user that nobody meant.

@@ -173,8 +173,7 @@ func newDraft(files Files, opts InitOptions) (*draft, error) {
 		{"applying the profile", func() error { return d.applyProfile(managed) }},
 		{"randomizing ports", d.randomizePorts},
 		{"applying --ipfs", d.applyIPFS},
-		{"applying environment variables to the configuration", manager.ApplyEnvVars},
-		{"applying environment variables to the configuration", func() error { return applySecretFiles(d.helper.Configs()) }},
+		{"applying environment variables to the configuration", func() error { return applyClusterEnvironment(manager, d.helper.Configs()) }},
 		{"applying the options", d.applyOptions},
 	} {
 		if err := step.do(); err != nil {

@@ -74,6 +74,16 @@ func (c *Configuration) listenSettings() []listenSetting {
 // is acceptable: the check only makes for a better message, and the listen of
 // the component fails then.
 func (c *Configuration) checkListeners() error {
+	return c.eachListener(endpoint.tryListen)
+}
+
+// checkOverlaps finds addresses that exclude each other. It opens nothing.
+func (c *Configuration) checkOverlaps() error {
+	return c.eachListener(func(endpoint) error { return nil })
+}
+
+// eachListener tries every address and then compares it with those before it.
+func (c *Configuration) eachListener(try func(endpoint) error) error {
 	var failed []error
 	var checked []endpoint
 	for _, setting := range c.listenSettings() {
@@ -82,7 +92,7 @@ func (c *Configuration) checkListeners() error {
 			if !ok {
 				continue
 			}
-			err := e.tryListen()
+			err := try(e)
 			if i := slices.IndexFunc(checked, e.conflicts); i >= 0 && err == nil {
 				err = fmt.Errorf("%s has %s, which is the same port", checked[i].key, checked[i].hostport())
 			}

@@ -67,10 +67,15 @@ func newReporter(notify func(Event)) *reporter {
 	return r
 }
 
-// enter begins a stage. Detail, which may be nil, is called for every event.
+// enter begins a stage, or goes on with the current one. Detail, which may be
+// nil, is called for every event.
 func (r *reporter) enter(stage Stage, detail func() string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if stage == r.stage {
+		r.detail = detail // The next event has it.
+		return
+	}
 	r.stage, r.detail, r.since = stage, detail, time.Now()
 	r.emit(0)
 }

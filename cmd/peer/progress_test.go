@@ -27,6 +27,29 @@ func TestReporter_RepeatsTheStage(t *testing.T) {
 	}
 }
 
+// Several things are waited for under one name.
+func TestReporter_GoesOnWithTheSameStage(t *testing.T) {
+	events := make(chan Event, 100)
+	r := newReporter(func(e Event) { events <- e })
+	defer r.close()
+	r.enter(StageRequests, nil)
+	<-events
+	r.enter(StageRequests, func() string { return "the first pins" })
+	for limit := time.After(deadline); ; {
+		select {
+		case next := <-events:
+			if next.Stage != StageRequests || next.Elapsed <= 0 {
+				t.Fatalf("the same stage began again: %+v", next)
+			}
+			if next.Detail == "the first pins" {
+				return
+			}
+		case <-limit:
+			t.Fatal("said nothing more")
+		}
+	}
+}
+
 func TestReporter_IsSilentOnceReady(t *testing.T) {
 	events := make(chan Event, 100)
 	r := newReporter(func(e Event) { events <- e })

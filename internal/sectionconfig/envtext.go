@@ -78,6 +78,12 @@ func parseMapFile(text string, decode func(json.RawMessage) (map[string]string, 
 	return exactMap(pairs)
 }
 
+// ParsePairs reads the text of a variable with names and values: a JSON object,
+// one name:value pair a line, or pairs separated by a comma and a blank.
+func ParsePairs(text string) (map[string]string, error) {
+	return parseMap(text, decodeTexts)
+}
+
 // ParsePairsFile reads the content of a file with names and values: a JSON
 // object, or one name:value pair a line.
 func ParsePairsFile(text string) (map[string]string, error) {

@@ -50,13 +50,17 @@ func (b *Backend) allocate(ctx context.Context, rec api.Pin) ([]peer.ID, error) 
 	return slices.Clone(peers), nil
 }
 
-// allocationFailure distinguishes a lack of peers from a lack of free space: the cluster's error
-// is the same for both (U25 in docs/upstream-faults.md).
+// allocationFailure tells a lack of peers from a lack of free space (the cluster's error is the
+// same: U25 in docs/upstream-faults.md), and from an IPFS node of this peer that is unavailable
+// and so reports no space.
 func (b *Backend) allocationFailure(ctx context.Context, err error) error {
 	if clusterapi.CauseOf(err.Error()) == clusterapi.CauseNotEnoughPeers {
-		pings, pingErr := b.pings(ctx)
-		if needed := clusterapi.NeededPeers(err); pingErr == nil && needed > 0 && len(pings) >= needed {
-			return clusterapi.NoSpace(err, len(pings))
+		members := len(b.tracker.Members())
+		if unavailable := b.ipfsHealth(); unavailable != nil && members == 1 {
+			return unavailable
+		}
+		if pings, pingErr := b.pings(ctx); pingErr == nil {
+			return clusterapi.AllocationFailure(err, len(pings), members)
 		}
 	}
 	return clusterapi.Failure(err, "choose the peers to hold the pin")

@@ -64,9 +64,9 @@ func TestAllocate_TellsALackOfPeersFromALackOfSpace(t *testing.T) {
 		want    string
 	}{
 		{"too few peers", allocationError(2, 1), []peer.ID{self}, nil,
-			"not enough peers available for cluster.replication_factor_min: 2 needed, 1 available"},
+			"not enough peers available for cluster.replication_factor_min: 2 needed, 1 of 1 members respond"},
 		{"no space", allocationError(2, 0), []peer.ID{self, other}, nil,
-			"not enough peers with free space for cluster.replication_factor_min: 2 needed, 0 of 2 peers report free space (Datastore.StorageMax of the IPFS node)"},
+			"not enough peers with free space for cluster.replication_factor_min: 2 needed, 0 of 2 report free space; the IPFS nodes of the others are full (Datastore.StorageMax) or unavailable"},
 		{"pings unknown", allocationError(2, 0), []peer.ID{self, other}, errBroken,
 			"not enough peers available for cluster.replication_factor_min: 2 needed, 0 available"},
 		{"no numbers", errors.New("not enough peers to allocate CID"), []peer.ID{self, other}, nil,
@@ -84,6 +84,19 @@ func TestAllocate_TellsALackOfPeersFromALackOfSpace(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A peer that is alone and whose IPFS node is unavailable reports no space.
+func TestAllocate_AnIPFSNodeThatIsUnavailableIsNamed(t *testing.T) {
+	health := &clusterfake.Health{}
+	b := ready(t, clusterfake.New(), clusterrpc.Options{ComponentHealth: health})
+	health.Set(nil, pinsvc.Errorf(pinsvc.KindUnavailable, "the IPFS node is restarting"))
+	b.fake.Fail("Cluster.BlockAllocate", allocationError(1, 0))
+	_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+	wantKind(t, "Add", err, pinsvc.KindUnavailable)
+	if got := pinsvc.FailureOf(err).Details; got != "the IPFS node is restarting" {
+		t.Errorf("%q", got)
 	}
 }
 

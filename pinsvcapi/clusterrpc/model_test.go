@@ -266,10 +266,23 @@ func (m *model) differs() error {
 			}
 		}
 		if got.Count != count || !slices.Equal(gotIDs, ids) {
-			return fmt.Errorf("%+v lists %d %v, want %d %v", q, got.Count, gotIDs, count, ids)
+			return fmt.Errorf("%+v lists %d %v, want %d %v; %s", q, got.Count, gotIDs, count, ids, m.statuses())
 		}
 	}
 	return nil
+}
+
+// statuses are what the service says of all pins, for the message of a failure.
+func (m *model) statuses() string {
+	all, err := pinsvctest.Results(m.List(m.t.Context(), "", pinsvc.Query{Limit: 1000, Statuses: pinsvc.AllStatuses}))
+	if err != nil {
+		return err.Error()
+	}
+	var text strings.Builder
+	for _, st := range all.Results {
+		fmt.Fprintf(&text, "%s is %s %v; ", st.RequestID, st.Status, st.Info)
+	}
+	return text.String()
 }
 
 // Whatever is done to the pins, by whom ever, every page and count is that of a

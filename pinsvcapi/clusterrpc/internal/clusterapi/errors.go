@@ -169,19 +169,21 @@ func (s shortage) describe() string {
 	return fmt.Sprintf("not enough peers available for cluster.replication_factor_min: %s needed, %s available", s.needed, s.candidates)
 }
 
-// NoSpace is Failure for an allocation that lacked peers although enough of
-// them are alive: the others report no free space, which the allocator asks
-// for. alive is the number of peers that sent a ping.
-func NoSpace(err error, alive int) error {
-	lacked := shortageOf(err)
-	return pinsvc.Wrap(pinsvc.KindUnavailable, fmt.Errorf("allocate: %w", err),
-		"not enough peers with free space for cluster.replication_factor_min: %s needed, %s of %d peers report free space (Datastore.StorageMax of the IPFS node)",
-		lacked.needed, lacked.candidates, alive)
-}
-
-// NeededPeers is how many more peers a failed allocation asked for; zero when
-// the error tells no number.
-func NeededPeers(err error) (needed int) {
-	_, _ = fmt.Sscan(shortageOf(err).needed, &needed)
-	return needed
+// AllocationFailure is Failure for an allocation that lacked peers, told by its cause:
+// the cluster's error is the same for peers that do not respond and for peers that
+// report no free space, which the allocator asks for. alive is the number of peers that
+// sent a ping, of so many members.
+func AllocationFailure(err error, alive, members int) error {
+	lacked, cause := shortageOf(err), fmt.Errorf("allocate: %w", err)
+	var needed int
+	if _, scanErr := fmt.Sscan(lacked.needed, &needed); scanErr != nil {
+		return Failure(err, "choose the peers to hold the pin")
+	}
+	if alive < needed {
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause,
+			"not enough peers available for cluster.replication_factor_min: %d needed, %d of %d members respond", needed, alive, members)
+	}
+	return pinsvc.Wrap(pinsvc.KindUnavailable, cause,
+		"not enough peers with free space for cluster.replication_factor_min: %d needed, %s of %d report free space; the IPFS nodes of the others are full (Datastore.StorageMax) or unavailable",
+		needed, lacked.candidates, alive)
 }

@@ -130,21 +130,23 @@ func TestFailure_KeepsErrorsForTheClient(t *testing.T) {
 	}
 }
 
-func TestFailure_NoSpace(t *testing.T) {
-	cause := errors.New(textShortage)
-	if got := NeededPeers(cause); got != 2 {
-		t.Errorf("%d peers needed", got)
-	}
-	for _, other := range []string{"", "raft: no leader", "not enough peers to allocate CID. Needed at least: 2. "} {
-		if got := NeededPeers(errors.New(other)); got != 0 {
-			t.Errorf("%q: %d peers needed", other, got)
+func TestAllocationFailure_NamesTheCause(t *testing.T) {
+	cause := errors.New(textShortage) // 2 needed, 1 available.
+	for _, tt := range []struct {
+		err            error
+		alive, members int
+		want           string
+	}{
+		{cause, 1, 3, "not enough peers available for cluster.replication_factor_min: 2 needed, 1 of 3 members respond"},
+		{cause, 3, 3, "not enough peers with free space for cluster.replication_factor_min: 2 needed, 1 of 3 report free space; the IPFS nodes of the others are full (Datastore.StorageMax) or unavailable"},
+		{errors.New("not enough peers to allocate CID. Needed at least: 2. "), 3, 3, "not enough peers available for cluster.replication_factor_min"},
+		{errors.New("raft: no leader"), 3, 3, "the cluster could not choose the peers to hold the pin"},
+	} {
+		err := AllocationFailure(tt.err, tt.alive, tt.members)
+		failure, ok := errors.AsType[*pinsvc.Error](err)
+		if !ok || failure.Kind != pinsvc.KindUnavailable || failure.Details != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%v, want %q", err, tt.want)
 		}
-	}
-	err := NoSpace(cause, 3)
-	failure, ok := errors.AsType[*pinsvc.Error](err)
-	const want = "not enough peers with free space for cluster.replication_factor_min: 2 needed, 1 of 3 peers report free space (Datastore.StorageMax of the IPFS node)"
-	if !ok || failure.Kind != pinsvc.KindUnavailable || failure.Details != want || !errors.Is(err, cause) {
-		t.Errorf("%v, want %q", err, want)
 	}
 }
 

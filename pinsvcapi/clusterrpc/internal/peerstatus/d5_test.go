@@ -297,8 +297,13 @@ var decision5 = []struct {
 	},
 	{
 		"A pin that its IPFS node lost is pinning, and recovery is asked for", "fetched again",
-		[]step{allocatedAt(1, peerA), confirms(peerA), fetches(peerA), queues(peerA)},
+		[]step{allocatedAt(1, peerA), passes(time.Minute), confirms(peerA), fetches(peerA), queues(peerA)},
 		"lost - -", pinning, lostText,
+	},
+	{
+		"a change of the record alone does not withdraw a confirmation", "two records of one second",
+		[]step{allocatedAt(1, peerA), confirms(peerA), fetches(peerA), queues(peerA)},
+		"rewritten - -", pinned, "",
 	},
 	{
 		"pinned is said only of what was confirmed, never assumed", "no report",

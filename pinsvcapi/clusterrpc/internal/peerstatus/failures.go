@@ -45,6 +45,8 @@ type failure struct {
 	due     time.Time
 	// yielded: peers closer to the pin had their time to ask.
 	yielded bool
+	// retrying: the next attempt was asked for or is in progress.
+	retrying bool
 }
 
 // counted is how many of the attempts count.
@@ -99,9 +101,21 @@ func (t *failureTable) attemptFailed(key cid.Cid, peer int, r Report, maxAttempt
 		return true
 	}
 	if f.state = Retrying; !known {
+		f.retrying = false
 		t.schedule(f, t.backoff.Next(f.counted()))
 	}
 	return false
+}
+
+// attemptBegun records that the next attempt is in progress.
+func (t *failureTable) attemptBegun(key cid.Cid, peer int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.pins[key] {
+		if f := &t.pins[key][i]; f.peer == peer {
+			f.retrying = true
+		}
+	}
 }
 
 // contentLost records that a peer's IPFS node does not have what it should have.
@@ -277,6 +291,7 @@ func (t *failureTable) reschedule(key cid.Cid, peer int, sent bool, delay time.D
 		}
 		if sent {
 			f.retries++
+			f.retrying = true
 			delay = t.backoff.Next(f.retries)
 		}
 		t.schedule(f, delay)
@@ -294,7 +309,9 @@ func (f failure) describe(now time.Time, maxAttempts int, pinTimeout time.Durati
 		return f.describeAttempt(maxAttempts, pinTimeout)
 	case Retrying:
 		text := f.describeAttempt(maxAttempts, pinTimeout)
-		if wait := f.due.Sub(now).Round(time.Second); wait > 0 {
+		if f.retrying {
+			text += fmt.Sprintf("; attempt %d is in progress", f.counted()+1)
+		} else if wait := f.due.Sub(now).Round(time.Second); wait > 0 {
 			text += fmt.Sprintf("; next attempt in %s", wait)
 		}
 		return text

@@ -31,7 +31,7 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 		}
 		return Pinned
 	case Queued, Pinning:
-		return t.nextActive(old, m, key, peer, r)
+		return t.nextActive(old, m, key, peer, r, fresh)
 	case Lost:
 		return t.nextLost(old, key, peer, fresh)
 	case Waiting:
@@ -74,10 +74,15 @@ func (t *Tracker) nextLost(old State, key cid.Cid, peer int, fresh bool) State {
 
 // nextActive is nextState for a peer that is at work on the pin, or has not seen
 // the record yet.
-func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) State {
+func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int, r Report, fresh bool) State {
 	switch old {
-	case Failed, Retrying:
-		return old // The next attempt is in progress.
+	case Failed:
+		return old
+	case Retrying:
+		if r.active() {
+			t.failures.attemptBegun(key, peer)
+		}
+		return old
 	case Lost, Rewritten:
 		if r.active() {
 			return old
@@ -86,7 +91,9 @@ func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int,
 		if !r.active() {
 			break
 		}
-		if r.RecordTime > 0 && r.RecordTime != int64(m.Written) {
+		// Records have whole seconds: the tracker may be at work on one that was
+		// written in the same second and is not in the view yet.
+		if fresh || r.RecordTime > 0 && r.RecordTime != int64(m.Written) {
 			return Rewritten
 		}
 		// A peer that fetches the content for the record for which it had

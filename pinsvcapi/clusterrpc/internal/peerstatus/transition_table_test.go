@@ -29,9 +29,11 @@ pinned         fresh    none         pinned    pinned    pinned    pinned    .  
 pinned         settled  older        queued    .         .         .         .         pinned    .         .         .
 pinned         fresh    older        queued    .         .         .         .         .         .         .         .
 
-pinning        *        same,none    pinning   pinning   .         .         lost      .         pinning   .         .
+pinning        settled  same,none    pinning   pinning   .         .         lost      .         pinning   .         .
+pinning        fresh    same,none    pinning   pinning   .         .         rewritten .         pinning   .         .
 pinning        *        older,newer  pinning   pinning   .         .         rewritten .         pinning   .         .
-pin_queued     *        same,none    queued    .         queued    .         lost      .         queued    .         .
+pin_queued     settled  same,none    queued    .         queued    .         lost      .         queued    .         .
+pin_queued     fresh    same,none    queued    .         queued    .         rewritten .         queued    .         .
 pin_queued     *        older,newer  queued    .         queued    .         rewritten .         queued    .         .
 
 unpinned       *        *            queued    .         queued    queued    queued    queued    queued    .         .

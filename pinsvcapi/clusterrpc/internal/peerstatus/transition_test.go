@@ -1,6 +1,8 @@
 package peerstatus
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +91,8 @@ func TestTracker_FailedAfterMaxAttempts(t *testing.T) {
 		tt.wantDetails("between two attempts", want)
 		tt.observe(peerA, api.TrackerStatusPinning, "", attempt+1)
 		tt.wantState("the next attempt is in progress", peerA, Retrying, pinning)
+		before, _, _ := strings.Cut(want, ";")
+		tt.wantDetails("during the next attempt", fmt.Sprintf("%s; attempt %d is in progress", before, attempt+2))
 	}
 	tt.observe(peerA, api.TrackerStatusPinError, textRefused, 3)
 	tt.wantState("the last", peerA, Failed, failed)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/ipfs/go-cid"
 )
@@ -28,6 +29,9 @@ func notCID(s string, err error) error {
 	case strings.HasPrefix(s, "12D3KooW") || strings.HasPrefix(s, "16Uiu2HA"):
 		return fmt.Errorf("%s is a peer ID and no CID; if content is published under it, "+
 			"resolve it first with `ipfs name resolve`, and send the CID that it points to", quote(s))
+	case isDomain(s):
+		return fmt.Errorf("%s is not a CID; if it is a domain name that points to content (DNSLink), "+
+			"resolve it first with `ipfs resolve -r /ipns/<name>`, and send the CID that it points to", quote(s))
 	case strings.Contains(s, "/"):
 		return fmt.Errorf("%s is a path or an address; send the CID of the content", quote(s))
 	default:
@@ -45,9 +49,9 @@ type contentAddress struct {
 	mutable bool
 }
 
-// parseContentAddress reads paths (/ipfs/CID/a, ipfs/CID), native URLs
-// (ipfs://CID/a, ipns://name) and the URLs of gateways, with the CID in the path
-// or in the name of the host.
+// parseContentAddress reads paths (/ipfs/CID/a, ipfs/CID, CID/a, CID?a, CID#a),
+// native URLs (ipfs://CID/a, ipns://name) and the URLs of gateways, with the CID
+// in the path or in the name of the host, with or without https://.
 func parseContentAddress(s string) (contentAddress, bool) {
 	for _, scheme := range []string{"ipfs:", "ipns:", "dweb:", "web3:"} {
 		if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
@@ -58,9 +62,21 @@ func parseContentAddress(s string) (contentAddress, bool) {
 			return parsePath(strings.ToLower(scheme[:4]) + "/" + rest)
 		}
 	}
-	if !strings.Contains(s, "://") {
-		return parsePath(strings.TrimLeft(s, "/"))
+	if strings.Contains(s, "://") {
+		return parseGatewayURL(s)
 	}
+	path := strings.TrimLeft(s, "/")
+	if address, ok := parsePath(path); ok {
+		return address, true
+	}
+	if address, ok := parsePath("ipfs/" + path); ok {
+		return address, true
+	}
+	return parseGatewayURL("https://" + path)
+}
+
+// parseGatewayURL reads the URL of a gateway.
+func parseGatewayURL(s string) (contentAddress, bool) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return contentAddress{}, false
@@ -99,4 +115,30 @@ func parsePath(path string) (contentAddress, bool) {
 	default:
 		return contentAddress{}, false
 	}
+}
+
+// isDomain reports whether the text begins with the name of a host, such as
+// docs.ipfs.tech, which may be followed by a port and a path.
+func isDomain(s string) bool {
+	if strings.Contains(s, "://") {
+		return false
+	}
+	u, err := url.Parse("https://" + s)
+	if err != nil || u.User != nil {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(u.Hostname(), "."), ".")
+	for _, label := range labels {
+		if label == "" || strings.ContainsFunc(label, func(r rune) bool { return !isLabelRune(r) }) {
+			return false
+		}
+	}
+	top := labels[len(labels)-1]
+	return len(labels) > 1 && len(top) > 1 && (top[0] < '0' || top[0] > '9')
+}
+
+// isLabelRune is true for letters, those of other languages too, digits and the
+// hyphen and the underline of names.
+func isLabelRune(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_'
 }

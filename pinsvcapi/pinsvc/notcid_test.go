@@ -34,7 +34,35 @@ func TestParseCID_ExplainsPathsAndAddresses(t *testing.T) {
 		"ipfs://" + textV1 + "/a":                          below,
 		"https://ipfs.io/ipfs/" + textV1 + "/a%20b?x":      below,
 		"https://" + textV1 + ".ipfs.dweb.link/a":          below,
-		textV1 + "/a":                                      content,
+		textV1 + "/a":                                      below,
+		textV0 + "/a":                                      below,
+		textV1 + "/":                                       alone,
+		textV1 + "?x=1":                                    alone,
+		textV1 + "#frag":                                   alone,
+		textV0 + "?filename=a.txt":                         "send its CID alone: " + textV0,
+		textV1 + "/?x=1#a":                                 alone,
+		"/" + textV1:                                       alone,
+		textV1 + ".ipfs.dweb.link":                         alone,
+		textV1 + ".ipfs.dweb.link/a":                       below,
+		"ipfs.io/ipfs/" + textV1:                           alone,
+		"localhost:8080/ipfs/" + textV1 + "/a":             below,
+		key + "?x=1":                                       name,
+		"docs-ipfs-tech.ipns.dweb.link":                    name,
+		"docs.ipfs.tech":                                   name,
+		"docs.ipfs.tech.":                                  name,
+		"docs.ipfs.tech/a?b#c":                             name,
+		"docs.ipfs.tech:443/":                              name,
+		"_dnslink.bücher.example":                          name,
+		"1.2.3.4":                                          "is not a CID",
+		"1.2.3.4:5":                                        "is not a CID",
+		"a..b":                                             "is not a CID",
+		"...":                                              "is not a CID",
+		"me@example.com":                                   "is not a CID",
+		"a b.c":                                            "is not a CID",
+		textV1 + "x":                                       "is not a CID",
+		textV1 + "%2Fa":                                    "is not a CID",
+		"?x=1":                                             "is not a CID",
+		"#":                                                "is not a CID",
 		"/ipns/docs.ipfs.tech":                             name,
 		"ipns://docs.ipfs.tech/a":                          name,
 		"/ipns/" + key:                                     name,
@@ -60,7 +88,7 @@ func TestParseCID_ExplainsPathsAndAddresses(t *testing.T) {
 }
 
 func FuzzParseCID(f *testing.F) {
-	for _, text := range []string{textV0, "/ipfs/" + textV1 + "/a", "ipfs://x", "https://" + textV1 + ".ipfs.x/", "dweb:/ipns/a"} {
+	for _, text := range []string{textV0, textV1 + "?x#y", "docs.ipfs.tech", "/ipfs/" + textV1 + "/a", "ipfs://x", "https://" + textV1 + ".ipfs.x/", "dweb:/ipns/a"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

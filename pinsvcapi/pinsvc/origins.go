@@ -104,22 +104,56 @@ func peerOf(addr multiaddr.Multiaddr) string {
 // in the client's order, and counts the rest. Which ones it keeps does not depend
 // on the order: nodes list the addresses of all their interfaces, in any order.
 //
-// Addresses of distinct peers go before more addresses of one peer, and among
-// them the better reach: see reachOf. An address that can be dialled only on its
+// Which reach this service can dial is not known here: in a LAN, the only usable
+// origin may be a private one among many public ones. So each reach has a reserve
+// (see reserveOf). The rest of MaxOrigins are the most useful of the others:
+// addresses of distinct peers go before more addresses of one peer, and among
+// them the better reach (see reachOf). An address that can be dialled only on its
 // own machine, or not at all, comes after all others.
 func selectOrigins(all []multiaddr.Multiaddr) (kept []multiaddr.Multiaddr, excess int) {
 	candidates := distinctOrigins(all)
 	if len(candidates) > MaxOrigins {
+		excess = len(candidates) - MaxOrigins
 		rankOrigins(candidates)
 		slices.SortFunc(candidates, compareUsefulness)
-		excess = len(candidates) - MaxOrigins
-		candidates = candidates[:MaxOrigins]
+		candidates = reservedFirst(candidates)[:MaxOrigins]
 		slices.SortFunc(candidates, func(a, b originCandidate) int { return cmp.Compare(a.position, b.position) })
 	}
 	for _, c := range candidates {
 		kept = append(kept, c.addr)
 	}
 	return kept, excess
+}
+
+// reserveOf is how many of MaxOrigins are for addresses of that reach, if there
+// are so many. The sum is MaxOrigins.
+func reserveOf(r reach) int {
+	switch r {
+	case reachPublic:
+		return 10
+	case reachRelayed, reachPrivate:
+		return 3
+	case reachUnknown, reachLoopback:
+		return 2
+	default:
+		return 0
+	}
+}
+
+// reservedFirst moves the first of each reach, as many as reserveOf says, before
+// all others.
+func reservedFirst(candidates []originCandidate) []originCandidate {
+	var reserved, others []originCandidate
+	taken := make(map[reach]int)
+	for _, c := range candidates {
+		if taken[c.reach] < reserveOf(c.reach) {
+			taken[c.reach]++
+			reserved = append(reserved, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	return append(reserved, others...)
 }
 
 // originCandidate is an origin among those to select from.

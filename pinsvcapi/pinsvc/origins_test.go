@@ -13,7 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSelectOrigins_KeepsPublicAddresses wants the public addresses to be kept, in their order.
+// TestSelectOrigins_KeepsPublicAddresses wants the public addresses of a peer to
+// be kept, in their order, beside the reserve of private ones.
 func TestSelectOrigins_KeepsPublicAddresses(t *testing.T) {
 	var texts []string
 	for i := range 18 {
@@ -27,17 +28,47 @@ func TestSelectOrigins_KeepsPublicAddresses(t *testing.T) {
 	if err != nil || dropped != (DroppedOrigins{Excess: 16}) {
 		t.Fatalf("dropped %+v, %v", dropped, err)
 	}
+	lastPublic := len(texts) - 1
 	var got, want []string
 	for _, origin := range pin.Origins {
 		got = append(got, origin.String())
 	}
 	for i, text := range texts {
-		if i%2 == 1 || i < 4 {
+		if i%2 == 1 && i != lastPublic || i < 2*reserveOf(reachPrivate) {
 			want = append(want, text)
 		}
 	}
 	if len(want) != MaxOrigins || !reflect.DeepEqual(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
+	}
+}
+
+// The only origin that can be dialled may be the one of another reach: none is
+// dropped for any number of public ones.
+func TestSelectOrigins_KeepsEachReach(t *testing.T) {
+	relay := "/ip4/8.8.4.4/tcp/4001" + peerText(1) + "/p2p-circuit"
+	for _, host := range []string{"/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/4001", "/ip4/192.168.1.9/tcp/4001", relay, ""} {
+		for _, peer := range []string{peerText(1000), peerText(0)} { // Of its own, and one that has a public address too.
+			usable := multiaddr.StringCast(host + peer)
+			all := []multiaddr.Multiaddr{usable}
+			for i := range 40 {
+				all = append(all, multiaddr.StringCast(fmt.Sprintf("/ip4/8.8.8.%d/tcp/4001%s", i, peerText(i))))
+			}
+			kept, excess := selectOrigins(all)
+			if len(kept) != MaxOrigins || excess != 21 || !kept[0].Equal(usable) {
+				t.Errorf("%s: %d kept and %d dropped, the first %s", usable, len(kept), excess, kept[0])
+			}
+		}
+	}
+}
+
+func TestReserveOf_SumIsMaxOrigins(t *testing.T) {
+	sum := 0
+	for r := reachPublic; r <= reachNone; r++ {
+		sum += reserveOf(r)
+	}
+	if sum != MaxOrigins {
+		t.Errorf("the reserves are %d", sum)
 	}
 }
 
@@ -109,11 +140,13 @@ func drawOrigin(t *rapid.T) multiaddr.Multiaddr {
 }
 
 // The choice among too many origins is the same for every order of them, keeps
-// the client's order, and no address is dropped for one that is worse and of no
-// other peer, nor a peer for more addresses of another.
+// the client's order and the reserve of each reach. Beyond the reserve, no
+// address is dropped for one that is worse and of no other peer, nor a peer for
+// more addresses of another.
 func TestSelectOrigins_DoesNotDependOnTheOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := rapid.SliceOfN(rapid.Custom(drawOrigin), 0, 60).Draw(t, "origins")
+		least := rapid.SampledFrom([]int{0, MaxOrigins, 40}).Draw(t, "least")
+		all := rapid.SliceOfN(rapid.Custom(drawOrigin), least, 60).Draw(t, "origins")
 		kept, excess := selectOrigins(all)
 		in := make(map[string]bool)
 		position := -1
@@ -143,31 +176,74 @@ func TestSelectOrigins_DoesNotDependOnTheOrder(t *testing.T) {
 	})
 }
 
-func checkSelection(t *rapid.T, all []multiaddr.Multiaddr, in map[string]bool) {
-	keptOf := make(map[string]int) // by peer
-	for _, addr := range all {
-		if in[string(addr.Bytes())] {
-			keptOf[peerOf(addr)]++
+// selection is what is kept of all origins.
+type selection struct {
+	all          []originCandidate
+	in           map[string]bool // by key
+	keptIn, sent [reachNone + 1]int
+}
+
+func newSelection(all []multiaddr.Multiaddr, in map[string]bool) *selection {
+	s := &selection{all: distinctOrigins(all), in: in}
+	rankOrigins(s.all)
+	for _, c := range s.all {
+		s.sent[c.reach]++
+		if in[c.key] {
+			s.keptIn[c.reach]++
 		}
 	}
-	remote := func(addr multiaddr.Multiaddr) bool { return reachOf(addr) < reachLoopback }
-	for _, dropped := range all {
-		if in[string(dropped.Bytes())] {
+	return s
+}
+
+// competes reports whether kept took what dropped could have had: it is of the
+// same reach, or of one of which more than the reserve are kept.
+func (s *selection) competes(kept, dropped originCandidate) bool {
+	return s.in[kept.key] && (kept.reach == dropped.reach || s.keptIn[kept.reach] > reserveOf(kept.reach))
+}
+
+// competing counts the addresses of kept's peer that compete with dropped.
+func (s *selection) competing(kept, dropped originCandidate) (n int) {
+	for _, c := range s.all {
+		if peerOf(c.addr) == peerOf(kept.addr) && s.competes(c, dropped) {
+			n++
+		}
+	}
+	return n
+}
+
+// keepsPeer reports whether an address of that peer is kept.
+func (s *selection) keepsPeer(peer string) bool {
+	return slices.ContainsFunc(s.all, func(c originCandidate) bool { return s.in[c.key] && peerOf(c.addr) == peer })
+}
+
+func checkSelection(t *rapid.T, all []multiaddr.Multiaddr, in map[string]bool) {
+	s := newSelection(all, in)
+	for r, n := range s.keptIn {
+		if n < min(reserveOf(reach(r)), s.sent[r]) {
+			t.Fatalf("%d of %d of reach %d are kept", n, s.sent[r], r)
+		}
+	}
+	remote := func(c originCandidate) bool { return c.reach < reachLoopback }
+	for _, dropped := range s.all {
+		if in[dropped.key] {
 			continue
 		}
-		for _, kept := range all {
-			if !in[string(kept.Bytes())] {
+		// A peer of which nothing is kept is judged by its best address.
+		lost := dropped.rank == 0 && !s.keepsPeer(peerOf(dropped.addr))
+		for _, kept := range s.all {
+			if !s.competes(kept, dropped) {
 				continue
 			}
-			switch samePeer := peerOf(kept) == peerOf(dropped); {
-			case samePeer && reachOf(kept) > reachOf(dropped):
-				t.Fatalf("%s is kept, %s of the same peer dropped", kept, dropped)
+			n := s.competing(kept, dropped)
+			switch samePeer := peerOf(kept.addr) == peerOf(dropped.addr); {
+			case samePeer && kept.reach > dropped.reach:
+				t.Fatalf("%s is kept, %s of the same peer dropped", kept.addr, dropped.addr)
 			case remote(dropped) && !remote(kept):
-				t.Fatalf("%s is kept, %s dropped", kept, dropped)
-			case remote(dropped) && keptOf[peerOf(dropped)] == 0 && keptOf[peerOf(kept)] > 1:
-				t.Fatalf("%s is dropped, its peer with it; %d of the peer of %s are kept", dropped, keptOf[peerOf(kept)], kept)
-			case keptOf[peerOf(dropped)] == 0 && keptOf[peerOf(kept)] == 1 && reachOf(kept) > reachOf(dropped):
-				t.Fatalf("%s is kept, %s of another peer dropped", kept, dropped)
+				t.Fatalf("%s is kept, %s dropped", kept.addr, dropped.addr)
+			case remote(dropped) && lost && n > 1:
+				t.Fatalf("%s is dropped, its peer with it; %d of the peer of %s are kept", dropped.addr, n, kept.addr)
+			case lost && n == 1 && kept.reach > dropped.reach:
+				t.Fatalf("%s is kept, %s of another peer dropped", kept.addr, dropped.addr)
 			}
 		}
 	}

@@ -53,7 +53,14 @@ func testUnpinnable(t *testing.T, s suite) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []cid.Cid{unpinnableCID(), cid.NewCidV1(cid.Raw, short)} {
+	invalid, err := multihash.Encode([]byte("hello"), multihash.IDENTITY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []cid.Cid{
+		unpinnableCID(), cid.NewCidV1(cid.Raw, short),
+		cid.NewCidV1(cid.BitcoinBlock, digest(1)), cid.NewCidV1(cid.DagCBOR, invalid),
+	} {
 		_, err := s.Backend.Add(t.Context(), user, pinsvc.Pin{CID: c})
 		wantKind(t, "Add", err, pinsvc.KindBadRequest)
 		_, err = s.Backend.Replace(t.Context(), user, held.RequestID, pinsvc.Pin{CID: c})

@@ -44,9 +44,8 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 		}
 		return Waiting
 	case Retrying:
-		if t.reportPredatesRewrite(old, m, key, peer, r) {
-			t.failures.discount(key, peer, r)
-			return max(old, Queued)
+		if t.failurePredatesRewrite(old, m, key, peer, r) {
+			return t.discounted(old, key, peer, r)
 		}
 		if t.failures.attemptFailed(key, peer, r, t.cfg.MaxAttempts) || old == Failed {
 			return Failed
@@ -106,14 +105,28 @@ func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int,
 	return r.state()
 }
 
-// reportPredatesRewrite reports whether a failure is one from before the record
-// was last written, which the peer has not seen yet.
-func (t *Tracker) reportPredatesRewrite(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) bool {
+// failurePredatesRewrite reports whether a failure is one from before the record was last
+// written: the peer has not seen the record yet, or the report is late.
+func (t *Tracker) failurePredatesRewrite(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) bool {
+	if r.RecordTime > 0 && r.RecordTime < int64(m.Written) {
+		return true
+	}
 	switch old {
-	case Unknown, Queued, Rewritten:
-		return r.RecordTime > 0 && r.RecordTime < int64(m.Written) || t.failures.predates(key, peer, r)
+	case Unknown, Queued, Pinning, Rewritten:
+		return t.failures.predates(key, peer, r) // Of the same second.
 	default:
 		return false
+	}
+}
+
+// discounted is the state after a failure that does not count.
+func (t *Tracker) discounted(old State, key cid.Cid, peer int, r Report) State {
+	switch old {
+	case Unknown, Queued, Rewritten:
+		t.failures.discount(key, peer, r)
+		return max(old, Queued)
+	default:
+		return old // What is known is newer.
 	}
 }
 

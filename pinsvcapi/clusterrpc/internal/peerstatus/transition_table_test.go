@@ -47,10 +47,10 @@ unexp_unpinned fresh    *            queued    .         lost      .         los
 
 attempt_1_of_3 *        same,newer   retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
 attempt_1_of_3 *        none         retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
-attempt_1_of_3 *        older        queued    .         retrying  retrying  retrying  .         retrying  .         .
+attempt_1_of_3 *        older        queued    .         .         .         .         .         .         .         .
 attempt_3_of_3 *        same,newer   failed    failed    failed    failed    failed    failed    failed    failed    .
 attempt_3_of_3 *        none         failed    failed    failed    failed    failed    failed    failed    failed    .
-attempt_3_of_3 *        older        queued    .         failed    failed    failed    .         failed    failed    .
+attempt_3_of_3 *        older        queued    .         .         .         .         .         .         .         .
 
 unavailable    *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .
 timed_out      *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .

@@ -300,3 +300,22 @@ func TestTracker_NothingIsAssumed(t *testing.T) {
 		})
 	})
 }
+
+// A report that was under way when the record was written again says nothing of the attempt
+// that has begun since.
+func TestTracker_LateFailureOfBeforeAReAddIsIgnored(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.allocate(1, peerA)
+	for attempt := range 3 {
+		tt.observe(peerA, api.TrackerStatusPinError, textRefused, attempt+1)
+	}
+	tt.wantState("all attempts failed", peerA, Failed, failed)
+	late := Report{Status: api.TrackerStatusPinError, Error: textRefused, Attempts: 3, RecordTime: tt.rec.Timestamp.Unix()}
+	for _, later := range []time.Duration{0, time.Minute} { // Also within one second.
+		tt.rewrite(later)
+		tt.observe(peerA, api.TrackerStatusPinning, "", 0)
+		tt.wantState("the new attempt has begun", peerA, Pinning, pinning)
+		tt.Observe(peerA, tt.rec.Cid.Cid, late)
+		tt.wantState("the late failure", peerA, Pinning, pinning)
+	}
+}

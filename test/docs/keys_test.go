@@ -189,8 +189,10 @@ func TestEnvironment_VariablesAreRead(t *testing.T) {
 		"CLUSTER_SECRET":                    {secret, "cluster.secret"},
 		"CLUSTER_IPFSHTTP_NODEMULTIADDRESS": {rpc, "ipfs_connector.ipfshttp.node_multiaddress"},
 	}
-	known := make(map[string]bool)
-	var env []string
+	// One with users sets a key for each of them.
+	const credentials, password = "CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "a-long-password"
+	known := map[string]bool{credentials: true}
+	env := []string{credentials + "=alice:" + password}
 	for name, try := range tried {
 		known[name] = true
 		env = append(env, name+"="+try.value)
@@ -200,6 +202,9 @@ func TestEnvironment_VariablesAreRead(t *testing.T) {
 		if got[try.key] != try.value {
 			t.Errorf("with %s=%s %s is %v", name, try.value, try.key, got[try.key])
 		}
+	}
+	if key := "api.restapi.basic_auth_credentials.alice"; got[key] != password {
+		t.Errorf("with %s %s is %v", credentials, key, got[key])
 	}
 	for _, name := range slices.Concat(new(config.Config).EnvNames(), new(kubo.Config).EnvNames()) {
 		known[name] = true

@@ -97,7 +97,7 @@ func (c *client) fetch(ctx context.Context, url string, r request) (reply, error
 	return reply{resp.StatusCode, resp.Header.Get("Content-Type"), buf.Bytes()}, nil
 }
 
-// want fails unless the answer has that status.
+// want fails unless the reply has that status.
 func (c *client) want(ctx context.Context, status int, r request, url string) error {
 	got, err := c.fetch(ctx, url, r)
 	if err == nil && got.status != status {

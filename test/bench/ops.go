@@ -139,7 +139,7 @@ func (b *bench) shows(ctx context.Context, r request, want int) error {
 }
 
 // prepare checks that ours answers an operation in the right way, and lets
-// the bare handler answer with the same bytes. Of what changes the pinset the
+// the bare handler reply with the same bytes. Of what changes the pinset the
 // first is done for that.
 func (b *bench) prepare(ctx context.Context, o op) error {
 	r, ok := o.next(ours)
@@ -162,6 +162,6 @@ func (b *bench) prepare(ctx context.Context, o op) error {
 	if got.status/100 != 2 {
 		return fmt.Errorf("%s: %d: %.200s", o.name, got.status, got.body)
 	}
-	b.limit.answer.Store(&got)
+	b.limit.reply.Store(&got)
 	return nil
 }

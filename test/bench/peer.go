@@ -201,13 +201,13 @@ func (b *bench) awaitReady(ctx context.Context) error {
 	})
 }
 
-// poll asks until there is no error, or ctx ends.
-func poll(ctx context.Context, what string, ask func() error) error {
+// poll polls until there is no error, or ctx ends.
+func poll(ctx context.Context, what string, check func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var last error
 	for {
-		err := ask()
+		err := check()
 		if err == nil {
 			return nil
 		}

@@ -33,18 +33,18 @@ type Node struct {
 	ready     chan struct{}
 	readyOnce sync.Once
 
-	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced whenever outcomes change
-	addresses []string
-	pins      map[cid.Cid]api.IPFSPinStatus
-	blocks    map[cid.Cid][]byte
-	outcomes  map[cid.Cid]error // nil is success
-	held      map[cid.Cid]struct{}
-	hold      bool
-	delay     time.Duration
-	away      bool
-	calls     int
-	working   map[cid.Cid]int // calls of Pin that have not returned
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced whenever outcomes change
+	addresses   []string
+	pins        map[cid.Cid]api.IPFSPinStatus
+	blocks      map[cid.Cid][]byte
+	outcomes    map[cid.Cid]error // nil is success
+	held        map[cid.Cid]struct{}
+	hold        bool
+	delay       time.Duration
+	unavailable bool
+	calls       int
+	working     map[cid.Cid]int // calls of Pin that have not returned
 }
 
 // NewNode makes a node with an identity of its own and two addresses.
@@ -107,7 +107,7 @@ func (n *Node) Undecided(c cid.Cid) {
 func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
 
 // SetAway makes every request fail as if the daemon were down, or ends that.
-func (n *Node) SetAway(away bool) { n.change(func() { n.away = away }) }
+func (n *Node) SetUnavailable(unavailable bool) { n.change(func() { n.unavailable = unavailable }) }
 
 // SetAddresses sets what the node says its addresses are.
 func (n *Node) SetAddresses(addresses ...string) {
@@ -193,7 +193,7 @@ func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error)
 	outcome, decided := n.outcomes[c]
 	_, has := n.pins[c]
 	switch {
-	case n.away:
+	case n.unavailable:
 		return true, nil, errAway
 	case has:
 		return true, nil, nil
@@ -216,7 +216,7 @@ func (n *Node) waits(c cid.Cid) bool {
 func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return errAway
 	}
 	delete(n.pins, c.Cid)
@@ -227,7 +227,7 @@ func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return api.IPFSPinStatusError, errAway
 	}
 	if status, ok := n.pins[pin.Cid.Cid]; ok {
@@ -240,9 +240,9 @@ func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, erro
 func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo) error {
 	defer close(out)
 	n.mu.Lock()
-	away, pins := n.away, maps.Clone(n.pins)
+	unavailable, pins := n.unavailable, maps.Clone(n.pins)
 	n.mu.Unlock()
-	if away {
+	if unavailable {
 		return errAway
 	}
 	for c, status := range pins {
@@ -259,7 +259,7 @@ func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo
 func (n *Node) ID(context.Context) (api.IPFSID, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return api.IPFSID{}, errAway
 	}
 	id := api.IPFSID{ID: n.id}
@@ -274,14 +274,14 @@ func (n *Node) ID(context.Context) (api.IPFSID, error) {
 }
 
 // Ready implements ipfscluster.IPFSConnector: it is closed once the node is
-// not away.
+// not unavailable.
 func (n *Node) Ready(ctx context.Context) <-chan struct{} {
 	go func() {
 		for {
 			n.mu.Lock()
-			away, changed := n.away, n.changed
+			unavailable, changed := n.unavailable, n.changed
 			n.mu.Unlock()
-			if !away {
+			if !unavailable {
 				n.readyOnce.Do(func() { close(n.ready) })
 				return
 			}
@@ -304,7 +304,7 @@ func (n *Node) RepoStat(context.Context) (api.IPFSRepoStat, error) {
 func (n *Node) BlockGet(_ context.Context, c api.Cid) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if data, ok := n.blocks[c.Cid]; ok && !n.away {
+	if data, ok := n.blocks[c.Cid]; ok && !n.unavailable {
 		return data, nil
 	}
 	return nil, fmt.Errorf("block %s was not found locally (offline): ipld: could not find it", c)

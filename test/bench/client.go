@@ -75,7 +75,7 @@ func (c *client) send(ctx context.Context, url string, r request, buf *bytes.Buf
 	return resp, err
 }
 
-// do sends a request that must be answered with a 2xx and returns how long
+// do sends a request whose response must be a 2xx and returns how long
 // that took.
 func (c *client) do(ctx context.Context, url string, r request, buf *bytes.Buffer) (time.Duration, error) {
 	begin := time.Now()

@@ -12,7 +12,7 @@ import (
 )
 
 // limit is a bare net/http handler behind the same authentication as ours: it
-// reads the request's body and answers with bytes that were set before. No
+// reads the request's body and responds with bytes that were set before. No
 // API on net/http can be faster.
 type limit struct {
 	auth     *auth.Authenticator

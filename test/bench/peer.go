@@ -90,7 +90,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 		return nil, err
 	}
 	b.starting = time.Since(begin)
-	// Upstream's answers before it can pin: that takes no part in the time.
+	// Upstream's API responds before the peer can pin: this wait is not measured.
 	return b, errors.Join(b.peer.Ready(ctx), b.peer.Members(ctx, 1))
 }
 

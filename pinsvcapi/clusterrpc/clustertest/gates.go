@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// errCut is what the state says while it is out of reach.
+// errCut is what the state returns while it is out of reach.
 var errCut = errors.New("the state is out of reach of this test")
 
 // State is a peer's consensus component that a test can break.
@@ -138,7 +138,7 @@ func (t *Tracker) Thaw() {
 	}
 }
 
-// SetReport sets what the tracker says of a pin; TrackerStatusUndefined leaves
+// SetReport sets what the tracker reports for a pin; TrackerStatusUndefined leaves
 // it to the real one again.
 func (t *Tracker) SetReport(c cid.Cid, status api.TrackerStatus) {
 	t.mu.Lock()
@@ -195,7 +195,7 @@ func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 }
 
 // StatusAll implements ipfscluster.PinTracker. As the cluster's tracker does
-// when it is unavailable, a frozen one says nothing and does not end.
+// when it is unavailable, a frozen one reports nothing and does not end.
 func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
 	t.wait(ctx)
 	t.mu.Lock()

@@ -20,13 +20,13 @@ import (
 
 var _ ipfscluster.IPFSConnector = (*Node)(nil)
 
-// errAway is what the cluster's own connector says of a daemon that is down.
+// errAway is what the cluster's own connector returns for a daemon that is down.
 var errAway error = &url.Error{
 	Op: "Post", URL: "http://127.0.0.1:5001/api/v0/id", Err: errors.New("dial tcp 127.0.0.1:5001: connect: connection refused"),
 }
 
 // Node stands in for an IPFS node: it keeps pins in memory and does with a
-// new one what the test says. By default every pin succeeds at once. All
+// new one what the test sets. By default every pin succeeds at once. All
 // methods may be called by many goroutines at once.
 type Node struct {
 	id        peer.ID
@@ -71,7 +71,7 @@ func NewNode() *Node {
 // PeerID is the node's own, not that of its cluster peer.
 func (n *Node) PeerID() peer.ID { return n.id }
 
-// change makes f the only one to look at the node, and wakes pins that wait.
+// change runs f with exclusive access to the node, and wakes pins that wait.
 func (n *Node) change(f func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,10 +80,10 @@ func (n *Node) change(f func()) {
 	n.changed = make(chan struct{})
 }
 
-// HoldPins lets pins that nothing was said about wait, or succeed.
+// HoldPins lets pins without an outcome of their own wait, or succeed.
 func (n *Node) HoldPins(hold bool) { n.change(func() { n.hold = hold }) }
 
-// Hold lets that pin wait until something else is said about it.
+// Hold lets the pin wait until its outcome is set.
 func (n *Node) Hold(c cid.Cid) { n.change(func() { n.held[c] = struct{}{} }) }
 
 // SetDelay lets every new pin take that long.
@@ -95,7 +95,7 @@ func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
 // Fail makes the pin fail with that error.
 func (n *Node) Fail(c cid.Cid, err error) { n.change(func() { n.outcomes[c] = err }) }
 
-// Undecided takes back what was said about the pin.
+// Undecided clears what was set for the pin.
 func (n *Node) Undecided(c cid.Cid) {
 	n.change(func() {
 		delete(n.outcomes, c)
@@ -106,10 +106,10 @@ func (n *Node) Undecided(c cid.Cid) {
 // Lose makes the node forget a pin that it has.
 func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
 
-// SetAway makes every request fail as if the daemon were down, or ends that.
+// SetUnavailable makes every request fail as if the daemon were down, or ends that.
 func (n *Node) SetUnavailable(unavailable bool) { n.change(func() { n.unavailable = unavailable }) }
 
-// SetAddresses sets what the node says its addresses are.
+// SetAddresses sets the addresses that the node reports.
 func (n *Node) SetAddresses(addresses ...string) {
 	n.change(func() { n.addresses = addresses })
 }

@@ -45,7 +45,7 @@ type Options struct {
 	// Version is the version in /health and /. Empty means "unknown".
 	Version string
 	// Host, when not nil, is a libp2p host of the caller's over which HTTP
-	// is served too, unless the configuration asks for a host of the API's
+	// is served too, unless the configuration sets up a host of the API's
 	// own. Shutdown does not close it.
 	Host host.Host
 

@@ -47,7 +47,7 @@ type limitKeys struct {
 }
 
 // limitKeysOf are the keys of a request. A proxy on this machine that
-// trusted_proxies does not name makes all its clients one: they are told apart by
+// trusted_proxies does not name makes all its clients one: they are distinguished by
 // the address that was forwarded last, so that one of them cannot use up the limit
 // of the others. A remote client can forge that address if the proxy passes the
 // header on unchanged, so the connection has a wider limit of its own.

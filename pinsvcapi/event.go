@@ -54,7 +54,7 @@ type requestEvent struct {
 	// Error is the whole cause of a failure, which the client does not read.
 	Error string `json:"error,omitempty"`
 
-	gone bool // the client went away before the response
+	gone bool // the client disconnected before the response
 }
 
 // Limits of what clients can make us log per field.
@@ -167,8 +167,8 @@ const requestSourceHeader = "X-Request-Source"
 // otherSource stands for every source that is not in the closed set.
 const otherSource = "other"
 
-// sourceOf returns the application that sent the request, as its
-// X-Request-Source header says, or "" without the header.
+// sourceOf returns the application that sent the request, from its
+// X-Request-Source header, or "" without the header.
 func sourceOf(h http.Header) string {
 	source := h.Get(requestSourceHeader)
 	switch source {

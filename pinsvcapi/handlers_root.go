@@ -29,7 +29,7 @@ func (api *API) showOpenAPI(*request, *http.Request) (response, error) {
 }
 
 // extensions are what the service has beside the specification, by the names
-// that programs look for.
+// that programs check for.
 func extensions() []string { return []string{"health", "openapi", "ready", "token"} }
 
 // serviceInfo is the JSON form of GET /.

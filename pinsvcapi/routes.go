@@ -105,7 +105,7 @@ func (m *routeMatch) label() string {
 	}
 }
 
-// find looks a request up. Slashes that repeat or end the path do not count,
+// find returns the route of a request. Slashes that repeat or end the path do not count,
 // because clients join base URLs and paths in several ways.
 func (rs *routes) find(r *http.Request, viaProxy bool) routeMatch {
 	path, ok := rs.relative(r, viaProxy)
@@ -123,7 +123,7 @@ func (rs *routes) find(r *http.Request, viaProxy bool) routeMatch {
 }
 
 // relative returns the path of a request below base_path, or false outside of
-// it. A trusted proxy may strip the prefix if it says so in X-Forwarded-Prefix.
+// it. A trusted proxy may strip the prefix if it states it in X-Forwarded-Prefix.
 func (rs *routes) relative(r *http.Request, viaProxy bool) (string, bool) {
 	path := cleanPath(r.URL.Path)
 	if rs.base == "" {

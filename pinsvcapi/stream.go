@@ -8,7 +8,7 @@ import (
 )
 
 // streamFunc writes the body of a streaming response. It returns when there is
-// no more to write, when a write fails or when ctx ends: the client went away,
+// no more to write, when a write fails or when ctx ends: the client disconnected,
 // or the server drains (the cause is then errDraining). It should write what
 // completes the response before it returns; a nil error, or the end of ctx,
 // ends the response properly, any other error aborts the connection so that

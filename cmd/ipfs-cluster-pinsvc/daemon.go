@@ -183,7 +183,7 @@ func ignoreStopped(ctx context.Context, err error) error {
 // returns when it must be stopped.
 //
 // A reload runs beside it: it may wait for a configuration that is read from a
-// URL. Signals that come meanwhile ask for one more.
+// URL. Signals that arrive meanwhile request one more reload.
 func (d *daemonRun) await(ctx context.Context, p *peer.Peer) {
 	ready := p.Ready()
 	reloads, reloaded := d.reloads, make(chan struct{}, 1)

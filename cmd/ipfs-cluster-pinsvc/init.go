@@ -191,7 +191,7 @@ func (p *program) promptSecret() ([]byte, error) {
 	return secret, nil
 }
 
-// reportInit says what was written, in the words of ipfs-cluster-service.
+// reportInit prints what was written, in the words of ipfs-cluster-service.
 func (p *program) reportInit(done peer.InitResult) {
 	for _, sentence := range peer.UnknownVariables() {
 		p.notice("warning: %s", sentence)
@@ -213,7 +213,7 @@ func (p *program) reportInit(done peer.InitResult) {
 	}
 }
 
-// reportUsers says where the passwords of new users are. They are not printed:
+// reportUsers prints where the passwords of new users are, not the passwords:
 // standard output may be a log (journald, docker logs) that others can read.
 func (p *program) reportUsers(users []peer.NewUser) {
 	for _, user := range users {

@@ -31,7 +31,7 @@ func newProgress(p *program) *progress {
 // report is the peer's Options.Progress, called by one goroutine at a time.
 func (p *progress) report(e peer.Event) {
 	if e.Stage == peer.StageReady {
-		return // The ready text says more.
+		return // The ready text has more detail.
 	}
 	if e.Elapsed == 0 && p.logged {
 		return

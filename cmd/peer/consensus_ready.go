@@ -31,7 +31,7 @@ type readyConsensus struct {
 	ipfscluster.Consensus
 	kind  ConsensusKind
 	ready *gate
-	// missing says in words what Raft lacks for a quorum. It is not used for CRDT.
+	// missing describes what Raft lacks for a quorum. It is not used for CRDT.
 	missing func(context.Context) string
 	// batching is set for CRDT with batching, see awaitSetup.
 	batching bool

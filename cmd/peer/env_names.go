@@ -21,7 +21,7 @@ var kubernetesVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|
 
 // UnknownVariables returns a sentence for each environment variable with the
 // prefix CLUSTER_ that no section reads, sorted. The sentence has the most
-// similar name, if there is one. Upstream says nothing of them (U21 in
+// similar name, if there is one. Upstream does not report such variables (U21 in
 // docs/upstream-faults.md).
 func UnknownVariables() []string {
 	known := knownVariables()

@@ -162,7 +162,7 @@ func applyIdentityFile(ident *clusterconfig.Identity, isNew bool) error {
 	return nil
 }
 
-// applyNewIdentityEnvironment sets what the environment says of a new identity.
+// applyNewIdentityEnvironment applies the environment variables to a new identity.
 // A private key from a file comes before upstream's check that ID and key
 // belong together.
 func applyNewIdentityEnvironment(ident *clusterconfig.Identity) error {

@@ -104,7 +104,7 @@ func (p *Peer) raftQuorum(ctx context.Context) (quorum, error) {
 	return q, nil
 }
 
-// missingQuorum says in words what Raft lacks.
+// missingQuorum describes what Raft lacks.
 func (p *Peer) missingQuorum(ctx context.Context) string {
 	q, err := p.raftQuorum(ctx)
 	switch {

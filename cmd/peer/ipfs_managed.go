@@ -75,7 +75,7 @@ func newManagedConnector(n node, cfg *ipfshttp.Config) *managedConnector {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	status, _ := n.Watch()
-	c.adopt(status) // The error of an early request says what the node is doing.
+	c.adopt(status) // The error of an early request states what the node is doing.
 	c.wg.Go(c.follow)
 	return c
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pbnjay/memory"
 )
 
-// newResourceManager limits libp2p as cluster.resource_manager says. Zero there
+// newResourceManager limits libp2p as set in cluster.resource_manager. Zero there
 // means a quarter of the memory and half of the file descriptors. Inbound
 // connections are limited to one per MiB, but to no fewer than twice the high
 // water mark of the connection manager.

@@ -9,8 +9,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 )
 
-// peerMetrics are the metrics of the peer's life. Those of a second peer in
-// the process, which a registry cannot tell apart, are shared with the first.
+// peerMetrics are the metrics of the peer's life. A registry cannot
+// distinguish those of a second peer in the process, so both peers share them.
 type peerMetrics struct {
 	registerer   prometheus.Registerer
 	registered   []prometheus.Collector

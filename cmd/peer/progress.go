@@ -25,7 +25,7 @@ const (
 // Event reports the progress of a peer.
 type Event struct {
 	Stage Stage
-	// Detail may say more, such as what the Kubo node is doing.
+	// Detail may have more, such as what the Kubo node is doing.
 	Detail string
 	// Elapsed is the time spent in this stage. It is zero in the first event
 	// of a stage; others follow until the next stage begins.

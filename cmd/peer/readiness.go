@@ -81,7 +81,7 @@ func (p *Peer) holdReadiness(ctx context.Context, cluster *ipfscluster.Cluster) 
 	}
 }
 
-// consensusDetail says what the consensus lacks.
+// consensusDetail describes what the consensus lacks.
 func (p *Peer) consensusDetail() string {
 	if p.consensus.kind != ConsensusRaft {
 		return ""
@@ -89,8 +89,8 @@ func (p *Peer) consensusDetail() string {
 	return p.consensus.missing(p.ctx)
 }
 
-// ipfsDetail says what the managed IPFS node is doing, or which external node
-// does not respond.
+// ipfsDetail describes what the managed IPFS node is doing, or which external
+// node does not respond.
 func (p *Peer) ipfsDetail() string {
 	if p.node == nil {
 		return fmt.Sprintf("no response from %s (ipfs_connector.ipfshttp.node_multiaddress)",

@@ -10,7 +10,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
-// ErrRemoved says that the other peers removed this one from the cluster.
+// ErrRemoved reports that the other peers removed this one from the cluster.
 var ErrRemoved = errors.New("the peer was removed from the cluster")
 
 // errStopped is the error of Start after Stop.

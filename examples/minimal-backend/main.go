@@ -20,8 +20,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
 )
 
-// delegate is the address that clients are told to connect to. A real service
-// gives that of its IPFS node.
+// delegate is the address that responses give clients to connect to. A real
+// service gives the address of its IPFS node.
 const delegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 func main() {

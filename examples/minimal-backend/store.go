@@ -32,7 +32,7 @@ type store struct {
 	closed bool
 }
 
-// The compiler says what is missing.
+// The compiler reports missing methods.
 var _ pinsvcapi.Backend = (*store)(nil)
 
 func newStore(fetch func(context.Context, pinsvc.Pin) error, delegates ...string) *store {

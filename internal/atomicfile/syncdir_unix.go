@@ -9,7 +9,8 @@ import (
 )
 
 // SyncDir brings the entries of a folder to the disk, renames among them. Some
-// network file systems cannot do that and say so; the rename stands there too.
+// network file systems do not support this; their error is ignored, since the rename
+// is in place all the same.
 func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

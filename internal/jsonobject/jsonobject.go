@@ -52,7 +52,7 @@ type TypeError struct {
 	Kind string
 }
 
-// Error says what the document should be.
+// Error states what the document should be.
 func (e *TypeError) Error() string { return "should be an object, not " + e.Kind }
 
 // Parse returns the members of the one JSON object in data. The error is a

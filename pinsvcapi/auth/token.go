@@ -61,7 +61,7 @@ func issue(user string, key []byte, now, expires time.Time) (string, error) {
 }
 
 // bearer checks a token. Claims are used, and their faults reported, only after
-// the signature was verified; only Claimed is what the token says by itself.
+// the signature was verified; only Claimed is taken from a token that is not verified.
 func (a *Authenticator) bearer(text string) Caller {
 	if text == "" { // As Kubo sends it for an empty key.
 		return Caller{Refusal: "the access token is empty"}

@@ -93,7 +93,7 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 	return b.accepted(ctx, rec, pin, delegates), nil
 }
 
-// accepted is the answer about a record that was just written.
+// accepted is the response for a record that was just written.
 func (b *Backend) accepted(ctx context.Context, rec api.Pin, pin pinsvc.Pin, delegates []string) pinsvc.PinStatus {
 	row, ok := b.view.Get(rec.Cid.Cid)
 	if !ok {

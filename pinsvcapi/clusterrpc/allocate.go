@@ -50,9 +50,9 @@ func (b *Backend) allocate(ctx context.Context, rec api.Pin) ([]peer.ID, error) 
 	return slices.Clone(peers), nil
 }
 
-// allocationFailure tells a lack of peers from a lack of free space (the cluster's error is the
-// same: U25 in docs/upstream-faults.md), and from an IPFS node of this peer that is unavailable
-// and so reports no space.
+// allocationFailure distinguishes a lack of peers from a lack of free space (the cluster's error
+// is the same: U25 in docs/upstream-faults.md), and from an IPFS node of this peer that is
+// unavailable and so reports no space.
 func (b *Backend) allocationFailure(ctx context.Context, err error) error {
 	if clusterapi.CauseOf(err.Error()) == clusterapi.CauseNotEnoughPeers {
 		members := len(b.tracker.Members())

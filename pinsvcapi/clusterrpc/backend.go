@@ -9,8 +9,8 @@
 //     pin (D1); where another tool pinned both, each is found by its own form;
 //   - the creation time is kept in the record and increases (D2);
 //   - lists are ordered, and pages never cut a group of equal times (D3);
-//   - the status counts the peers that should hold a pin and nobody else, and "pinned" is
-//     said only of what they confirmed (D5);
+//   - the status counts only the peers that should hold a pin, and is "pinned" only for
+//     content that they confirmed (D5);
 //   - a replacement loses nothing when it fails (D6);
 //   - all users share the pins; metadata keys that start with "pinsvc." are reserved (D7).
 //
@@ -22,12 +22,12 @@
 //	peerstatus   a pure reducer: records and reports in, one status for each pin out
 //	statesync    the view equals the shared state; uncommitted writes of this peer
 //	statewrite   the one write path: locks, mutations, outage, resubmission
-//	poll         asks peers: one pin, active pins, full scan; circuit breaker
+//	poll         polls peers: one pin, active pins, full scan; circuit breaker
 //	repair       retries, and metadata that other tools removed
 //	delegates    addresses of the IPFS nodes
 //
 // Errors of other peers arrive as text, and clusterapi.CauseOf is the one function that
-// reads it. Clients are told a kind and one sentence; the cause is for the log.
+// reads it. Responses have a kind and one sentence; the cause is for the log.
 package clusterrpc
 
 import (
@@ -57,7 +57,7 @@ var log = logging.Logger("clusterrpc")
 var _ pinsvc.Backend = (*Backend)(nil)
 
 // Backend serves requests from a cluster: it is a pinsvc.Backend, whose documentation
-// holds. Lists are answered from a view of the pinset in memory. Use New and Close.
+// holds. Lists are read from a view of the pinset in memory. Use New and Close.
 type Backend struct {
 	opts    Options
 	cluster clusterapi.Client
@@ -78,8 +78,8 @@ type Backend struct {
 	// lastRuns are when the loops of loopNames last came to their end, by name.
 	lastRuns sync.Map
 
-	// pinsEverywhere: the cluster pins everywhere what asks for nothing else, so there
-	// is nothing to allocate.
+	// pinsEverywhere: by default the cluster pins on every peer, so there is nothing
+	// to allocate.
 	pinsEverywhere atomic.Bool
 }
 

@@ -13,7 +13,7 @@ const (
 	// repairInterval is the time between two checks for uncommitted writes, retries and
 	// lost metadata.
 	repairInterval = time.Second
-	// idlePollInterval is the time between two active polls that no client asked for.
+	// idlePollInterval is the time between two active polls that no client requested.
 	idlePollInterval = 10 * time.Second
 )
 

@@ -80,7 +80,7 @@ func TestBackground_APeerWithoutIPFSKeepsWhatItHoldsAndGoesOnLater(t *testing.T)
 	s := service{newBackend(t, p, impatient(clusterrpc.Options{})), t, p}
 	held := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	s.becomes(held.RequestID, pinsvc.StatusPinned)
-	p.Node.SetAway(true)
+	p.Node.SetUnavailable(true)
 	fresh := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)})
 	renamed := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1), Name: "renamed"})
 	if renamed.Status != pinsvc.StatusPinned {
@@ -96,7 +96,7 @@ func TestBackground_APeerWithoutIPFSKeepsWhatItHoldsAndGoesOnLater(t *testing.T)
 	if got := s.get(held.RequestID); got.Status != pinsvc.StatusPinned {
 		t.Errorf("what it holds is %s", got.Status)
 	}
-	p.Node.SetAway(false)
+	p.Node.SetUnavailable(false)
 	s.becomes(fresh.RequestID, pinsvc.StatusPinned)
 	s.becomes(held.RequestID, pinsvc.StatusPinned)
 }

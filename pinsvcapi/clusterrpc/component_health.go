@@ -10,9 +10,9 @@ import (
 )
 
 // ComponentHealth is what the process knows of the components of its own peer, which the
-// RPC tells late or not at all. Both methods are called for every change and several times
-// a second, and answer from memory. The details of a *pinsvc.Error are told to clients; of
-// other errors clients are told only which component is unavailable.
+// RPC reports late or not at all. Both methods are called for every change and several
+// times a second, and return from memory. Responses contain the details of a
+// *pinsvc.Error; for other errors they state only which component is unavailable.
 type ComponentHealth interface {
 	// Consensus returns why no change of the shared state can be made now, such as a
 	// Raft without a leader. It is nil when one can, or when nothing is known.

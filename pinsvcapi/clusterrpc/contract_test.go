@@ -114,12 +114,12 @@ func mustCID(t testing.TB, text string) cid.Cid {
 func setStatus(t testing.TB, p *clustertest.Peer, requestID string, status pinsvc.Status) {
 	t.Helper()
 	c := mustCID(t, requestID)
-	p.Tracker.Answer(c, api.TrackerStatusUndefined)
+	p.Tracker.SetReport(c, api.TrackerStatusUndefined)
 	var want api.TrackerStatus
 	switch status {
 	case pinsvc.StatusQueued:
 		// Its workers are free, so a real one is never queued for long.
-		p.Tracker.Answer(c, api.TrackerStatusPinQueued)
+		p.Tracker.SetReport(c, api.TrackerStatusPinQueued)
 		want = api.TrackerStatusPinQueued
 	case pinsvc.StatusPinning:
 		p.Node.Undecided(c)

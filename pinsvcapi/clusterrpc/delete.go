@@ -21,7 +21,7 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	}
 	defer unlock()
 	if row, ok := b.view.Get(c); ok {
-		// The cluster itself says whether the view is right.
+		// Check in the cluster itself whether the view is right.
 		if found, err := b.remove(ctx, api.NewCid(row.CID)); found || err != nil {
 			return err
 		}

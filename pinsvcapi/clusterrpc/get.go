@@ -15,8 +15,8 @@ import (
 )
 
 // Get returns the pin with that request ID. A pin that is known to be unsettled, which is
-// what clients poll for, is answered from memory; of any other the record is read and the
-// peers that should hold it are polled.
+// what clients poll for, is returned from memory; for any other pin the record is read and
+// the peers that should hold the pin are polled.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -70,7 +70,7 @@ func contextError(ctx context.Context) error {
 }
 
 // unsettled returns the row of the view, if any; ok reports whether its status is not settled
-// and can be answered from memory.
+// and can be returned from memory.
 func (b *Backend) unsettled(ctx context.Context, c cid.Cid) (row pinset.Pin, ok bool) {
 	read := func() (pinset.Pin, bool) {
 		row, ok := b.view.Get(c)

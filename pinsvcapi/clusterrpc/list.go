@@ -50,7 +50,7 @@ func comparesAll(q pinsvc.Query) bool {
 }
 
 // pageRenderer makes the rows of one page. Most pins of a page have the same holders with the
-// same reports, and the same origins; what follows from those is looked up once for a run of
+// same reports, and the same origins; what follows from both is computed once for a run of
 // such pins.
 type pageRenderer struct {
 	backend           *Backend
@@ -99,7 +99,7 @@ func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
 	return row
 }
 
-// special reports whether there is more to tell of a pin than its summary.
+// special reports whether a row has more than the summary of the pin.
 func special(e *pinset.Entry, s *peerstatus.Summary) bool {
 	return e.OtherFormRequested || e.ExpiresAt != 0 || s.Failing || e.Status == pinsvc.StatusQueued
 }

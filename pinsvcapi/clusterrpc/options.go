@@ -62,7 +62,7 @@ type Options struct {
 	// commits it. A write that the state does not show after twice that time is
 	// submitted again.
 	BatchAge time.Duration
-	// Durable says that the cluster loses no change that it accepted, as with Raft: no
+	// Durable reports whether the cluster loses no change that it accepted, as with Raft: no
 	// write is submitted again.
 	Durable bool
 	// ResyncInterval (10 min) is the time between two reads of the whole state, to find

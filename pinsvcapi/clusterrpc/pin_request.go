@@ -22,7 +22,7 @@ type pinRequest struct {
 	now         time.Time
 }
 
-// mutation makes the record what the request says, and a record where there is none. Replication,
+// mutation applies the request to the record, and makes one where there is none. Replication,
 // expiry and reserved metadata of an existing record stay.
 func (r pinRequest) mutation() statesync.Mutation {
 	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {

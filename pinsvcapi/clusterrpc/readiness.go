@@ -12,7 +12,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// readiness is what Ready and Health answer from.
+// readiness is the state that Ready and Health report.
 type readiness struct {
 	now     func() time.Time
 	started time.Time
@@ -20,7 +20,7 @@ type readiness struct {
 
 	mu        sync.Mutex
 	waitsFor  string
-	progress  func() string // how far that is; nil: nothing to tell
+	progress  func() string // how far that is; nil: nothing to report
 	readyAt   time.Time
 	unhealthy error // of the last probe of this peer
 }
@@ -95,7 +95,7 @@ func (r *readiness) lastProbe() error {
 	return r.unhealthy
 }
 
-// Ready returns nil once requests can be served, else a KindUnavailable error that says
+// Ready returns nil once requests can be served, else a KindUnavailable error that states
 // what is missing. Once ready it stays so.
 func (b *Backend) Ready() error {
 	if b.readiness.ready() {
@@ -133,14 +133,14 @@ func (b *Backend) Health() error {
 	return err
 }
 
-// probePeer asks this peer for itself and its IPFS node.
+// probePeer requests the ID of this peer and its IPFS node.
 func (b *Backend) probePeer(ctx context.Context) (api.ID, error) {
 	call, cancel := context.WithTimeout(ctx, b.opts.StatusTimeout)
 	defer cancel()
 	id, err := b.cluster.ID(call, clusterapi.Local)
 	switch {
 	case err != nil && b.peerResponds(ctx):
-		// The peer asks its IPFS node before it responds.
+		// The peer queries its IPFS node before it responds.
 		return id, pinsvc.Wrap(pinsvc.KindUnavailable, err, clusterapi.DetailsIPFSUnavailable)
 	case err != nil:
 		return id, pinsvc.Wrap(pinsvc.KindUnavailable, err, "the cluster peer does not respond")

@@ -20,7 +20,7 @@ func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
 	s := newService(t, clustertest.Options{})
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	s.becomes(old.RequestID, pinsvc.StatusPinned)
-	s.peer.Node.SetAway(true)
+	s.peer.Node.SetUnavailable(true)
 	if got := s.get(old.RequestID); got.Status != pinsvc.StatusPinned {
 		t.Errorf("%s", got.Status)
 	}
@@ -48,7 +48,7 @@ func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
 		}
 		return nil
 	})
-	s.peer.Node.SetAway(false)
+	s.peer.Node.SetUnavailable(false)
 	if err := s.peer.Cluster.RecoverAllLocal(t.Context(), make(chan api.PinInfo, 10)); err != nil {
 		t.Fatal(err) // The cluster's own round, which comes every 12 minutes.
 	}

@@ -24,7 +24,7 @@ const (
 	infoUntil    = "pinned_until"
 )
 
-// render makes the answer about a pin of the view.
+// render makes the response for a pin of the view.
 func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 	st := pinsvc.PinStatus{
 		RequestID: row.CID.String(),
@@ -45,7 +45,7 @@ func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 	return st
 }
 
-// info is what the user is told beside the status. The map is read-only.
+// info is what the response has beside the status. The map is read-only.
 func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary, expiresAt uint32) map[string]string {
 	resubmitted, _ := b.syncer.Uncommitted().Resubmitted(key)
 	if !s.Failing && resubmitted == 0 && expiresAt == 0 && status != pinsvc.StatusQueued {

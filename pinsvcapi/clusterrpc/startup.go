@@ -12,7 +12,7 @@ import (
 const (
 	// startInterval is the time between two attempts to start.
 	startInterval = 200 * time.Millisecond
-	// progressInterval is how often the log says how far the start is.
+	// progressInterval is how often the progress of the start is logged.
 	progressInterval = 5 * time.Second
 )
 
@@ -89,7 +89,7 @@ func (b *Backend) fill(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// logProgress has the log say how far the start is, until stop is called.
+// logProgress logs the progress of the start until stop is called.
 func (b *Backend) logProgress(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -80,7 +80,7 @@ func (v *View) pageByCID(q *pinsvc.Query, p *predicate) Page {
 
 // cut returns how many of up to limit+1 keys belong on the page. A page never
 // ends inside a group of equal creation times: the client continues it by that
-// time. Zero of some says that the first group does not fit.
+// time. Zero of some means that the first group does not fit.
 func cut(keys []key, limit int) int {
 	if len(keys) <= limit {
 		return len(keys)

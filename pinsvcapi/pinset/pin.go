@@ -27,8 +27,8 @@ import (
 type Pin struct {
 	// CID is the identity of the pin, in the form that the cluster holds.
 	CID cid.Cid
-	// OtherFormRequested says that the latest request named the other one of the
-	// two forms of the CID, CIDv0 and CIDv1 (D1).
+	// OtherFormRequested reports whether the latest request named the other one of
+	// the two forms of the CID, CIDv0 and CIDv1 (D1).
 	OtherFormRequested bool
 	Name               string
 	// Meta are the pairs of the client; nil when there are none.
@@ -36,9 +36,9 @@ type Pin struct {
 	// Created is kept with millisecond precision; the rest is cut off.
 	Created time.Time
 	Status  pinsvc.Status
-	// Direct says that the pin keeps the root block alone.
+	// Direct reports whether the pin keeps the root block alone.
 	Direct bool
-	// Stamped says that the cluster's record itself holds Created.
+	// Stamped reports whether the cluster's record itself holds Created.
 	Stamped bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32

@@ -162,7 +162,7 @@ func (t *rankTree) removeFrom(n *node, k key) bool {
 	}
 	n.sizes[i]--
 	child := n.children[i]
-	if len(child.keys) > 0 { // An empty leaf goes away with the merge.
+	if len(child.keys) > 0 { // An empty leaf is removed by the merge.
 		n.keys[i] = child.keys[0]
 	}
 	if len(child.keys) < fanout/4 && len(n.children) > 1 {

@@ -32,7 +32,7 @@ const (
 	flagOtherForm = 1 << iota
 	flagStamped
 	flagDirect
-	// flagExpires says that data ends with the expiry: few pins have one.
+	// flagExpires is set if data ends with the expiry: few pins have one.
 	flagExpires
 )
 

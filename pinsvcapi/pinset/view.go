@@ -25,7 +25,7 @@ type View struct {
 	used      uint32 // slots handed out so far
 	free      uint32 // head of the list of free slots
 	n         int
-	// loading says that index is empty and stays so: see NewLoading.
+	// loading reports whether index is empty and stays so: see NewLoading.
 	loading bool
 	counts  [pinsvc.StatusFailed + 1]int // by status
 	// heads maps the hash of a pin's identity to the first one of the rows

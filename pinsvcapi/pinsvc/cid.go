@@ -23,7 +23,7 @@ const (
 )
 
 // ParseCID reads a CID in any multibase. The error for a path, a URL or a name
-// says what to send instead. Whether the CID can be pinned is for CheckPinnable.
+// states what to send instead. Whether the CID can be pinned is for CheckPinnable.
 func ParseCID(s string) (cid.Cid, error) {
 	if s == "" {
 		return cid.Undef, errors.New("a CID is empty")

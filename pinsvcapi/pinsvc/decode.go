@@ -18,8 +18,8 @@ import (
 //
 // Fields that the specification does not know are ignored; null is the same as
 // absent for all fields but cid. Origins that are not understood are left out,
-// and of more than MaxOrigins the most useful ones are kept (D10): dropped says
-// how many are missing.
+// and of more than MaxOrigins the most useful ones are kept (D10): dropped has
+// the number of those left out.
 func DecodePin(body io.Reader) (pin Pin, dropped DroppedOrigins, err error) {
 	data, err := io.ReadAll(body)
 	if err != nil {

@@ -68,7 +68,7 @@ func parseMetaFilter(s string) (map[string]string, error) {
 // map[string]string. The text is ambiguous when values contain spaces, but fmt
 // sorts by key: a word with a colon begins a new pair only if the text before the
 // colon sorts after the previous key, so "map[app:x note:see also: y]" has two
-// pairs. A value that looks like a later key is misread; the other two encodings
+// pairs. A value that has the form of a later key is misread; the other two encodings
 // are not ambiguous.
 func parseGoMap(text string) (map[string]string, error) {
 	pairs := make(map[string]string)

@@ -43,9 +43,9 @@ func notCID(s string, err error) error {
 type contentAddress struct {
 	// root is the text of the CID; empty if mutable.
 	root string
-	// below says that a path goes on below the root.
+	// below reports whether a path goes on below the root.
 	below bool
-	// mutable says that the address begins with an IPNS or DNSLink name.
+	// mutable reports whether the address begins with an IPNS or DNSLink name.
 	mutable bool
 }
 

@@ -140,7 +140,7 @@ func reserveOf(r reach) int {
 	}
 }
 
-// reservedFirst moves the first of each reach, as many as reserveOf says, before
+// reservedFirst moves the first of each reach, as many as reserveOf returns, before
 // all others.
 func reservedFirst(candidates []originCandidate) []originCandidate {
 	var reserved, others []originCandidate
@@ -206,7 +206,7 @@ func compareUsefulness(a, b originCandidate) int {
 		cmp.Compare(a.reach, b.reach), cmp.Compare(a.key, b.key))
 }
 
-// reach says from where an address can be dialled; smaller is more useful.
+// reach is from where an address can be dialled; smaller is more useful.
 type reach uint8
 
 const (

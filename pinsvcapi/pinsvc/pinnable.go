@@ -62,7 +62,7 @@ func checkMultihash(c cid.Cid) error {
 // registers in the private range.
 const privateGitRaw = multicodec.ReservedStart + multicodec.GitRaw
 
-// unpinnableCodec says why no CID with that codec can be pinned; empty for the
+// unpinnableCodec returns why no CID with that codec can be pinned; empty for the
 // codecs that Kubo decodes, plug-ins of its release included: "ipfs cid codecs
 // --supported" lists them. A node pins only what it can decode, because it
 // follows the links. Codecs of plug-ins that a user adds are refused, too. The

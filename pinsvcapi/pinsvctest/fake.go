@@ -17,7 +17,7 @@ import (
 const FakeDelegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 // Fake is a Backend in memory with shared tenancy: new pins are queued until
-// SetStatus says otherwise. Use NewFake. All methods may be called by many
+// SetStatus changes them. Use NewFake. All methods may be called by many
 // goroutines at once.
 type Fake struct {
 	mu       sync.Mutex

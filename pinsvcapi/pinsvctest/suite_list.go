@@ -145,7 +145,7 @@ func testListCIDs(t *testing.T, s suite) {
 	}
 }
 
-// walk lists everything as Kubo does: by before, until count says that this
+// walk lists everything as Kubo does: by before, until count shows that this
 // page is the last.
 func (s suite) walk(q pinsvc.Query) (pages []pinsvc.PinResults) {
 	s.t.Helper()

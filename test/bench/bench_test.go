@@ -161,7 +161,7 @@ func TestLimitWantsTheSameCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.shutdown(t.Context())
-	l.answer.Store(&reply{status: http.StatusAccepted, contentType: "application/json", body: []byte(`{"a":1}`)})
+	l.reply.Store(&reply{status: http.StatusAccepted, contentType: "application/json", body: []byte(`{"a":1}`)})
 	for _, tt := range []struct {
 		password string
 		status   int
@@ -202,7 +202,7 @@ func TestTargetsCompareTheRightRows(t *testing.T) {
 		posts: []*posts{{count: 10}, {count: 10}},
 	}
 	for i := range tenths {
-		r.posts[0].parts[i], r.posts[1].parts[i] = 2, 2
+		r.posts[0].tenthTimes[i], r.posts[1].tenthTimes[i] = 2, 2
 	}
 	want := map[string]string{
 		"list_first: 1,000,000 pins against 1,000":                      "**not met**",

@@ -75,7 +75,7 @@ func (c *client) send(ctx context.Context, url string, r request, buf *bytes.Buf
 	return resp, err
 }
 
-// do sends a request that must be answered with a 2xx and returns how long
+// do sends a request whose response must be a 2xx and returns how long
 // that took.
 func (c *client) do(ctx context.Context, url string, r request, buf *bytes.Buffer) (time.Duration, error) {
 	begin := time.Now()
@@ -97,7 +97,7 @@ func (c *client) fetch(ctx context.Context, url string, r request) (reply, error
 	return reply{resp.StatusCode, resp.Header.Get("Content-Type"), buf.Bytes()}, nil
 }
 
-// want fails unless the answer has that status.
+// want fails unless the reply has that status.
 func (c *client) want(ctx context.Context, status int, r request, url string) error {
 	got, err := c.fetch(ctx, url, r)
 	if err == nil && got.status != status {

@@ -12,13 +12,13 @@ import (
 )
 
 // limit is a bare net/http handler behind the same authentication as ours: it
-// reads the request's body and answers with bytes that were set before. No
+// reads the request's body and responds with bytes that were set before. No
 // API on net/http can be faster.
 type limit struct {
 	auth     *auth.Authenticator
 	listener net.Listener
 	server   *http.Server
-	answer   atomic.Pointer[reply]
+	reply    atomic.Pointer[reply]
 }
 
 func newLimit(users map[string]string) (*limit, error) {
@@ -47,12 +47,12 @@ func (l *limit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return
 	}
-	answer := l.answer.Load()
+	reply := l.reply.Load()
 	h := w.Header()
-	if answer.contentType != "" {
-		h.Set("Content-Type", answer.contentType)
+	if reply.contentType != "" {
+		h.Set("Content-Type", reply.contentType)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(answer.body)))
-	w.WriteHeader(answer.status)
-	_, _ = w.Write(answer.body) // The client sees what fails.
+	h.Set("Content-Length", strconv.Itoa(len(reply.body)))
+	w.WriteHeader(reply.status)
+	_, _ = w.Write(reply.body) // The client sees what fails.
 }

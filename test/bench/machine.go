@@ -39,7 +39,7 @@ func procValue(file, key string) string {
 }
 
 // resident is the memory of this process in bytes, zero where the system does
-// not tell.
+// not report it.
 func resident() int64 {
 	kib, err := strconv.ParseInt(strings.TrimSuffix(procValue("/proc/self/status", "VmRSS"), " kB"), 10, 64)
 	if err != nil {

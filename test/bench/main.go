@@ -8,7 +8,7 @@
 //
 // It prints Markdown and writes latest.json and latest.md to the output
 // folder. A complete run also writes the measured part of the page. It is no
-// test: what misses a target is said, and the exit code is 0.
+// test: missed targets are reported, and the exit code is 0.
 package main
 
 import (

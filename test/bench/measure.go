@@ -27,7 +27,7 @@ var (
 const (
 	// slow is from when on a subject has fewer turns, of one request each,
 	// and its throughput is not measured with all connections, since that
-	// many of its answers may not fit into memory.
+	// many of its responses may not fit into memory.
 	slow            = 20 * time.Millisecond
 	verySlow        = 200 * time.Millisecond
 	verySlowRounds  = 5

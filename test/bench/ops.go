@@ -33,7 +33,7 @@ func always(path string) func(string) (request, bool) {
 	return func(string) (request, bool) { return request{path: path}, true }
 }
 
-// over asks for one pin of n after the other, far from each other.
+// over requests one pin of n after the other, far from each other.
 func over(n int, path func(i int) string) func(string) (request, bool) {
 	var turn atomic.Int64
 	return func(string) (request, bool) {
@@ -42,7 +42,7 @@ func over(n int, path func(i int) string) func(string) (request, bool) {
 }
 
 // ops are all that are measured over n pins, in the order of measuring: those
-// that change the pinset come last, and take away what they added.
+// that change the pinset come last, and delete what they added.
 func (b *bench) ops(n int) []op {
 	page := min(10, n)
 	half := pinCreated(n / 2).Format("2006-01-02T15:04:05.000Z")
@@ -64,7 +64,7 @@ func (b *bench) ops(n int) []op {
 	}
 }
 
-// writer makes new pins, a series for each subject, and takes them away again.
+// writer makes new pins, a series for each subject, and deletes them again.
 type writer struct {
 	series          map[string]int
 	posted, deleted map[string]*atomic.Int64
@@ -138,8 +138,8 @@ func (b *bench) shows(ctx context.Context, r request, want int) error {
 	return nil
 }
 
-// prepare checks that ours answers an operation in the right way, and lets
-// the bare handler answer with the same bytes. Of what changes the pinset the
+// prepare checks that ours responds correctly to an operation, and lets
+// the bare handler reply with the same bytes. Of what changes the pinset the
 // first is done for that.
 func (b *bench) prepare(ctx context.Context, o op) error {
 	r, ok := o.next(ours)
@@ -162,6 +162,6 @@ func (b *bench) prepare(ctx context.Context, o op) error {
 	if got.status/100 != 2 {
 		return fmt.Errorf("%s: %d: %.200s", o.name, got.status, got.body)
 	}
-	b.limit.answer.Store(&got)
+	b.limit.reply.Store(&got)
 	return nil
 }

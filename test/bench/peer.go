@@ -90,7 +90,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 		return nil, err
 	}
 	b.starting = time.Since(begin)
-	// Upstream's answers before it can pin: that takes no part in the time.
+	// Upstream's API responds before the peer can pin: this wait is not measured.
 	return b, errors.Join(b.peer.Ready(ctx), b.peer.Members(ctx, 1))
 }
 
@@ -201,13 +201,13 @@ func (b *bench) awaitReady(ctx context.Context) error {
 	})
 }
 
-// poll asks until there is no error, or ctx ends.
-func poll(ctx context.Context, what string, ask func() error) error {
+// poll polls until there is no error, or ctx ends.
+func poll(ctx context.Context, what string, check func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var last error
 	for {
-		err := ask()
+		err := check()
 		if err == nil {
 			return nil
 		}

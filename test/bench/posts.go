@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// tenths is into how many parts a long run of POSTs is cut.
+// tenths is into how many pieces a long run of POSTs is cut.
 const tenths = 10
 
 // posts is a long run of POSTs to one API.
 type posts struct {
-	subject string
-	count   int
-	parts   [tenths]time.Duration
+	subject    string
+	count      int
+	tenthTimes [tenths]time.Duration
 }
 
 // slowdown is how much longer the last tenth took than the first.
 func (p *posts) slowdown() float64 {
-	return p.parts[tenths-1].Seconds() / p.parts[0].Seconds()
+	return p.tenthTimes[tenths-1].Seconds() / p.tenthTimes[0].Seconds()
 }
 
 func (p *posts) rate(part int) float64 {
-	return float64(p.count/tenths) / p.parts[part].Seconds()
+	return float64(p.count/tenths) / p.tenthTimes[part].Seconds()
 }
 
 // measurePosts lets 64 clients make count pins through ours and as many
@@ -87,7 +87,7 @@ func (p *posts) run(ctx context.Context, b *bench, part int) error {
 		})
 	}
 	clients.Wait()
-	p.parts[part] = time.Since(begin)
+	p.tenthTimes[part] = time.Since(begin)
 	if err := failure.Load(); err != nil {
 		return *err
 	}

@@ -53,7 +53,7 @@ func (r *result) markdown() string {
 	return b.String()
 }
 
-// notes say what the columns are.
+// notes describe the columns.
 const notes = `
 Times are of one request after the other on a connection that is kept alive, client included. ` +
 	`Requests per second are those of 64 connections; where one request of upstream takes longer than 20 ms, ` +
@@ -87,7 +87,7 @@ func (r *result) writeOps(b *strings.Builder, n int) {
 	}
 }
 
-// extrapolated is what a list that asks for everything would take upstream at
+// extrapolated is what a list of all pins would take upstream at
 // a million pins, in microseconds.
 func (r *result) extrapolated(n int, op string) (float64, bool) {
 	at100k, ok := r.find(upstreamUpTo, op, theirs)

@@ -28,7 +28,7 @@ type result struct {
 	posts   []*posts
 }
 
-// progress tells whoever waits what is going on.
+// progress prints what the run is doing to standard error.
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (s settings) measure(ctx context.Context) (*result, error) {

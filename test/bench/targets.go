@@ -38,7 +38,7 @@ type side struct {
 func p50(r row) float64 { return r.P50 }
 func rps(r row) float64 { return r.RPS }
 
-// ratio compares a figure of two rows; atMost says whether it must not exceed
+// ratio compares a figure of two rows; atMost reports whether it must not exceed
 // the bound or must reach it.
 func (r *result) ratio(what string, figure func(row) float64, over, under side, bound float64, atMost bool) target {
 	t := target{what: what}

@@ -75,7 +75,7 @@ var verbPattern = regexp.MustCompile(`%[-+# 0]*[0-9.]*[a-zA-Z]`)
 const minFixed = 14
 
 // says tells whether a literal of the code makes the message, or most of it.
-func says(message string, literals []string) bool {
+func hasMessage(message string, literals []string) bool {
 	for _, text := range literals {
 		fixed := verbPattern.ReplaceAllString(text, "")
 		switch {
@@ -108,7 +108,7 @@ func TestTroubleshooting_QuotesTheProgram(t *testing.T) {
 			continue
 		}
 		seen++
-		exists(t, "docs/troubleshooting.md", "text in the code like", match[1], says(match[1], program))
+		exists(t, "docs/troubleshooting.md", "text in the code like", match[1], hasMessage(match[1], program))
 	}
 	if seen < 15 {
 		t.Errorf("only %d messages were recognised", seen)
@@ -125,7 +125,7 @@ func TestMessages_AreFound(t *testing.T) {
 		"there is no such thing":    false,
 		"what is more than what the code has: this path takes GET": false,
 	} {
-		if got := says(message, code); got != want {
+		if got := hasMessage(message, code); got != want {
 			t.Errorf("%q: found %v", message, got)
 		}
 	}

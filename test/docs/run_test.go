@@ -55,9 +55,9 @@ func TestQuickstart_Runs(t *testing.T) {
 	typed := func(heading, want string) {
 		t.Helper()
 		for _, block := range shellBlocks(t, "docs/quickstart.md", heading) {
-			said := client.Shell(strings.ReplaceAll(block, "http://127.0.0.1:9097", peer.Endpoint()))
-			if !strings.Contains(said, want) {
-				t.Errorf("%s\nprinted:\n%s\nwithout %s", block, said, want)
+			output := client.Shell(strings.ReplaceAll(block, "http://127.0.0.1:9097", peer.Endpoint()))
+			if !strings.Contains(output, want) {
+				t.Errorf("%s\nprinted:\n%s\nwithout %s", block, output, want)
 			}
 		}
 	}

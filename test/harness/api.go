@@ -36,7 +36,7 @@ func (p *Peer) url(api string) string {
 	return "http://" + hostPort
 }
 
-// Reply is an answer of the service.
+// Reply is a response of the service.
 type Reply struct {
 	Status int
 	Header http.Header
@@ -88,7 +88,7 @@ func (p *Peer) Ask(method, path string, body any) (Reply, error) {
 	return Send(req)
 }
 
-// Send sends any request and reads the whole answer.
+// Send sends any request and reads the whole response.
 func Send(req *http.Request) (Reply, error) {
 	client := &http.Client{Timeout: Timeout}
 	defer client.CloseIdleConnections()
@@ -101,7 +101,7 @@ func Send(req *http.Request) (Reply, error) {
 	return Reply{Status: resp.StatusCode, Header: resp.Header, Body: b}, err
 }
 
-// into decodes an answer that has to have the status.
+// into decodes a response that has to have the status.
 func (r Reply) into(status int, target any) error {
 	if r.Status != status {
 		return fmt.Errorf("want %d, got %d %s", status, r.Status, r.Body)
@@ -109,7 +109,7 @@ func (r Reply) into(status int, target any) error {
 	return json.Unmarshal(r.Body, target)
 }
 
-// Get asks for one pin.
+// Get requests one pin.
 func (p *Peer) Get(requestID string) (pin Pin, err error) {
 	r, err := p.Ask(http.MethodGet, "/pins/"+requestID, nil)
 	if err != nil {
@@ -118,7 +118,7 @@ func (p *Peer) Get(requestID string) (pin Pin, err error) {
 	return pin, r.into(http.StatusOK, &pin)
 }
 
-// List asks for one page; query is what follows the question mark.
+// List requests one page; query is what follows the question mark.
 func (p *Peer) List(query string) (page Page, err error) {
 	r, err := p.Ask(http.MethodGet, "/pins?"+query, nil)
 	if err != nil {
@@ -145,7 +145,7 @@ func (p *Peer) Add(c cid.Cid, name string, origins ...string) Pin {
 	return pin
 }
 
-// WaitPinned waits until the peer says that the pin is pinned.
+// WaitPinned waits until the peer reports that the pin is pinned.
 func (p *Peer) WaitPinned(requestID string) {
 	p.t.Helper()
 	Eventually(p.t, pinned, p.Name+" says pinned of "+requestID, func() error {
@@ -157,7 +157,7 @@ func (p *Peer) WaitPinned(requestID string) {
 	})
 }
 
-// Ready is nil when /ready says 200, else an error with what it says.
+// Ready is nil when /ready returns 200, else an error with the response.
 func (p *Peer) Ready() error {
 	r, err := p.Ask(http.MethodGet, "/ready", nil)
 	if err == nil && r.Status != http.StatusOK {
@@ -177,7 +177,7 @@ func (p *Peer) WaitReady() {
 	})
 }
 
-// WaitNotReady waits until /ready says 503 with the reason.
+// WaitNotReady waits until /ready returns 503 with the reason.
 func (p *Peer) WaitNotReady(reason string) {
 	p.t.Helper()
 	Eventually(p.t, ReadyTimeout, fmt.Sprintf("%s says that it is not ready: %q", p.Name, reason), func() error {
@@ -198,5 +198,5 @@ func (p *Peer) Client() *pinclient.Client {
 	return pinclient.NewClient(p.Endpoint(), p.Token())
 }
 
-// ErrNotYet is for conditions that have nothing more to say.
+// ErrNotYet is for conditions that have nothing more to report.
 var ErrNotYet = errors.New("not yet")

@@ -1,7 +1,7 @@
 // Package harness runs real peers and real Kubo nodes as processes for tests:
 // each in a folder of its own, on ports of its own, with its output kept, and
 // stopped when the test ends. Whatever it waits for has a deadline, and a
-// failure says what was waited for and what the processes wrote last.
+// failure reports what was waited for and what the processes wrote last.
 package harness
 
 import (
@@ -32,7 +32,7 @@ const (
 	CommandTimeout = 5 * time.Minute
 	// Settle is how long something that must not happen is watched for.
 	Settle = 5 * time.Second
-	// poll is the pause between two looks at a condition.
+	// poll is the pause between two checks of a condition.
 	poll = 50 * time.Millisecond
 )
 
@@ -110,8 +110,8 @@ func (h *Harness) environment(extra ...string) []string {
 	return append(env, extra...)
 }
 
-// Eventually looks at a condition until it holds and fails the test when it
-// does not within the time. The last reason is what the failure says.
+// Eventually checks a condition until it holds and fails the test when it
+// does not within the time. The failure reports the last reason.
 func Eventually(t testing.TB, within time.Duration, what string, condition func() error) {
 	t.Helper()
 	if err := eventually(within, condition); err != nil {
@@ -137,7 +137,7 @@ func eventually(within time.Duration, condition func() error) error {
 	}
 }
 
-// Always looks at a condition again and again for the given time, and fails
+// Always checks a condition again and again for the given time, and fails
 // the test the first time that it does not hold.
 func Always(t testing.TB, during time.Duration, what string, condition func() error) {
 	t.Helper()

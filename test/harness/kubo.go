@@ -96,7 +96,7 @@ func (k *Kubo) RPC() string {
 }
 
 // FixRPCPort gives the RPC a port of its own that stays the same, so that a
-// peer finds the node again after it has been away. It returns the address.
+// peer finds the node again after it was unavailable. It returns the address.
 func (k *Kubo) FixRPCPort() string {
 	k.t.Helper()
 	addr := fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", FreePort(k.t))
@@ -104,7 +104,7 @@ func (k *Kubo) FixRPCPort() string {
 	return addr
 }
 
-// AddService tells Kubo of the service at the endpoint.
+// AddService configures the service at the endpoint in Kubo.
 func (k *Kubo) AddService(name, endpoint, token string) {
 	k.t.Helper()
 	k.Ipfs("pin", "remote", "service", "add", name, endpoint, token)

@@ -24,7 +24,7 @@ type Peer struct {
 	proc *Process
 }
 
-// InitOptions say how a peer is initialized.
+// InitOptions are how a peer is initialized.
 type InitOptions struct {
 	// Args are further arguments of init.
 	Args []string
@@ -185,9 +185,9 @@ func (h *Harness) Cluster(n int, consensus string) []*Peer {
 	return peers
 }
 
-// quickCRDT has peers tell each other the state of their CRDT every few
-// seconds. A peer that missed an update learns of it then; by default that
-// may take a minute.
+// quickCRDT has peers announce the state of their CRDT to each other every few
+// seconds. A peer that missed an update learns of it then; by default that may
+// take a minute.
 func (p *Peer) quickCRDT() {
 	p.t.Helper()
 	p.Edit(func(c Section) {
@@ -203,8 +203,8 @@ func (p *Peer) Ipfs(args ...string) string {
 	return p.Command(append([]string{"ipfs"}, args...)...)
 }
 
-// HoldsOffline is nil when the managed node holds all of the content, which
-// it is told not to ask the network for.
+// HoldsOffline is nil when the managed node holds all of the content. The
+// command runs offline, so the network is not searched for it.
 func (p *Peer) HoldsOffline(cid string) error {
 	r := p.Try("ipfs", "--offline", "dag", "stat", "--progress=false", cid)
 	if r.Err != nil {

@@ -89,7 +89,7 @@ func (p *Process) Signal(s syscall.Signal) {
 }
 
 // Wait returns how the process ended, nil for exit code 0. One that does not
-// end in time is made to: Go programs answer the quit signal with what their
+// end in time is made to: Go programs respond to the quit signal with what their
 // goroutines are doing.
 func (p *Process) Wait(within time.Duration) error {
 	p.t.Helper()

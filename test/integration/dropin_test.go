@@ -232,10 +232,10 @@ func TestCommandLineAsBefore(t *testing.T) {
 			c.Section("api", "pinsvcapi").Set("http_listen_multiaddress", "/ip4/nowhere")
 		})
 		r := peer.Try("config", "check")
-		said := r.Stdout + r.Stderr
+		output := r.Stdout + r.Stderr
 		for _, text := range []string{"no_such_key", "read_timeout", "http_listen_multiaddress"} {
-			if r.Err == nil || !strings.Contains(said, text) {
-				t.Errorf("want a failure that names %s, got %v:\n%s", text, r.Err, said)
+			if r.Err == nil || !strings.Contains(output, text) {
+				t.Errorf("want a failure that names %s, got %v:\n%s", text, r.Err, output)
 			}
 		}
 	})

@@ -48,10 +48,10 @@ func TestFirstRunAsPrinted(t *testing.T) {
 	}
 	// Not typed: curl prompts for the password, which is never printed.
 	kinds = strings.Join(slices.DeleteFunc(commands, func(line string) bool { return strings.HasPrefix(line, "curl ") }), "\n")
-	said := client.Shell(kinds)
-	t.Logf("%s\n%s", kinds, said)
-	if !strings.Contains(said, "pinned") {
-		t.Errorf("the last command was to end with a pinned pin; the commands printed:\n%s", said)
+	output := client.Shell(kinds)
+	t.Logf("%s\n%s", kinds, output)
+	if !strings.Contains(output, "pinned") {
+		t.Errorf("the last command was to end with a pinned pin; the commands printed:\n%s", output)
 	}
 
 	run.StopGroup()

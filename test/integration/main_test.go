@@ -46,7 +46,7 @@ func inline(t *testing.T, content string) cid.Cid {
 }
 
 // ask sends a request to a peer that has to arrive, whatever the answer.
-func ask(t *testing.T, p *harness.Peer, method, path string, body any) harness.Reply {
+func request(t *testing.T, p *harness.Peer, method, path string, body any) harness.Reply {
 	t.Helper()
 	r, err := p.Ask(method, path, body)
 	if err != nil {

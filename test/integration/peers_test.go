@@ -174,7 +174,7 @@ func TestRaftPeerThatLosesItsQuorumSaysSo(t *testing.T) {
 	body := map[string]string{"cid": inline(t, "without a quorum").String()}
 	for range 2 {
 		began := time.Now()
-		r := ask(t, peers[0], http.MethodPost, "/pins", body)
+		r := request(t, peers[0], http.MethodPost, "/pins", body)
 		want(t, r, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
 		if took := time.Since(began); took > 5*time.Second || !strings.Contains(string(r.Body), "no Raft leader") {
 			t.Errorf("after %s: %s", took, r.Body)

@@ -5,7 +5,7 @@
 //	netns command [argument ...]
 //
 // It needs root, or a system that lets users make user namespaces. Where
-// neither is given, or on another system than Linux, it says so in one line
+// neither is given, or on another system than Linux, it prints one line about it
 // and runs the command as it is, unless NETNS_REQUIRED is set: then it fails.
 // The exit code is the command's.
 package main

@@ -28,7 +28,7 @@ func isolated(argv []string) (int, error) {
 	return run(exec.Command(argv[0], argv[1:]...))
 }
 
-// innerEnv tells the second run of this program that it is in the namespaces.
+// innerEnv marks the second run of this program, which is in the namespaces.
 const innerEnv = "NETNS_INNER"
 
 // outer runs this program again in a user and a network namespace, since a

@@ -1,5 +1,5 @@
 // Package soak lets writers, readers and pollers use a peer for a long time
-// and looks at what that leaves behind. It holds tests only.
+// and checks what that leaves behind. It holds tests only.
 //
 //	make soak                                   10 minutes
 //	go test ./test/soak -soak.duration 1h       as long as one likes

@@ -169,7 +169,7 @@ func (l *load) write(ctx context.Context, i int) error {
 func (l *load) add(ctx context.Context, i int) error {
 	s := &l.slots[i]
 	var made pinsvc.PinStatus
-	if err := l.service.ask(ctx, http.MethodPost, "/pins", pinOf(i, s.generation+1), &made); err != nil {
+	if err := l.service.request(ctx, http.MethodPost, "/pins", pinOf(i, s.generation+1), &made); err != nil {
 		return err
 	}
 	s.set(s.generation+1, made.RequestID)
@@ -180,7 +180,7 @@ func (l *load) remove(ctx context.Context, i int) error {
 	s := &l.slots[i]
 	id := s.current()
 	s.set(s.generation, "")
-	return l.service.ask(ctx, http.MethodDelete, "/pins/"+id, nil, nil)
+	return l.service.request(ctx, http.MethodDelete, "/pins/"+id, nil, nil)
 }
 
 func (l *load) replace(ctx context.Context, i int) error {
@@ -188,7 +188,7 @@ func (l *load) replace(ctx context.Context, i int) error {
 	id := s.current()
 	s.set(s.generation, "")
 	var made pinsvc.PinStatus
-	if err := l.service.ask(ctx, http.MethodPost, "/pins/"+id, pinOf(i, s.generation+1), &made); err != nil {
+	if err := l.service.request(ctx, http.MethodPost, "/pins/"+id, pinOf(i, s.generation+1), &made); err != nil {
 		return err
 	}
 	s.set(s.generation+1, made.RequestID)
@@ -199,7 +199,7 @@ func (l *load) rename(ctx context.Context, i int) error {
 	s := &l.slots[i]
 	pin := pinOf(i, s.generation)
 	pin.Name += fmt.Sprintf("-%d", rand.IntN(100))
-	return l.service.ask(ctx, http.MethodPost, "/pins/"+s.current(), pin, nil)
+	return l.service.request(ctx, http.MethodPost, "/pins/"+s.current(), pin, nil)
 }
 
 func (s *slot) current() string {
@@ -278,7 +278,7 @@ func (l *load) poll(ctx context.Context, i int) error {
 	if id == "" {
 		return nil
 	}
-	err := l.service.ask(ctx, http.MethodGet, "/pins/"+id, nil, nil)
+	err := l.service.request(ctx, http.MethodGet, "/pins/"+id, nil, nil)
 	var r *refusal
 	if errors.As(err, &r) && r.status == http.StatusNotFound {
 		if _, now := s.state(); now != changes {

@@ -89,9 +89,9 @@ func (l *load) checkTruth(t *testing.T) {
 		if id == "" {
 			id = content(i, l.slots[i].generation).String()
 		}
-		err := l.service.ask(t.Context(), http.MethodGet, "/pins/"+id, nil, nil)
+		err := l.service.request(t.Context(), http.MethodGet, "/pins/"+id, nil, nil)
 		if err == nil {
-			err = l.service.ask(t.Context(), http.MethodDelete, "/pins/"+id, nil, nil)
+			err = l.service.request(t.Context(), http.MethodDelete, "/pins/"+id, nil, nil)
 		}
 		if err == nil || l.slots[i].current() == "" {
 			err = l.add(t.Context(), i)

@@ -88,7 +88,7 @@ func newService(t *testing.T) *service {
 		APIs: []ipfscluster.API{api}, OnTracker: func(h *watch.Tracker) { events = h },
 	})[0]
 	s.eventually(t, "the service is ready", func() error {
-		return s.ask(t.Context(), http.MethodGet, "/ready", nil, nil)
+		return s.request(t.Context(), http.MethodGet, "/ready", nil, nil)
 	})
 	return s
 }
@@ -102,7 +102,7 @@ type refusal struct {
 func (r *refusal) Error() string { return fmt.Sprintf("%d: %.200s", r.status, r.text) }
 
 // ask sends a request and decodes the answer into out, if that is not nil.
-func (s *service) ask(ctx context.Context, method, path string, in, out any) error {
+func (s *service) request(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -137,7 +137,7 @@ func (s *service) ask(ctx context.Context, method, path string, in, out any) err
 // list asks for a page.
 func (s *service) list(ctx context.Context, query string) (pinsvc.PinResults, error) {
 	var page pinsvc.PinResults
-	err := s.ask(ctx, http.MethodGet, "/pins?"+query, nil, &page)
+	err := s.request(ctx, http.MethodGet, "/pins?"+query, nil, &page)
 	return page, err
 }
 

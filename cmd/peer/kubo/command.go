@@ -11,7 +11,7 @@ import (
 
 // Command returns a command that runs the Kubo program with args on the repo
 // of cfg. A running node is used through its RPC. The caller sets input and
-// output. The error says that there is no program or no repo.
+// output. Command returns an error if there is no program or no repo.
 func Command(ctx context.Context, cfg *Config, args ...string) (*exec.Cmd, error) {
 	path, err := findBinary(cfg, ownPath())
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// privateSwarm is where a private node listens unless swarm_addresses says
-// otherwise.
+// privateSwarm is where a private node listens unless swarm_addresses is set.
 var privateSwarm = [...]string{"/ip4/127.0.0.1/tcp/0"}
 
 // notLoopback4 and notLoopback6 cover every address outside of this machine, in

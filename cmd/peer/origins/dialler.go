@@ -333,7 +333,7 @@ func (d *dialler) ids() []peer.ID {
 	return slices.Collect(maps.Keys(d.nodes))
 }
 
-// logFailures says which origins of a pin that was not fetched are unreachable.
+// logFailures logs which origins of a pin that was not fetched are unreachable.
 func (d *dialler) logFailures(j *job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -64,7 +64,7 @@ func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 	job := c.begin(pin)
 	defer c.dialler.end(job)
 	pin.Origins = nil
-	c.peering.add(ctx) // Before the IPFS node decides whom to ask.
+	c.peering.add(ctx) // Before the IPFS node selects the peers to request from.
 	err := c.IPFSConnector.Pin(ctx, pin)
 	if err != nil && ctx.Err() == nil {
 		c.dialler.logFailures(job)

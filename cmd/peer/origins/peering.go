@@ -27,12 +27,12 @@ const (
 // peering keeps the origins of pins in progress in the peering subsystem of the
 // IPFS node.
 //
-// Kubo (0.43) asks a connected node for content only if the node has a
+// Kubo (0.43) requests content from a connected node only if the node has a
 // private address, has sent content over this connection or is in the peering
 // subsystem (Internal.Bitswap.BroadcastControl; boxo's peerWantManager,
-// skipBroadcast; U22 in docs/upstream-faults.md). Other nodes are asked when
-// they connect. So an origin that is connected before a pin starts would never be
-// asked.
+// skipBroadcast; U22 in docs/upstream-faults.md). Other nodes receive
+// requests when they connect. So an origin that is connected before a pin starts
+// would never receive one.
 type peering struct {
 	swarm  Swarm
 	wanted func() []peer.ID

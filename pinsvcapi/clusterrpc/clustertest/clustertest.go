@@ -78,7 +78,7 @@ type Peer struct {
 	// Tracker and State let a test break what is behind the RPC services.
 	Tracker *Tracker
 	State   *State
-	// Events announces what the tracker is told.
+	// Events announces the calls to the tracker.
 	Events *watch.Tracker
 
 	dir    string
@@ -265,7 +265,7 @@ func (p *Peer) Members(ctx context.Context, n int) error {
 	}
 }
 
-// allocatable is how many peers have told this one what space they have.
+// allocatable is how many peers have reported their free space to this one.
 func (p *Peer) allocatable(ctx context.Context) int {
 	var metrics []api.Metric
 	if err := p.Client.CallContext(ctx, "", "PeerMonitor", "LatestMetrics", "freespace", &metrics); err != nil {
@@ -322,8 +322,8 @@ func Start(tb testing.TB, n int, opts Options) []*Peer {
 	return peers
 }
 
-// noRouting finds nothing and forgets what it is told. Null would refuse to
-// be told, which the CRDT's provider logs as an error for each of its blocks.
+// noRouting finds nothing and drops what it is to provide. Null would return an
+// error, which the CRDT's provider logs for each of its blocks.
 type noRouting struct{ routinghelpers.Null }
 
 // Provide implements routing.ContentRouting.

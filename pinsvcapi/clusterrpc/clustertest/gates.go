@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// errCut is what the state says while it is out of reach.
+// errCut is what the state returns while it is out of reach.
 var errCut = errors.New("the state is out of reach of this test")
 
 // State is a peer's consensus component that a test can break.
@@ -102,7 +102,7 @@ func (s *State) LogUnpin(ctx context.Context, pin api.Pin) error {
 	return s.Consensus.LogUnpin(ctx, pin)
 }
 
-// Tracker is a peer's pin tracker that a test can freeze, and whose answers
+// Tracker is a peer's pin tracker that a test can freeze, and whose reports
 // about single pins it can set where the real ones cannot be arranged.
 type Tracker struct {
 	ipfscluster.PinTracker
@@ -110,12 +110,12 @@ type Tracker struct {
 
 	mu      sync.Mutex
 	thawed  chan struct{} // closed unless frozen
-	answers map[cid.Cid]api.TrackerStatus
+	reports map[cid.Cid]api.TrackerStatus
 	broken  error
 }
 
 func newTracker(real ipfscluster.PinTracker, node *Node) *Tracker {
-	t := &Tracker{PinTracker: real, node: node, thawed: make(chan struct{}), answers: make(map[cid.Cid]api.TrackerStatus)}
+	t := &Tracker{PinTracker: real, node: node, thawed: make(chan struct{}), reports: make(map[cid.Cid]api.TrackerStatus)}
 	close(t.thawed)
 	return t
 }
@@ -138,16 +138,16 @@ func (t *Tracker) Thaw() {
 	}
 }
 
-// Answer sets what the tracker says of a pin; TrackerStatusUndefined leaves
+// SetReport sets what the tracker reports for a pin; TrackerStatusUndefined leaves
 // it to the real one again.
-func (t *Tracker) Answer(c cid.Cid, status api.TrackerStatus) {
+func (t *Tracker) SetReport(c cid.Cid, status api.TrackerStatus) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if status == api.TrackerStatusUndefined {
-		delete(t.answers, c)
+		delete(t.reports, c)
 		return
 	}
-	t.answers[c] = status
+	t.reports[c] = status
 }
 
 // wait returns once the tracker is not frozen.
@@ -188,20 +188,20 @@ func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 	info := t.PinTracker.Status(ctx, c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if status, ok := t.answers[c.Cid]; ok {
+	if status, ok := t.reports[c.Cid]; ok {
 		info.Status, info.Error = status, ""
 	}
 	return info
 }
 
 // StatusAll implements ipfscluster.PinTracker. As the cluster's tracker does
-// when it is away, a frozen one says nothing and does not end.
+// when it is unavailable, a frozen one reports nothing and does not end.
 func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
 	t.wait(ctx)
 	t.mu.Lock()
-	answers, broken := maps.Clone(t.answers), t.broken
+	reports, broken := maps.Clone(t.reports), t.broken
 	t.mu.Unlock()
-	if len(answers) == 0 && broken == nil {
+	if len(reports) == 0 && broken == nil {
 		return t.PinTracker.StatusAll(ctx, filter, out)
 	}
 	defer close(out)
@@ -209,7 +209,7 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 	ended := make(chan error, 1)
 	go func() { ended <- t.PinTracker.StatusAll(ctx, api.TrackerStatusUndefined, all) }()
 	for info := range all {
-		if status, ok := answers[info.Cid.Cid]; ok {
+		if status, ok := reports[info.Cid.Cid]; ok {
 			info.Status, info.Error = status, ""
 		}
 		if filter != api.TrackerStatusUndefined && !info.Status.Match(filter) {
@@ -223,7 +223,7 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 	return errors.Join(<-ended, broken)
 }
 
-// BreakStreams makes StatusAll end with err after its last answer; nil ends
+// BreakStreams makes StatusAll end with err after its last report; nil ends
 // that.
 func (t *Tracker) BreakStreams(err error) {
 	t.mu.Lock()

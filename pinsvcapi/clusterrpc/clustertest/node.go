@@ -20,31 +20,31 @@ import (
 
 var _ ipfscluster.IPFSConnector = (*Node)(nil)
 
-// errAway is what the cluster's own connector says of a daemon that is down.
+// errAway is what the cluster's own connector returns for a daemon that is down.
 var errAway error = &url.Error{
 	Op: "Post", URL: "http://127.0.0.1:5001/api/v0/id", Err: errors.New("dial tcp 127.0.0.1:5001: connect: connection refused"),
 }
 
 // Node stands in for an IPFS node: it keeps pins in memory and does with a
-// new one what the test says. By default every pin succeeds at once. All
+// new one what the test sets. By default every pin succeeds at once. All
 // methods may be called by many goroutines at once.
 type Node struct {
 	id        peer.ID
 	ready     chan struct{}
 	readyOnce sync.Once
 
-	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced whenever outcomes change
-	addresses []string
-	pins      map[cid.Cid]api.IPFSPinStatus
-	blocks    map[cid.Cid][]byte
-	outcomes  map[cid.Cid]error // nil is success
-	held      map[cid.Cid]struct{}
-	hold      bool
-	delay     time.Duration
-	away      bool
-	calls     int
-	working   map[cid.Cid]int // calls of Pin that have not returned
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced whenever outcomes change
+	addresses   []string
+	pins        map[cid.Cid]api.IPFSPinStatus
+	blocks      map[cid.Cid][]byte
+	outcomes    map[cid.Cid]error // nil is success
+	held        map[cid.Cid]struct{}
+	hold        bool
+	delay       time.Duration
+	unavailable bool
+	calls       int
+	working     map[cid.Cid]int // calls of Pin that have not returned
 }
 
 // NewNode makes a node with an identity of its own and two addresses.
@@ -71,7 +71,7 @@ func NewNode() *Node {
 // PeerID is the node's own, not that of its cluster peer.
 func (n *Node) PeerID() peer.ID { return n.id }
 
-// change makes f the only one to look at the node, and wakes pins that wait.
+// change runs f with exclusive access to the node, and wakes pins that wait.
 func (n *Node) change(f func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,10 +80,10 @@ func (n *Node) change(f func()) {
 	n.changed = make(chan struct{})
 }
 
-// HoldPins lets pins that nothing was said about wait, or succeed.
+// HoldPins lets pins without an outcome of their own wait, or succeed.
 func (n *Node) HoldPins(hold bool) { n.change(func() { n.hold = hold }) }
 
-// Hold lets that pin wait until something else is said about it.
+// Hold lets the pin wait until its outcome is set.
 func (n *Node) Hold(c cid.Cid) { n.change(func() { n.held[c] = struct{}{} }) }
 
 // SetDelay lets every new pin take that long.
@@ -95,7 +95,7 @@ func (n *Node) Succeed(c cid.Cid) { n.change(func() { n.outcomes[c] = nil }) }
 // Fail makes the pin fail with that error.
 func (n *Node) Fail(c cid.Cid, err error) { n.change(func() { n.outcomes[c] = err }) }
 
-// Undecided takes back what was said about the pin.
+// Undecided clears what was set for the pin.
 func (n *Node) Undecided(c cid.Cid) {
 	n.change(func() {
 		delete(n.outcomes, c)
@@ -106,10 +106,10 @@ func (n *Node) Undecided(c cid.Cid) {
 // Lose makes the node forget a pin that it has.
 func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
 
-// SetAway makes every request fail as if the daemon were down, or ends that.
-func (n *Node) SetAway(away bool) { n.change(func() { n.away = away }) }
+// SetUnavailable makes every request fail as if the daemon were down, or ends that.
+func (n *Node) SetUnavailable(unavailable bool) { n.change(func() { n.unavailable = unavailable }) }
 
-// SetAddresses sets what the node says its addresses are.
+// SetAddresses sets the addresses that the node reports.
 func (n *Node) SetAddresses(addresses ...string) {
 	n.change(func() { n.addresses = addresses })
 }
@@ -193,7 +193,7 @@ func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error)
 	outcome, decided := n.outcomes[c]
 	_, has := n.pins[c]
 	switch {
-	case n.away:
+	case n.unavailable:
 		return true, nil, errAway
 	case has:
 		return true, nil, nil
@@ -216,7 +216,7 @@ func (n *Node) waits(c cid.Cid) bool {
 func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return errAway
 	}
 	delete(n.pins, c.Cid)
@@ -227,7 +227,7 @@ func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return api.IPFSPinStatusError, errAway
 	}
 	if status, ok := n.pins[pin.Cid.Cid]; ok {
@@ -240,9 +240,9 @@ func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, erro
 func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo) error {
 	defer close(out)
 	n.mu.Lock()
-	away, pins := n.away, maps.Clone(n.pins)
+	unavailable, pins := n.unavailable, maps.Clone(n.pins)
 	n.mu.Unlock()
-	if away {
+	if unavailable {
 		return errAway
 	}
 	for c, status := range pins {
@@ -259,7 +259,7 @@ func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo
 func (n *Node) ID(context.Context) (api.IPFSID, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.away {
+	if n.unavailable {
 		return api.IPFSID{}, errAway
 	}
 	id := api.IPFSID{ID: n.id}
@@ -274,14 +274,14 @@ func (n *Node) ID(context.Context) (api.IPFSID, error) {
 }
 
 // Ready implements ipfscluster.IPFSConnector: it is closed once the node is
-// not away.
+// not unavailable.
 func (n *Node) Ready(ctx context.Context) <-chan struct{} {
 	go func() {
 		for {
 			n.mu.Lock()
-			away, changed := n.away, n.changed
+			unavailable, changed := n.unavailable, n.changed
 			n.mu.Unlock()
-			if !away {
+			if !unavailable {
 				n.readyOnce.Do(func() { close(n.ready) })
 				return
 			}
@@ -304,7 +304,7 @@ func (n *Node) RepoStat(context.Context) (api.IPFSRepoStat, error) {
 func (n *Node) BlockGet(_ context.Context, c api.Cid) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if data, ok := n.blocks[c.Cid]; ok && !n.away {
+	if data, ok := n.blocks[c.Cid]; ok && !n.unavailable {
 		return data, nil
 	}
 	return nil, fmt.Errorf("block %s was not found locally (offline): ipld: could not find it", c)

@@ -2,5 +2,5 @@
 
 package clustertest
 
-// raceDetector says that the race detector watches.
+// raceDetector reports whether the race detector is enabled.
 const raceDetector = true

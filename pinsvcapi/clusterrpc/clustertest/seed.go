@@ -22,7 +22,7 @@ const seedBatch = 256
 
 // Seed writes records into the CRDT state of a datastore that no peer uses
 // yet, as they would be had a peer accepted them: a peer that is started on
-// the datastore holds them. It does not tell any Node: see Keep.
+// the datastore holds them. It does not change any Node: see Keep.
 func Seed(ctx context.Context, store datastore.Batching, records iter.Seq[api.Pin]) (err error) {
 	root := datastore.NewKey(crdt.DefaultDatastoreNamespace)
 	ctx, cancel := context.WithCancel(ctx)
@@ -58,8 +58,8 @@ func Seed(ctx context.Context, store datastore.Batching, records iter.Seq[api.Pi
 	return nil
 }
 
-// Keep lets the node hold content that nobody asked it to pin while the test
-// ran, pinned recursively.
+// Keep lets the node hold content, pinned recursively, for which it received no
+// pin request while the test ran.
 func (n *Node) Keep(cids iter.Seq[cid.Cid]) {
 	n.change(func() {
 		for c := range cids {

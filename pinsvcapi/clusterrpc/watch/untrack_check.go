@@ -11,11 +11,11 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
-// removal is a pin that the tracker was told to give up.
+// removal is a pin for which the tracker's Untrack was called.
 type removal struct {
 	since   time.Time
 	checks  int  // how many were made
-	tracked bool // the tracker was told to track the pin since
+	tracked bool // Track was called for the pin since
 }
 
 // checkDelays are the times after a removal at which the state is read. What it shows at first
@@ -67,8 +67,8 @@ func (t *Tracker) checkDue(now time.Time) time.Duration {
 	return next
 }
 
-// checkRemoval reads the state of a pin that was removed and has the tracker do what the state
-// says. It holds the lock of the pin, so a Track or Untrack by the consensus comes before or after
+// checkRemoval reads the state of a pin that was removed and has the tracker follow the
+// state. It holds the lock of the pin, so a Track or Untrack by the consensus comes before or after
 // all of it.
 func (t *Tracker) checkRemoval(c cid.Cid) {
 	unlock, err := t.keys.Lock(t.ctx, c.KeyString())

@@ -12,7 +12,7 @@ import (
 )
 
 // Local is the destination of calls to the peer's own services. They are
-// answered in the same process: no authorization, no serialization, and maps
+// served in the same process: no authorization, no serialization, and maps
 // and slices are shared with the callee, so all of them are read-only.
 const Local peer.ID = ""
 
@@ -89,7 +89,7 @@ func (c Client) Recover(ctx context.Context, p peer.ID, key api.Cid) (api.PinInf
 	return call[api.PinInfo](ctx, c.rpc, p, "PinTracker", "Recover", key)
 }
 
-// ID describes a peer and its IPFS node, which the peer asks first.
+// ID describes a peer and its IPFS node, which the peer queries first.
 func (c Client) ID(ctx context.Context, p peer.ID) (api.ID, error) {
 	return call[api.ID](ctx, c.rpc, p, "Cluster", "ID", struct{}{})
 }
@@ -100,8 +100,8 @@ func (c Client) Members(ctx context.Context) ([]peer.ID, error) {
 }
 
 // LatestMetrics returns the valid metrics with that name, one for each member
-// that sent one: "ping" tells who is alive, "freespace" what the allocator
-// counts.
+// that sent one: "ping" shows which peers are alive, "freespace" has what
+// the allocator counts.
 func (c Client) LatestMetrics(ctx context.Context, name string) ([]api.Metric, error) {
 	return call[[]api.Metric](ctx, c.rpc, Local, "PeerMonitor", "LatestMetrics", name)
 }

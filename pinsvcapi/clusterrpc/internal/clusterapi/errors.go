@@ -104,9 +104,9 @@ func Reason(text string) string {
 
 // Texts that more than one kind of failure has.
 const (
-	// DetailsShard is the answer to a request that pins a shard by itself.
+	// DetailsShard is the response to a request that pins a shard by itself.
 	DetailsShard = "the CID belongs to sharded content that the cluster holds, and cannot be pinned by itself"
-	// DetailsIPFSUnavailable says that the IPFS node does not respond.
+	// DetailsIPFSUnavailable reports that the IPFS node does not respond.
 	DetailsIPFSUnavailable = "the IPFS node does not respond"
 )
 
@@ -169,9 +169,9 @@ func (s shortage) describe() string {
 	return fmt.Sprintf("not enough peers available for cluster.replication_factor_min: %s needed, %s available", s.needed, s.candidates)
 }
 
-// AllocationFailure is Failure for an allocation that lacked peers, told by its cause:
-// the cluster's error is the same for peers that do not respond and for peers that
-// report no free space, which the allocator asks for. alive is the number of peers that
+// AllocationFailure is Failure for an allocation that lacked peers, by its cause: the
+// cluster's error is the same for peers that do not respond and for peers that report
+// no free space, which the allocator requires. alive is the number of peers that
 // sent a ping, of so many members.
 func AllocationFailure(err error, alive, members int) error {
 	lacked, cause := shortageOf(err), fmt.Errorf("allocate: %w", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Services are the RPC services of a peer that behaves as a test says: they count
+// Services are the RPC services of a peer that behaves as a test sets: they count
 // calls, fail and hang. They keep records as the cluster's state does, and the reports
 // of the trackers of all peers.
 //
@@ -29,7 +29,7 @@ type Services struct {
 	// Members are the peers of the cluster, Allocation those that a new pin gets, and
 	// Pinging those with a valid ping.
 	Members, Allocation, Pinging []peer.ID
-	// ID is what each peer says of itself and its IPFS node.
+	// ID is what each peer reports for itself and its IPFS node.
 	ID api.ID
 	// Batching: writes are accepted and not committed until Commit.
 	Batching bool

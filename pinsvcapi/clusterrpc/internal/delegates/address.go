@@ -67,7 +67,7 @@ func ofNode(addr multiaddr.Multiaddr, id peer.ID) (multiaddr.Multiaddr, bool) {
 	return addr.AppendComponent(suffix), true
 }
 
-// classOf says who can dial an address.
+// classOf returns who can dial an address.
 func classOf(addr multiaddr.Multiaddr) addressClass {
 	_, relay := addr.ValueForProtocol(multiaddr.P_CIRCUIT)
 	switch {

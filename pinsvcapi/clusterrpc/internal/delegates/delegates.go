@@ -24,7 +24,7 @@ const (
 	// refreshAfter is the age at which the addresses of a peer are read again, in the
 	// background.
 	refreshAfter = time.Minute
-	// retryAfter is how long a peer is left alone that did not tell its addresses.
+	// retryAfter is the pause before a peer that did not report its addresses is called again.
 	retryAfter = 5 * time.Second
 )
 
@@ -45,7 +45,7 @@ type Config struct {
 	OnChange func()
 }
 
-// Directory keeps the addresses that each peer told last for as long as it lives, because
+// Directory keeps the addresses that each peer reported last for as long as it lives, because
 // nodes rarely move and are often unavailable for a moment. It is safe for concurrent use.
 type Directory struct {
 	cfg Config
@@ -65,7 +65,7 @@ type node struct {
 func New(cfg Config) *Directory { return &Directory{cfg: cfg, nodes: make(map[peer.ID]*node)} }
 
 // For returns the delegates of a pin that these peers should hold; none when no peer has
-// ever told an address. It waits only for peers of which nothing is known.
+// ever reported an address. It waits only for peers of which nothing is known.
 func (d *Directory) For(ctx context.Context, peers []peer.ID) []string {
 	groups := make([][]address, len(peers))
 	var waits []chan struct{}
@@ -119,7 +119,7 @@ func (d *Directory) node(p peer.ID) *node {
 	return n
 }
 
-// Known reports whether a peer has ever told an address.
+// Known reports whether a peer has ever reported an address.
 func (d *Directory) Known(p peer.ID) bool { return len(d.known(p)) > 0 }
 
 func (d *Directory) known(p peer.ID) []address {
@@ -161,7 +161,7 @@ func (d *Directory) Enter(p peer.ID, ipfs api.IPFSID) {
 	d.enter(n, ipfs)
 }
 
-// enter needs the lock. A node that tells no address keeps its last ones.
+// enter needs the lock. A node that reports no address keeps its last ones.
 func (d *Directory) enter(n *node, ipfs api.IPFSID) {
 	if addresses := usable(ipfs); len(addresses) > 0 && !slices.Equal(addresses, n.addresses) {
 		n.addresses = addresses

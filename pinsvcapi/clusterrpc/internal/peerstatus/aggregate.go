@@ -22,7 +22,7 @@ type Summary struct {
 	// Holders is how many peers should hold the pin, and Pinned how many of
 	// them confirmed it.
 	Pinned, Holders int
-	// Failing reports that the failure table may have more to tell.
+	// Failing reports whether the failure table may have details of the pin.
 	Failing bool
 	// Info are the pairs of info, nil when there are none, and RawInfo is
 	// their JSON form.
@@ -107,7 +107,7 @@ func (c counts) summary(required int) Summary {
 // count of attempts decides whether a peer has failed.
 type Count struct{ counts counts }
 
-// Add counts one holder. failed says that its report is that of a last attempt.
+// Add counts one holder. failed reports whether the holder has no attempts left.
 func (c *Count) Add(r Report, maxAttempts int) (failed bool) {
 	s := r.state()
 	if s == Retrying && r.Attempts >= maxAttempts {

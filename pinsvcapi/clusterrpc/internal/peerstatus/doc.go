@@ -48,7 +48,7 @@
 //   - Another pin of the same content, and a direct pin that becomes recursive,
 //     make all peers Unknown.
 //
-// A report that says nothing of the content (the tracker could not read its IPFS
+// A report that does not cover the content (the tracker could not read its IPFS
 // node) or is about an earlier pin changes nothing, except that an Unknown peer
 // that reports on an earlier pin is Queued. The same holds for failures of an
 // earlier record. A peer that does not report keeps its last confirmed state.

@@ -15,7 +15,7 @@ import (
 
 const (
 	// maxFailures bounds the pins in the failure table. For further pins the
-	// tracker's own count of attempts decides, and no reason is told.
+	// tracker's own count of attempts decides, and no reason is shown.
 	maxFailures = 100_000
 	// maxRetryDelay bounds the time between two attempts.
 	maxRetryDelay = 5 * time.Minute
@@ -39,13 +39,13 @@ type failure struct {
 	// attempts is the tracker's count, of which base do not count: they were
 	// made before the record was last written, or without an IPFS node.
 	attempts, base int
-	// retries is how often the peer was asked to retry, and due is when to ask
-	// next; zero: never.
+	// retries is the number of retry requests sent to the peer, and due is when
+	// to send the next; zero: never.
 	retries int
 	due     time.Time
-	// yielded: peers closer to the pin had their time to ask.
+	// yielded: peers closer to the pin had their time to request the retry.
 	yielded bool
-	// retrying: the next attempt was asked for or is in progress.
+	// retrying: the next attempt was requested or is in progress.
 	retrying bool
 }
 
@@ -231,7 +231,7 @@ func (t *failureTable) shardFailed(key cid.Cid, reason string) {
 	f.state, f.cause, f.reason = Failed, clusterapi.CauseOther, strings.Clone(reason)
 }
 
-// len is the number of pins with a failure to tell.
+// len is the number of pins with a failure to show.
 func (t *failureTable) len() (pins int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -279,8 +279,8 @@ func (t *failureTable) due(limit int) []dueFailure {
 	return due
 }
 
-// reschedule moves the next retry. sent: the peer was asked now, and delay does
-// not count; else the retry is only put off by delay.
+// reschedule moves the next retry. sent: the retry was requested now, and
+// delay does not count; else the retry is only put off by delay.
 func (t *failureTable) reschedule(key cid.Cid, peer int, sent bool, delay time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -299,7 +299,7 @@ func (t *failureTable) reschedule(key cid.Cid, peer int, sent bool, delay time.D
 	}
 }
 
-// describe says in one sentence what is wrong at a peer.
+// describe returns one sentence on what is wrong at a peer.
 func (f failure) describe(now time.Time, maxAttempts int, pinTimeout time.Duration) string {
 	switch f.state {
 	case Failed:

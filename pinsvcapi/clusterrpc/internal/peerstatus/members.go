@@ -7,7 +7,8 @@ import (
 
 // departedFor is how long a former member still counts for pins that are pinned
 // everywhere. Under CRDT an unreachable peer soon is no member any more, but it
-// keeps what it holds; a peer that was removed from the cluster looks the same.
+// keeps what it holds; the membership does not distinguish such a
+// peer from one that was removed from the cluster.
 const departedFor = time.Hour
 
 // memberList knows the members of the cluster by number, and those that left not

@@ -167,7 +167,7 @@ func (s *Placements) hasSharded() bool {
 	return ok
 }
 
-// key tells placements apart.
+// key identifies a placement.
 func (p placement) key() []byte {
 	key := binary.AppendUvarint([]byte{byte(p.kind)}, uint64(p.required))
 	for _, n := range p.peers {

@@ -49,7 +49,7 @@ func (t *Tracker) Summary(placement, vector uint32) *Summary {
 func (t *Tracker) OriginSet(number uint32) *OriginSet { return t.placements.originSet(number) }
 
 // Details describe what is wrong with a pin: the worst failure, and the number of
-// attempts. Of a pinned pin only the attempts are told.
+// attempts. For a pinned pin only the attempts are returned.
 func (t *Tracker) Details(key cid.Cid, status pinsvc.Status) (text string, attempts int) {
 	failures := t.failures.of(key)
 	if len(failures) == 0 {
@@ -77,10 +77,10 @@ func (t *Tracker) Details(key cid.Cid, status pinsvc.Status) (text string, attem
 // FailurePins is the number of pins with a failure at some peer.
 func (t *Tracker) FailurePins() int { return t.failures.len() }
 
-// Retry is a pin that a peer is to be asked to try again.
+// Retry is a pin for which a retry is to be requested from a peer.
 type Retry struct {
 	Key cid.Cid
-	// Peer is asked; its State is Lost, Waiting or Retrying.
+	// Peer receives the request; its State is Lost, Waiting or Retrying.
 	Peer  peer.ID
 	State State
 	// Holders are all peers that should hold the pin. The one closest to the pin
@@ -120,7 +120,7 @@ func (t *Tracker) DueRetries(limit int) []Retry {
 	return retries
 }
 
-// RetrySent notes that the peer was asked; the next retry comes later each time.
+// RetrySent notes that the retry was requested; the delay grows each time.
 func (t *Tracker) RetrySent(r Retry) { t.failures.reschedule(r.Key, r.number, true, 0) }
 
 // RetryDeferred puts a retry off.

@@ -11,7 +11,7 @@ import (
 // State is the replica state of one pin at one peer that should hold it.
 type State uint8
 
-// The states, from the least to the most to tell the user.
+// The states, from the least to the most to show the user.
 const (
 	// Unknown: the peer has never reported on the pin.
 	Unknown State = iota
@@ -55,7 +55,7 @@ type Report struct {
 	Error    string
 	Attempts int // of the tracker's operation, this one included
 	// RecordTime is the Unix second of the record that the report is about;
-	// zero when the report does not say.
+	// zero when the report does not state it.
 	RecordTime int64
 	// Since is when the operation got its status.
 	Since time.Time

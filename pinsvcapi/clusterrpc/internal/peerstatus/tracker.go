@@ -145,7 +145,7 @@ func (t *Tracker) Observe(p peer.ID, key cid.Cid, r Report) {
 }
 
 // ObserveRoot enters the status of all shards of a sharded root together. reason
-// is told when it is failed.
+// is shown when the status is failed.
 func (t *Tracker) ObserveRoot(key cid.Cid, status pinsvc.Status, reason string) {
 	t.view.Update(key, func(m *pinset.Mutable) bool {
 		if t.placements.kind(m.Placement) != sharded {

@@ -13,7 +13,7 @@ import (
 const trackerLag = 5 * time.Second
 
 // nextState is the transition function: it returns the peer's state after a
-// report, and records a failure to be told and retried.
+// report, and records any failure to be shown and retried.
 func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) State {
 	if predatesPin(m, r) {
 		return max(old, Queued)
@@ -56,8 +56,8 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 	}
 }
 
-// nextLost is nextState for a peer whose IPFS node does not have the content. It
-// is said to be lost only if the peer had confirmed it.
+// nextLost is nextState for a peer whose IPFS node does not have the content. The
+// content is Lost only if the peer had confirmed it.
 func (t *Tracker) nextLost(old State, key cid.Cid, peer int, fresh bool) State {
 	switch old {
 	case Unknown, Queued:

@@ -91,8 +91,8 @@ func CheckPin(pin pinsvc.Pin) error {
 }
 
 // StateKey is the CID under which the service makes a new record. Both forms of
-// a dag-pb SHA-256 CID have one key, so that two peers that are asked for the two
-// forms at once write the same record. The requested form is kept in the record.
+// a dag-pb SHA-256 CID have one key, so that two peers that receive requests for
+// the two forms at once write the same record. The requested form is kept in the record.
 func StateKey(c cid.Cid) cid.Cid {
 	if other, ok := pinsvc.OtherForm(c); ok && c.Version() == 0 {
 		return other

@@ -1,4 +1,4 @@
-// Package poll asks peers for the statuses of pins: of one pin that a client
+// Package poll polls peers for the statuses of pins: of one pin that a client
 // requests (Pin), of all pins that a peer is at work on (Active), and of all pins of
 // a peer (Scan). Reports go into a peerstatus.Tracker. A circuit breaker keeps peers
 // that do not respond from costing every request a timeout.
@@ -23,7 +23,7 @@ import (
 
 var log = logging.Logger("clusterrpc")
 
-// Client asks the trackers of peers: a clusterapi.Client.
+// Client polls the trackers of peers: a clusterapi.Client.
 type Client interface {
 	TrackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
 	TrackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error
@@ -82,10 +82,10 @@ func (p *Poller) destination(id peer.ID) peer.ID {
 }
 
 // ended enters the result of a call into the breaker and the statistics. This peer
-// itself is never taken to be unreachable, whatever its tracker says.
+// itself is never taken to be unreachable, whatever its tracker returns.
 func (p *Poller) ended(ctx context.Context, id peer.ID, err error) {
 	if err != nil && ctx.Err() != nil {
-		return // The call was cancelled and says nothing of the peer.
+		return // The call was cancelled: no evidence about the peer.
 	}
 	p.stats.count(id, err)
 	switch {

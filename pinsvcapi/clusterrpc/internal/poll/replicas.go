@@ -34,8 +34,8 @@ type replicaPoll struct {
 }
 
 // FollowReplicas polls the other holders of pins that have become pinned, so that the
-// number of replicas is told soon: enough holders confirmed the pin, and active polls
-// end. It returns with the context.
+// number of replicas is shown soon: once enough holders confirmed a pin, active polls
+// no longer include it. It returns with the context.
 func (p *Poller) FollowReplicas(ctx context.Context) {
 	r := replicaPolls{pins: make(map[cid.Cid]replicaPoll)}
 	for seq := p.cfg.View.Seq(); ctx.Err() == nil; {

@@ -55,7 +55,7 @@ func newScans(now func() time.Time) *scans {
 	}
 }
 
-// RequestScan asks for a scan of a peer before its time.
+// RequestScan requests a scan of a peer before the scan is due.
 func (p *Poller) RequestScan(id peer.ID) {
 	p.scans.mu.Lock()
 	defer p.scans.mu.Unlock()

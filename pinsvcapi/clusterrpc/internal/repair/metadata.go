@@ -40,7 +40,7 @@ type MetadataConfig struct {
 }
 
 // Metadata repairs records whose reserved metadata another tool replaced (D2). The view
-// still has what they said. It is safe for concurrent use.
+// still has the earlier values. It is safe for concurrent use.
 type Metadata struct {
 	cfg MetadataConfig
 

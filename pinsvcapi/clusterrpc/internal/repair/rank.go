@@ -1,4 +1,4 @@
-// Package repair does what has to be done for pins that nobody asks for: it has peers
+// Package repair does what has to be done for pins without a request: it has peers
 // retry what failed, what their IPFS node lost and what waited for it, and writes back
 // reserved metadata that other tools removed.
 //

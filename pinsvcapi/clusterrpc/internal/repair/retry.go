@@ -22,11 +22,11 @@ const (
 	// time.
 	maxRetries, retryWorkers = 512, 8
 	// lostSlotTime replaces slotTime for lost content: closer peers may not know of the
-	// loss, and asking twice is harmless.
+	// loss, and a second request is harmless.
 	lostSlotTime = 5 * time.Second
 )
 
-// Client asks peers: a clusterapi.Client.
+// Client sends requests to peers: a clusterapi.Client.
 type Client interface {
 	Recover(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
 	ID(ctx context.Context, p peer.ID) (api.ID, error)

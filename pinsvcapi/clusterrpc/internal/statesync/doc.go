@@ -11,7 +11,7 @@
 //
 //	accepted ──► uncommitted ──► committed: the state shows it
 //	               │   ▲     ──► superseded: the state shows something else, or an
-//	               │   │         event tells of a change after the write's own
+//	               │   │         event reports a change after the write's own
 //	               │   │ resubmitted: its mutation is applied to what is there
 //	               ▼   │
 //	             overdue: not shown within the commit time (CRDT)

@@ -15,7 +15,7 @@ type Event struct {
 	// Written is when the new record was written; zero if the pin was removed.
 	Written time.Time
 	// Form is the hash of the new record (FNV-1a, 64 bits, of its ProtoMarshal),
-	// which tells two records of one second apart; zero when it is not known.
+	// which distinguishes two records of one second; zero when it is not known.
 	Form    uint64
 	Removed bool
 }

@@ -69,7 +69,7 @@ func (s *Syncer) Stats() Stats {
 // Progress describes how far the resync in progress is.
 func (s *Syncer) Progress() string { return s.resync.progress.String() }
 
-// RequestResync asks for a resync before its time.
+// RequestResync requests a resync before the next one is due.
 func (s *Syncer) RequestResync() {
 	select {
 	case s.resync.requested <- struct{}{}:

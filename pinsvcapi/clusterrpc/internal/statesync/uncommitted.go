@@ -19,7 +19,7 @@ const (
 	maxUncommittedBytes = 128 << 20
 	maxEarlier          = 1 << 12
 	// rereadInterval is the shortest time between two reads of the state for one
-	// write. A write that is old is looked for more rarely.
+	// write. An old write is checked more rarely.
 	rereadInterval = 500 * time.Millisecond
 )
 
@@ -60,7 +60,7 @@ type uncommittedWrite struct {
 	submitted   time.Time
 	resubmitted int
 	readAt      time.Time // when the state was last read for it
-	// announced: an event told of the write, so later events are of newer changes.
+	// announced: an event reported the write, so later events are of newer changes.
 	announced bool
 }
 
@@ -177,8 +177,8 @@ func (u *Uncommitted) add(write Write) {
 }
 
 // announced enters an event. Once a write was announced, another change is someone
-// else's and newer; the state alone does not tell such a change from one before the
-// write.
+// else's and newer; the state alone does not distinguish such a change from one
+// before the write.
 func (u *Uncommitted) announced(e Event) {
 	if !u.Any() {
 		return

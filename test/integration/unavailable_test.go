@@ -19,8 +19,8 @@ func TestExternalIPFSNodeComesAndGoes(t *testing.T) {
 
 	peer.StartOnly()
 	peer.WaitNotReady("IPFS")
-	want(t, ask(t, peer, http.MethodGet, "/health", nil), http.StatusOK, "")
-	r := ask(t, peer, http.MethodPost, "/pins", map[string]string{"cid": unknown(t, "").String()})
+	want(t, request(t, peer, http.MethodGet, "/health", nil), http.StatusOK, "")
+	r := request(t, peer, http.MethodPost, "/pins", map[string]string{"cid": unknown(t, "").String()})
 	want(t, r, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
 	if r.Header.Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
@@ -96,9 +96,9 @@ func TestOpenRoutes(t *testing.T) {
 	peer.User, peer.Password = "", ""
 
 	for _, path := range []string{"/health", "/ready", "/openapi.yaml"} {
-		want(t, ask(t, peer, http.MethodGet, path, nil), http.StatusOK, "")
+		want(t, request(t, peer, http.MethodGet, path, nil), http.StatusOK, "")
 	}
-	r := ask(t, peer, http.MethodGet, "/pins", nil)
+	r := request(t, peer, http.MethodGet, "/pins", nil)
 	want(t, r, http.StatusUnauthorized, "UNAUTHORIZED")
 	if !json.Valid(r.Body) || r.Header.Get("WWW-Authenticate") == "" {
 		t.Errorf("401 with %v and %s", r.Header, r.Body)

@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -58,7 +61,10 @@ func (s *service) openStream() (*bufio.Reader, io.Closer) {
 	return body, resp.Body
 }
 
+// A daemon shuts the API down when it gets SIGTERM; so does this test.
 func TestSendStream_100OpenStreamsEndWithTheDrain(t *testing.T) {
+	terminated, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
+	defer stop()
 	s := start(t, streaming(untilDrained), func(set *setup) { set.cfg.ShutdownTimeout = time.Minute })
 	const n = 100
 	ends := make(chan string, n)
@@ -73,6 +79,14 @@ func TestSendStream_100OpenStreamsEndWithTheDrain(t *testing.T) {
 	if got := counts(t, s.metrics)["streams_open stream"]; got != n {
 		t.Errorf("%v streams are open, want %d", got, n)
 	}
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Signal(syscall.SIGTERM)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-terminated.Done()
 	begin := time.Now()
 	s.shutdown(context.Background())
 	if took := time.Since(begin); took > 10*time.Second {

@@ -102,7 +102,7 @@ func (b *Backend) accepted(ctx context.Context, rec api.Pin, pin pinsvc.Pin, del
 	}
 	st := b.render(ctx, row)
 	if !ok {
-		st.Pin.Origins = pin.Origins
+		st.Pin.Origins, st.RawOrigins = pin.Origins, ""
 	}
 	st.Delegates = delegates
 	return st

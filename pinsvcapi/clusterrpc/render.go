@@ -40,7 +40,7 @@ func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 		}
 	}
 	if set := b.tracker.OriginSet(row.Origins); set != nil {
-		st.Pin.Origins = set.Addrs
+		st.Pin.Origins, st.RawOrigins = set.Addrs, set.Raw
 	}
 	return st
 }

@@ -39,6 +39,10 @@ type PinStatus struct {
 	// the pin exists (D2).
 	Created time.Time
 	Pin     Pin
+	// RawOrigins are Pin.Origins in their JSON form if the backend has it at
+	// hand, otherwise empty: rendering addresses takes longer than the rest of
+	// a response.
+	RawOrigins RawJSON
 	// Delegates are 1 to 20 multiaddresses that end in /p2p/<id>.
 	Delegates []string
 	// Info is nil when nothing is known.

@@ -72,9 +72,13 @@ func RowOf(ps PinStatus) (Row, error) {
 	if !ok {
 		return Row{}, fmt.Errorf("request ID %s is no CID", quote(ps.RequestID))
 	}
+	origins := ps.RawOrigins
+	if origins == "" {
+		origins = RawOrigins(ps.Pin.Origins)
+	}
 	return Row{
 		Key: key.KeyString(), CID: ps.Pin.CID.KeyString(), Status: ps.Status, Created: ps.Created.UnixMilli(),
-		Name: ps.Pin.Name, Meta: packPairs(ps.Pin.Meta), Origins: RawOrigins(ps.Pin.Origins),
+		Name: ps.Pin.Name, Meta: packPairs(ps.Pin.Meta), Origins: origins,
 		Delegates: RawStrings(ps.Delegates), Info: RawPairs(ps.Info),
 	}, nil
 }

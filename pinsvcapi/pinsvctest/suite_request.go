@@ -78,8 +78,14 @@ func testOrigins(t *testing.T, s suite) {
 		}
 		st := s.add(pin)
 		samePin(t, st.Pin, pin)
-		samePin(t, s.get(st.RequestID).Pin, pin)
+		got := s.get(st.RequestID)
+		samePin(t, got.Pin, pin)
 		samePin(t, s.list(pinsvc.Query{}).Results[0].Pin, pin)
+		for _, st := range []pinsvc.PinStatus{st, got} {
+			if raw := pinsvc.RawOrigins(st.Pin.Origins); st.RawOrigins != "" && st.RawOrigins != raw {
+				t.Errorf("rendered origins %s, want %s", st.RawOrigins, raw)
+			}
+		}
 	}
 	// Pins that share their origins, and one that does not.
 	for i := range 3 {

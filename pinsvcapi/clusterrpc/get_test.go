@@ -1,9 +1,11 @@
 package clusterrpc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -91,8 +93,16 @@ func TestGet_OneStatusFromThreePeers(t *testing.T) {
 	s.becomes(st.RequestID, pinsvc.StatusPinning) // One of two.
 	peers[2].Node.Succeed(c)
 	s.becomes(st.RequestID, pinsvc.StatusPinned) // Enough, and one is in error.
-	if got := s.get(st.RequestID); got.Info["replicas"] != "2/3" || got.Pin.Name != "three" {
+	got := s.get(st.RequestID)
+	if got.Info["replicas"] != "2/3" || got.Pin.Name != "three" {
 		t.Errorf("%+v", got)
+	}
+	contract, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if example := fmt.Sprintf("replicas: '%s'\n", got.Info["replicas"]); !bytes.Contains(contract, []byte(example)) {
+		t.Errorf("openapi.yaml has another example of info than %s", example)
 	}
 	for _, status := range []pinsvc.Status{pinsvc.StatusQueued, pinsvc.StatusPinning, pinsvc.StatusPinned, pinsvc.StatusFailed} {
 		page := s.list(pinsvc.Query{Statuses: pinsvc.SetOf(status)})

@@ -197,15 +197,7 @@ func (s *store) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc
 	slices.SortFunc(found, func(a, b pinsvc.PinStatus) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.RequestID, b.RequestID))
 	})
-	page := pinsvc.Page{Count: len(found)}
-	for _, st := range found[:pageEnd(found, q.Limit)] {
-		row, err := pinsvc.RowOf(st)
-		if err != nil {
-			return pinsvc.Page{}, err
-		}
-		page.Rows = append(page.Rows, row)
-	}
-	return page, nil
+	return pinsvc.PinResults{Count: len(found), Results: found[:pageEnd(found, q.Limit)]}.Page()
 }
 
 // pageEnd is where a page ends: between two creation times. Without imports

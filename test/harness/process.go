@@ -164,9 +164,6 @@ type Result struct {
 	Err error
 }
 
-// Lines are the lines of the standard output, without the empty ones.
-func (r Result) Lines() []string { return lines(r.Stdout) }
-
 // ExitCode is the exit code, or -1 when the command did not end by itself.
 func (r Result) ExitCode() int {
 	var exit *exec.ExitError

@@ -53,9 +53,6 @@ func (s Section) Has(key string) bool { _, ok := s.object[key]; return ok }
 // Set sets a key.
 func (s Section) Set(key string, value any) { s.object[key] = value }
 
-// Delete removes a key.
-func (s Section) Delete(key string) { delete(s.object, key) }
-
 // String is the string at the key.
 func (s Section) String(key string) string {
 	s.t.Helper()

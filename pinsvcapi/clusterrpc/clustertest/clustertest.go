@@ -34,7 +34,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
-	"github.com/multiformats/go-multiaddr"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
@@ -234,9 +233,6 @@ func clusterConfig(p *Peer, opts Options) (*ipfscluster.Config, error) {
 
 // ID is the peer's.
 func (p *Peer) ID() peer.ID { return p.Host.ID() }
-
-// Addrs are where the peer's libp2p host listens.
-func (p *Peer) Addrs() []multiaddr.Multiaddr { return p.Host.Addrs() }
 
 // Ready waits until the peer is.
 func (p *Peer) Ready(ctx context.Context) error {

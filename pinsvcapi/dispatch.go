@@ -108,6 +108,14 @@ type ReadyWaiter interface {
 	Wait(ctx context.Context) error
 }
 
+// HealthDetailer is a Backend that knows what an operator should attend to although
+// requests can be served.
+type HealthDetailer interface {
+	// HealthDetails returns sentences for GET /ready, which needs no credentials: they
+	// name no addresses, paths or users.
+	HealthDetails() []string
+}
+
 // checkReady refuses requests while the peer is not ready.
 func (api *API) checkReady(ctx context.Context, rq *request) error {
 	need := rq.route.endpoint.policy.readiness

@@ -12,5 +12,15 @@ func (api *API) showReady(rq *request, _ *http.Request) (response, error) {
 	if err := unavailable(rq.backend.Health(), "a component that the service depends on is unavailable; the log names it"); err != nil {
 		return response{}, err
 	}
-	return jsonResponse(http.StatusOK, map[string]string{"status": "ready"})
+	body := readyBody{Status: "ready"}
+	if d, ok := rq.backend.(HealthDetailer); ok {
+		body.Details = d.HealthDetails()
+	}
+	return jsonResponse(http.StatusOK, body)
+}
+
+// readyBody is the response of GET /ready.
+type readyBody struct {
+	Status  string   `json:"status"`
+	Details []string `json:"details,omitempty"`
 }

@@ -6,8 +6,25 @@ import (
 	"strings"
 	"testing"
 
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
+
+// detailed is a backend with something to attend to.
+type detailed struct{ Backend }
+
+func (detailed) HealthDetails() []string { return []string{"storage full: 1 pin waits for space"} }
+
+func TestShowReady_SaysWhatToAttendTo(t *testing.T) {
+	s := start(t, func(set *setup) {
+		set.opts.NewBackend = func(*rpc.Client) Backend { return detailed{set.backend} }
+	})
+	rep := s.do(http.MethodGet, "/ready", "", anonymous).is(http.StatusOK)
+	if want := `{"status":"ready","details":["storage full: 1 pin waits for space"]}`; strings.TrimSpace(string(rep.body)) != want {
+		t.Errorf("it says %s, want %s", rep.body, want)
+	}
+}
 
 func TestShowReady_SaysWhatIsUnavailable(t *testing.T) {
 	s := start(t)

@@ -138,6 +138,7 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	if kind, _, err := p.cfg.Engines(); err == nil {
 		opts.Durable = kind == ConsensusRaft
 	}
+	opts.HealthDetails = p.details.all
 	opts.Registerer = observations.PromRegistry
 	opts.PinTimeout = p.cfg.Helper.Configs().Ipfshttp.PinTimeout
 	backend := clusterrpc.New(client, opts)

@@ -62,6 +62,7 @@ type Peer struct {
 	node    *kubo.Node
 	tracer  ipfscluster.Tracer
 	metrics *peerMetrics
+	details healthDetails
 	// reloader is nil when the configuration has no api.pinsvcapi.
 	reloader *reloader
 	created  time.Time // When New began.

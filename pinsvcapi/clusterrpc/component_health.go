@@ -71,6 +71,14 @@ func (b *Backend) unhealthy() (which string, err error) {
 		pinsvc.FailureOf(consensus).Details, pinsvc.FailureOf(ipfs).Details)
 }
 
+// HealthDetails returns what an operator should attend to although requests can be served.
+func (b *Backend) HealthDetails() []string {
+	if b.opts.HealthDetails == nil {
+		return nil
+	}
+	return b.opts.HealthDetails()
+}
+
 // watchHealth logs which components become unavailable and come back, and ends the changes
 // that wait for a consensus that does not come back.
 func (b *Backend) watchHealth(ctx context.Context) {

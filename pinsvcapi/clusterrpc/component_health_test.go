@@ -113,6 +113,16 @@ func TestComponentHealth_AFailureWithoutConsensusIsItsFault(t *testing.T) {
 	}
 }
 
+func TestHealthDetails_AreThoseOfTheOptions(t *testing.T) {
+	b := ready(t, clusterfake.New(), clusterrpc.Options{HealthDetails: func() []string { return []string{"storage full"} }})
+	if got := b.HealthDetails(); len(got) != 1 || got[0] != "storage full" {
+		t.Errorf("reported %q", got)
+	}
+	if err := b.Health(); err != nil {
+		t.Errorf("details make it unavailable: %v", err)
+	}
+}
+
 func TestComponentHealth_HealthReportsAtOnceWhatTheProcessKnows(t *testing.T) {
 	b := ready(t, clusterfake.New(), clusterrpc.Options{})
 	restarting := pinsvc.Errorf(pinsvc.KindUnavailable, "the IPFS node is restarting")

@@ -42,6 +42,10 @@ type Options struct {
 	// loss of the Raft leader is not detected, and loss of the IPFS node is detected
 	// within 5 s.
 	ComponentHealth ComponentHealth
+	// HealthDetails returns what an operator should attend to although requests can be
+	// served, for GET /ready. It is called for each such request and returns from
+	// memory; nil: there is nothing. Anybody may read the sentences.
+	HealthDetails func() []string
 	// Registerer gets the metrics; nil: there are none. See Metrics in docs/operations.md.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil: time.Now.

@@ -7,6 +7,8 @@
 #                       LOGLEVEL=info: with all that the cluster has to say)
 #   make test           every test, with real peers and real Kubo nodes
 #   make lint           gofmt, go vet, staticcheck
+#   make vulncheck      known vulnerabilities of the dependencies that our code reaches, where
+#                       the database at vuln.go.dev can be reached; says so where not
 #   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
 #   make compliance     the public compliance suite, 9 of 9
 #                       (ENDPOINT=http://... TOKEN=...: against a service that runs already)
@@ -30,7 +32,7 @@ COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
 
 .DEFAULT_GOAL := build
-.PHONY: build build-race run test lint fuzz compliance bench soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
+.PHONY: build build-race run test lint vulncheck fuzz compliance bench soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
 .DELETE_ON_ERROR:
 
 ## Programs. Go itself knows what has changed, so ours are always asked for;
@@ -99,6 +101,12 @@ lint:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted with gofmt:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# Not a part of lint: without a network there is no database. Its own exit code tells
+# found vulnerabilities (3) from other failures.
+vulncheck:
+	@$(GO) tool govulncheck ./... || { code=$$?; \
+	[ $$code = 3 ] || echo 'govulncheck could not check: the database at https://vuln.go.dev was not reached, see above.'; exit $$code; }
 
 # The go command runs one fuzz target at a time; they are found by their names.
 fuzz:

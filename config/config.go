@@ -43,6 +43,8 @@ const (
 	// MinMaxBodyBytes is the least max_body_bytes: a pin with a name and a
 	// few origins must fit.
 	MinMaxBodyBytes = 4096
+	// MinConcurrency is the least max_connections and max_concurrent_requests.
+	MinConcurrency = 16
 	// MinStatusSweep and MinReconcile are the least intervals: shorter ones
 	// would keep the peers and the disk busy with nothing else.
 	MinStatusSweep = time.Minute
@@ -158,6 +160,15 @@ type Config struct {
 	// ipfs-cluster writes "0s" as ReadTimeout into every file. Raise it
 	// together with MaxBodyBytes for clients on slow lines.
 	BodyReadTimeout time.Duration `key:"body_read_timeout,added" default:"30s"`
+	// MaxConnections bounds the open connections of clients, of all listeners
+	// together, at least 16. At the limit a new one takes the place of the one
+	// that has been idle longest, or waits. 0 means the default. Each needs a
+	// file descriptor.
+	MaxConnections int `key:"max_connections,added,zero" default:"8192"`
+	// MaxConcurrentRequests bounds the requests that are worked on at once,
+	// reads and writes each, at least 16. Others wait for up to 5 s and are then
+	// refused with 503. 0 means the default.
+	MaxConcurrentRequests int `key:"max_concurrent_requests,added,zero" default:"1024"`
 	// ShutdownTimeout is how long requests may take to finish at shutdown. With
 	// 0s they are closed at once.
 	ShutdownTimeout time.Duration `key:"shutdown_timeout,added" default:"10s"`

@@ -146,6 +146,17 @@ func (c *Config) validateLimits(f *sectionconfig.Faults) {
 	if !f.Has("max_body_bytes") && c.MaxBodyBytes < MinMaxBodyBytes {
 		f.Add("max_body_bytes", "%d is less than %d", c.MaxBodyBytes, MinMaxBodyBytes)
 	}
+	for _, limit := range []struct {
+		key   string
+		value int
+	}{
+		{"max_connections", c.MaxConnections},
+		{"max_concurrent_requests", c.MaxConcurrentRequests},
+	} {
+		if !f.Has(limit.key) && limit.value < MinConcurrency {
+			f.Add(limit.key, "%d is less than %d", limit.value, MinConcurrency)
+		}
+	}
 	if !f.Has("max_pin_attempts") && c.MaxPinAttempts < 1 {
 		f.Add("max_pin_attempts", "%d is less than 1", c.MaxPinAttempts)
 	}

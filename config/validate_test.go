@@ -88,6 +88,8 @@ func TestValidate_ChecksWhatAnEmbedderSet(t *testing.T) {
 		"ssl_cert_file":              func(c *Config) { c.TLS = nil; c.PathSSLCertFile, c.PathSSLKeyFile = "a", "b" },
 		"max_header_bytes":           func(c *Config) { c.MaxHeaderBytes = 0 },
 		"max_body_bytes":             func(c *Config) { c.MaxBodyBytes = 0 },
+		"max_connections":            func(c *Config) { c.MaxConnections = 0 },
+		"max_concurrent_requests":    func(c *Config) { c.MaxConcurrentRequests = 0 },
 		"basic_auth_credentials":     func(c *Config) { c.BasicAuthCredentials = map[string]string{} },
 	} {
 		t.Run(key, func(t *testing.T) {

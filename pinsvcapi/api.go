@@ -77,6 +77,8 @@ type API struct {
 	ownHost   bool
 	serving   sync.WaitGroup // the listeners
 	requests  requestCounter
+	conns     *connections
+	admission *admission
 	// draining ends when Shutdown begins; cutOff ends the contexts of all
 	// requests, with a cause.
 	draining   context.Context
@@ -116,7 +118,10 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.writeGrace == 0 {
 		opts.writeGrace = writeGrace
 	}
-	api := &API{cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath)}
+	api := &API{
+		cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath),
+		conns: newConnections(cfg.MaxConnections), admission: newAdmission(cfg.MaxConcurrentRequests),
+	}
 	table := append(endpoints(), opts.endpoints...)
 	api.routes = newRoutes(cfg.BasePath, table)
 	if err := api.prepare(); err != nil {
@@ -172,9 +177,8 @@ func (api *API) newServer(ctx context.Context) {
 		MaxHeaderBytes:    api.cfg.MaxHeaderBytes,
 		ErrorLog:          connectionLog(),
 	}
-	idle := &idleConns{conns: make(map[net.Conn]struct{})}
-	api.server.ConnState = idle.track
-	api.server.RegisterOnShutdown(idle.close)
+	api.server.ConnState = api.conns.track
+	api.server.RegisterOnShutdown(api.conns.closeFresh)
 }
 
 // SetClient connects the component to the cluster. It is called once, before

@@ -1,7 +1,9 @@
 package pinsvcapi
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -48,6 +50,38 @@ func (api *API) checkBody(w http.ResponseWriter, r *http.Request, p bodyPolicy) 
 		return nil
 	}
 	return p.refusal()
+}
+
+// readBody reads the body that checkBody has accepted into memory, where it is
+// counted until release is called. A client that sends it slowly so holds no slot
+// of the admission.
+func (api *API) readBody(ctx context.Context, r *http.Request, p bodyPolicy) (release func(), err error) {
+	release = func() {}
+	if !p.accepted || r.Body == http.NoBody {
+		return release, nil
+	}
+	var body bytes.Buffer
+	if r.ContentLength < 0 { // It is chunked, and mostly small all the same.
+		if _, err := io.CopyN(&body, r.Body, largeBody); err != nil && err != io.EOF {
+			return nil, err
+		}
+	}
+	expected := r.ContentLength
+	if body.Len() == largeBody {
+		expected = cmp.Or(p.maxBytes, api.cfg.MaxBodyBytes)
+	}
+	if release, err = api.admission.hold(ctx, expected); err != nil {
+		return nil, err
+	}
+	if expected > 0 {
+		body.Grow(int(expected) - body.Len() + bytes.MinRead)
+		if _, err := io.Copy(&body, r.Body); err != nil {
+			release()
+			return nil, err
+		}
+	}
+	r.Body = io.NopCloser(&body)
+	return release, nil
 }
 
 // accepts checks the declared type of a body.

@@ -17,9 +17,15 @@ import (
 func (api *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	rq := requestOf(r)
 	resp, err := api.handle(w, r, rq)
+	release := func() {}
+	if err == nil {
+		release, err = api.admission.hold(r.Context(), int64(len(resp.body)))
+	}
 	if err != nil {
+		release = func() {}
 		resp = api.fail(w, r, rq, err)
 	}
+	defer func() { release() }()
 	if resp.stream != nil {
 		api.sendStream(w, r, rq, resp)
 		return
@@ -58,6 +64,16 @@ func (api *API) handle(w http.ResponseWriter, r *http.Request, rq *request) (res
 	if err := api.checkBody(w, r, e.policy.body); err != nil {
 		return response{}, err
 	}
+	release, err := api.readBody(r.Context(), r, e.policy.body)
+	if err != nil {
+		return response{}, err
+	}
+	defer release()
+	leave, err := api.admission.enter(r.Context(), e.policy.cost)
+	if err != nil {
+		return response{}, err
+	}
+	defer leave()
 	resp, err = e.handle(api, rq, r)
 	if err == nil && resp.stream != nil && !e.policy.streams {
 		err = fmt.Errorf("the route %s returned a stream, which its policy does not allow", e.name)

@@ -35,7 +35,8 @@
 //     many failed logins.
 //  9. route: 404, or 405 with Allow.
 //  10. readiness: 503 with Retry-After.
-//  11. body: 413 and 415.
+//  11. body: 413 and 415. It is read into memory here.
+//  12. admission: 503 when too much is worked on at once.
 //
 // Checks and handlers return their failure, and dispatch alone sends it.
 package pinsvcapi

@@ -1,8 +1,12 @@
 package pinsvcapi
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
@@ -64,19 +68,57 @@ const (
 	maxLoggedCIDs  = 10
 )
 
-// clip shortens text to maxLogged bytes and leaves whole runes.
+// clip makes text of a client fit for the log: about maxLogged bytes, whole
+// runes, and nothing that a terminal or an editor does not show as it is.
 func clip(text string) string { return clipTo(text, maxLogged) }
 
 func clipTo(text string, limit int) string {
+	start, cut := cutAt(text, limit)
+	start, cutAgain := cutAt(escapeHidden(start), limit)
+	if cut || cutAgain {
+		return start + "…"
+	}
+	return start
+}
+
+// cutAt returns at most the first limit bytes of text, in whole runes, and whether
+// there are more.
+func cutAt(text string, limit int) (start string, cut bool) {
 	if len(text) <= limit {
-		return text
+		return text, false
 	}
 	end := limit
 	for back := 0; back < utf8.UTFMax && !utf8.RuneStart(text[end]); back++ {
 		end--
 	}
-	return text[:end] + "…"
+	return text[:end], true
 }
+
+// escapeHidden writes control, formatting and invalid characters as Go does:
+// a line break could forge a line of a log, and a bidirectional override makes
+// text read as another (CVE-2021-42574).
+func escapeHidden(text string) string {
+	if strings.IndexFunc(text, hidden) < 0 && utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case hidden(r):
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			b.WriteRune(r)
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return !unicode.IsGraphic(r) }
 
 // addCIDs notes the CIDs that a request names.
 func (e *requestEvent) addCIDs(cids ...cid.Cid) {

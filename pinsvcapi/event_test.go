@@ -225,3 +225,21 @@ func TestLogEvent_WritesToTheLogOfTheDaemon(t *testing.T) {
 		}
 	}
 }
+
+// What a client sends neither forges a line of the log nor turns one round.
+func TestClip_ShowsHiddenCharactersEscaped(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\nb":                  `a\nb`,
+		"a\r\x1b[31m":           `a\r\x1b[31m`,
+		"\x00":                  `\x00`,
+		"user\u202egpj.exe":     `user\u202egpj.exe`,
+		"zero\u200bwidth\ufeff": `zero\u200bwidth\ufeff`,
+		"line\u2028break":       `line\u2028break`,
+		"\xff\xfe":              `\xff\xfe`,
+		"żółw 日本 🐢 \"q\" \\":    "żółw 日本 🐢 \"q\" \\",
+	} {
+		if got := clip(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func (api *API) listen() (err error) {
 		if err != nil {
 			return err
 		}
-		api.listeners = append(api.listeners, l)
+		api.listeners = append(api.listeners, api.conns.bound(l))
 	}
 	if err := api.listenLibp2p(); err != nil {
 		return err

@@ -30,7 +30,7 @@ func (api *API) listenLibp2p() error {
 	if err != nil {
 		return fmt.Errorf("api.pinsvcapi: serving HTTP over libp2p: %w", err)
 	}
-	api.libp2p = l
+	api.libp2p = api.conns.bound(l)
 	return nil
 }
 

@@ -107,7 +107,13 @@ func (m *routeMatch) label() string {
 
 // find returns the route of a request. Slashes that repeat or end the path do not count,
 // because clients join base URLs and paths in several ways.
+//
+// An escaped slash (%2f) is a part of a segment, and no segment of the table and
+// no request ID has one.
 func (rs *routes) find(r *http.Request, viaProxy bool) routeMatch {
+	if strings.Contains(strings.ToLower(r.URL.RawPath), "%2f") {
+		return routeMatch{}
+	}
 	path, ok := rs.relative(r, viaProxy)
 	if !ok {
 		return routeMatch{outside: true}

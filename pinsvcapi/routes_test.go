@@ -30,6 +30,19 @@ func TestRoutes_ForeignPathsAre404AndNoRedirect(t *testing.T) {
 	}
 }
 
+// GET /pins/%2f is no GET /pins.
+func TestRoutes_EscapedSlashesAreNoSlashes(t *testing.T) {
+	s := start(t)
+	for _, path := range []string{"/pins%2f", "/pins/%2f", "/pins/%2F", "/%2fpins", "/pins/a%2fb"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(testUser, testPassword)
+		s.receive(r).fails(404, "NOT_FOUND", "no such path") // openapi.yaml cannot tell.
+	}
+}
+
 func TestRoutes_OtherMethodsAre405WithAllow(t *testing.T) {
 	s := start(t)
 	tests := []struct{ method, path, allow string }{

@@ -2,8 +2,6 @@ package pinsvcapi
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -93,31 +91,4 @@ func (c *requestCounter) wait(limit time.Duration) (left int) {
 	defer c.mu.Unlock()
 	c.none = nil
 	return c.n
-}
-
-// idleConns are the connections that have not sent a byte yet. Browsers open
-// some in advance, and the shutdown of net/http would give each 5 seconds.
-type idleConns struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-}
-
-// track is the ConnState of the server.
-func (c *idleConns) track(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if state == http.StateNew {
-		c.conns[conn] = struct{}{}
-		return
-	}
-	delete(c.conns, conn)
-}
-
-// close is called by the server once it accepts no more connections.
-func (c *idleConns) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
-		logFault("closing a connection", conn.Close())
-	}
 }

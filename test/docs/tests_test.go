@@ -14,7 +14,7 @@ import (
 // A document that names a test as its proof names one that exists.
 func TestNamedTests_Exist(t *testing.T) {
 	exist := testFunctions(t)
-	name := regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)?)`")
+	name := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)?)`")
 	for path, text := range markdown(t) {
 		for _, match := range name.FindAllStringSubmatch(text, -1) {
 			exists(t, path, "test", match[1], exist[match[1]])
@@ -24,7 +24,7 @@ func TestNamedTests_Exist(t *testing.T) {
 
 func testFunctions(t *testing.T) map[string]bool {
 	t.Helper()
-	function := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]*)\(`)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]*)\(`)
 	found := make(map[string]bool)
 	eachFile(t, "_test.go", func(_, text string) {
 		for _, match := range function.FindAllStringSubmatch(text, -1) {

@@ -104,9 +104,19 @@ func (p *Peer) Start(args ...string) {
 }
 
 // StartOnly runs the daemon without waiting.
-func (p *Peer) StartOnly(args ...string) {
+func (p *Peer) StartOnly(args ...string) { p.t.Helper(); p.run(nil, args...) }
+
+// StartDebug is Start with every message of the log.
+func (p *Peer) StartDebug() {
 	p.t.Helper()
-	argv := append([]string{p.bin, "--config", p.Dir, "daemon"}, args...)
+	p.run([]string{"--debug"})
+	p.WaitReady()
+}
+
+func (p *Peer) run(global []string, args ...string) {
+	p.t.Helper()
+	argv := append([]string{p.bin, "--config", p.Dir}, global...)
+	argv = append(append(argv, "daemon"), args...)
 	p.proc = p.h.start(p.Name, p.h.Dir, p.env, argv...)
 }
 

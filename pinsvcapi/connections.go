@@ -1,0 +1,131 @@
+package pinsvcapi
+
+import (
+	"container/list"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// connections bounds the open connections of all listeners together, so that
+// clients cannot use up the process's file descriptors. At the limit a new
+// connection takes the place of the one that has been idle longest; when none is
+// idle it waits until one ends.
+type connections struct {
+	slots chan struct{}
+
+	mu sync.Mutex // guards fresh and the lists
+	// fresh are connections that have not sent a byte yet. Browsers open some in
+	// advance, and the shutdown of net/http would give each 5 seconds.
+	fresh map[net.Conn]struct{}
+	idle  *list.List // net.Conn, idle longest first
+	at    map[net.Conn]*list.Element
+}
+
+func newConnections(limit int) *connections {
+	return &connections{
+		slots: make(chan struct{}, limit),
+		fresh: make(map[net.Conn]struct{}),
+		idle:  list.New(),
+		at:    make(map[net.Conn]*list.Element),
+	}
+}
+
+// track is the ConnState of the server.
+func (c *connections) track(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.fresh, conn)
+	if e := c.at[conn]; e != nil {
+		c.idle.Remove(e)
+		delete(c.at, conn)
+	}
+	switch state {
+	case http.StateNew:
+		c.fresh[conn] = struct{}{}
+	case http.StateIdle:
+		c.at[conn] = c.idle.PushBack(conn)
+	}
+}
+
+// closeFresh is called by the server once it accepts no more connections.
+func (c *connections) closeFresh() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.fresh {
+		logFault("closing a connection", conn.Close())
+	}
+}
+
+// evict closes the connection that has been idle longest, if any is idle.
+func (c *connections) evict() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.idle.Front()
+	if first == nil {
+		return
+	}
+	conn := first.Value.(net.Conn)
+	c.idle.Remove(first)
+	delete(c.at, conn)
+	logFault("closing an idle connection", conn.Close())
+}
+
+// open is the number of connections.
+func (c *connections) open() int { return len(c.slots) }
+
+// bound makes l accept no more connections than there are slots.
+func (c *connections) bound(l net.Listener) net.Listener {
+	return &boundedListener{Listener: l, all: c, closed: make(chan struct{})}
+}
+
+// boundedListener holds one connection more than the limit while that waits for a
+// slot.
+type boundedListener struct {
+	net.Listener
+	all    *connections
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case l.all.slots <- struct{}{}:
+		return l.counted(conn), nil
+	default:
+		l.all.evict()
+	}
+	select {
+	case l.all.slots <- struct{}{}:
+		return l.counted(conn), nil
+	case <-l.closed:
+		logFault("closing a connection", conn.Close())
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *boundedListener) counted(conn net.Conn) net.Conn {
+	return &countedConn{Conn: conn, release: sync.OnceFunc(func() { <-l.all.slots })}
+}
+
+// Close implements net.Listener.
+func (l *boundedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// countedConn gives its slot back when it is closed.
+type countedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	c.release()
+	return err
+}

@@ -1,0 +1,132 @@
+package pinsvcapi
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+)
+
+const healthRequest = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+// readResponse reads one response and its body.
+func readResponse(t *testing.T, reader *bufio.Reader) *http.Response {
+	t.Helper()
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func TestConnections_ANewOneTakesThePlaceOfTheLongestIdle(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.MaxConnections = config.MinConcurrency })
+	var readers []*bufio.Reader
+	for range config.MinConcurrency {
+		_, reader := dialRaw(t, s, healthRequest)
+		readResponse(t, reader)
+		readers = append(readers, reader)
+		awaitIdle(t, s, len(readers))
+	}
+	_, reader := dialRaw(t, s, healthRequest)
+	if resp := readResponse(t, reader); resp.StatusCode != http.StatusOK {
+		t.Errorf("the connection above the limit got %d", resp.StatusCode)
+	}
+	closed(t, readers[0])
+	if open := s.api.conns.open(); open != config.MinConcurrency {
+		t.Errorf("%d connections are open, want %d", open, config.MinConcurrency)
+	}
+}
+
+// awaitIdle waits until so many connections are idle.
+func awaitIdle(t *testing.T, s *service, n int) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		s.api.conns.mu.Lock()
+		idle := s.api.conns.idle.Len()
+		s.api.conns.mu.Unlock()
+		if idle == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are idle, want %d", idle, n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestConnections_BusyOnesAreNotClosedAndOthersWait(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.MaxConnections = config.MinConcurrency })
+	g := newGate(s)
+	var statuses []<-chan int
+	for range config.MinConcurrency {
+		statuses = append(statuses, s.inBackground())
+		<-g.entered
+	}
+	conn, reader := dialRaw(t, s, healthRequest)
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Peek(1); err == nil {
+		t.Error("the connection above the limit was served")
+	}
+	close(g.open)
+	for _, status := range statuses {
+		if got := <-status; got != http.StatusOK {
+			t.Errorf("a busy connection got %d", got)
+		}
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if resp := readResponse(t, reader); resp.StatusCode != http.StatusOK {
+		t.Errorf("the connection that waited got %d", resp.StatusCode)
+	}
+}
+
+// The shutdown ends an Accept that waits for a slot.
+func TestBoundedListener_CloseEndsTheWait(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := newConnections(1)
+	l := all.bound(inner)
+	for range 2 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("Accept returned %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if all.open() != 0 {
+		t.Errorf("%d slots are taken", all.open())
+	}
+}

@@ -106,7 +106,7 @@ func rules() []rule {
 		}, true,
 			func(path string) bool {
 				ours := path == module || strings.HasPrefix(path, module+"/")
-				return ours && !inRoom(path, "pinsvcapi/clusterrpc") && !inRoom(path, "internal") && room(path) != "pinsvcapi/pinset" && room(path) != "pinsvcapi/pinsvc"
+				return ours && !inRoom(path, "pinsvcapi/clusterrpc") && !inRoom(path, "internal") && room(path) != "pinsvcapi/pinset" && room(path) != "pinsvcapi/pinsvc" && room(path) != "pinsvcapi/ratelimit"
 			},
 			"the backend does not know who serves it: imports run one way"},
 		{func(path string) bool { return inRoom(path, engine) }, false, anyOf("net/http"),
@@ -129,6 +129,8 @@ func rules() []rule {
 			"repairs stand on statuses, writes and polls"},
 		{only(engine + "/delegates"), false, oursBut(append(engineRooms("delegates", "clusterapi", "taskgroup"), "pinsvcapi/pinsvc")...),
 			"delegates are addresses and nothing else"},
+		{only(engine + "/remoteread"), false, oursBut(append(engineRooms("remoteread", "clusterapi", "pinrecord", "taskgroup"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "pinsvcapi/ratelimit", "internal/backoff")...),
+			"remote reads ask other peers, and change nothing"},
 		{only(engineRooms("keylock", "taskgroup", "progress", "span")...), true, oursBut(engineRooms("keylock", "taskgroup", "progress", "span")...),
 			"the tools of the engine are leaves"},
 		{only("pinsvcapi/clusterrpc/watch"), false, oursBut("pinsvcapi/clusterrpc", engine+"/keylock"),

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/host"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
@@ -139,6 +140,8 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 		opts.Durable = kind == ConsensusRaft
 	}
 	opts.HealthDetails = p.details.all
+	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }
+	opts.Connected = p.network.clusterPeers
 	opts.Registerer = observations.PromRegistry
 	opts.PinTimeout = p.cfg.Helper.Configs().Ipfshttp.PinTimeout
 	backend := clusterrpc.New(client, opts)

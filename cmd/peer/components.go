@@ -53,6 +53,7 @@ func (p *Peer) startCluster() error {
 	p.monitor = newRunningMonitor(metrics)
 	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
+	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
 		p.consensus, p.apis.components(), p.connector, p.tracker, p.monitor, allocator, informers, p.tracer)

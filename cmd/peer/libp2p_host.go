@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
+	"github.com/ipfs-cluster/ipfs-cluster/version"
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
 	"github.com/libp2p/go-libp2p"
@@ -16,6 +18,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/metrics"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/routing"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -33,6 +36,15 @@ type network struct {
 	bandwidth metrics.Reporter
 	pubsub    *pubsub.PubSub
 	dht       *dual.DHT
+}
+
+// clusterPeers are the peers that are connected now and speak the cluster's RPC. Trust is another
+// question.
+func (n *network) clusterPeers() []libp2ppeer.ID {
+	return slices.DeleteFunc(n.host.Network().Peers(), func(id libp2ppeer.ID) bool {
+		spoken, err := n.host.Peerstore().SupportsProtocols(id, version.RPCProtocol)
+		return err != nil || len(spoken) == 0
+	})
 }
 
 // openNetwork listens on the cluster's addresses. A peer whose addresses are

@@ -25,6 +25,7 @@
 //	poll         polls peers: one pin, active pins, full scan; circuit breaker
 //	repair       retries, and metadata that other tools removed
 //	delegates    addresses of the IPFS nodes
+//	remoteread   pins that this peer does not know yet
 //
 // Errors of other peers arrive as text, and clusterapi.CauseOf is the one function that
 // reads it. Responses have a kind and one sentence; the cause is for the log.
@@ -44,6 +45,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/remoteread"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/repair"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
@@ -71,6 +73,7 @@ type Backend struct {
 	metadata  *repair.Metadata
 	delegates *delegates.Directory
 	cache     *delegates.Cache
+	remote    *remoteread.Reader
 	clock     *pinrecord.Clock
 	readiness *readiness
 	tasks     *taskgroup.Group
@@ -97,8 +100,9 @@ func New(client *rpc.Client, opts Options) *Backend {
 		View: b.view, Now: opts.Now, Clock: b.clock, MaxAttempts: opts.MaxPinAttempts,
 		RetryDelay: opts.RetryDelay, PinTimeout: opts.PinTimeout, OnMetadataLost: b.metadata.Lost,
 	})
+	removed := remoteread.NewRemoved()
 	b.syncer = statesync.New(statesync.Config{
-		Reader: b.cluster, Sink: b.tracker, Now: opts.Now, CommitTime: 2 * opts.BatchAge, Durable: opts.Durable,
+		Reader: b.cluster, Sink: removalSink{b.tracker, b.view, removed}, Now: opts.Now, CommitTime: 2 * opts.BatchAge, Durable: opts.Durable,
 		StateTimeout: opts.StateTimeout, ResyncInterval: opts.ResyncInterval,
 	})
 	b.writer = statewrite.New(statewrite.Config{
@@ -119,6 +123,10 @@ func New(client *rpc.Client, opts Options) *Backend {
 	})
 	b.delegates = delegates.New(delegates.Config{
 		Client: b.cluster, Now: opts.Now, Tasks: b.tasks, Timeout: opts.StatusTimeout, OnChange: b.cache.Purge,
+	})
+	b.remote = remoteread.New(remoteread.Config{
+		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed,
+		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
 	})
 	b.registerMetrics()
 	b.tasks.Go(b.run)

@@ -15,6 +15,9 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if !ok {
 		return clusterapi.NotFound(requestID)
 	}
+	if err := b.awaitKnown(ctx, user, c); err != nil {
+		return err
+	}
 	unlock, err := b.writer.Lock(ctx, c)
 	if err != nil {
 		return err

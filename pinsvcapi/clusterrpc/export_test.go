@@ -33,3 +33,6 @@ func (b *Backend) ProbePeer(ctx context.Context) (api.ID, error) { return b.prob
 func (b *Backend) DelegatesOf(ctx context.Context, rec api.Pin) []string {
 	return b.delegatesOf(ctx, b.tracker.PlacementOf(rec)).List
 }
+
+// RemoteReads are the requests for pins that were not known, by how they ended.
+func (b *Backend) RemoteReads() map[string]uint64 { return b.remote.Counts() }

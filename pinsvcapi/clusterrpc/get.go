@@ -16,7 +16,8 @@ import (
 
 // Get returns the pin with that request ID. A pin that is known to be unsettled, which is
 // what clients poll for, is returned from memory; for any other pin the record is read and
-// the peers that should hold the pin are polled.
+// the peers that should hold the pin are polled. A pin that this peer does not know is asked for
+// at the other peers.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -31,6 +32,9 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 		polled = b.poller.Row(ctx, row) // The record is read meanwhile.
 	}
 	rec, err := b.find(ctx, requestID)
+	if pinsvc.KindOf(err) == pinsvc.KindNotFound {
+		return b.getElsewhere(ctx, user, c)
+	}
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}

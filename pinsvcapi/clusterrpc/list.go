@@ -13,7 +13,7 @@ import (
 )
 
 // List returns one page of the pins that match q, from the view. While the view is filled it
-// waits for a moment.
+// waits for a moment. CIDs of the query that this peer does not know are asked for at the others.
 func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	if err := b.Wait(ctx); err != nil {
 		return pinsvc.Page{}, err
@@ -27,6 +27,9 @@ func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (p
 		if pinrecord.IsReserved(key) {
 			return pinsvc.Page{}, nil // No client has such a pair.
 		}
+	}
+	if err := b.awaitListed(ctx, user, q.CIDs); err != nil {
+		return pinsvc.Page{}, err
 	}
 	b.poller.Active(ctx)
 	found, err := b.view.Page(ctx, &q)

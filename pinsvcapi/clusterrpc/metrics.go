@@ -53,6 +53,8 @@ var (
 		"Records whose reserved metadata was written back after another tool removed it.", nil, nil)
 	incompleteDesc = prometheus.NewDesc("pinsvcapi_incomplete_records",
 		"Records whose reserved metadata another tool removed and that wait for their repair.", nil, nil)
+	remoteReadsDesc = prometheus.NewDesc("pinsvcapi_remote_reads_total",
+		"Requests for pins that this peer did not know, by how they ended.", []string{"outcome"}, nil)
 	cacheDesc = prometheus.NewDesc("pinsvcapi_cache_entries",
 		"Entries of the caches and interners of the engine.", []string{"cache"}, nil)
 	loopDesc = prometheus.NewDesc("pinsvcapi_loop_last_run_timestamp_seconds",
@@ -67,7 +69,8 @@ var (
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
-		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
+		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc,
+		remoteReadsDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
 	} {
 		ch <- desc
 	}
@@ -107,6 +110,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(retriesDesc, b.retrier.Sent())
 	counter(metadataDesc, b.metadata.Repaired())
 	gauge(incompleteDesc, float64(b.metadata.Waiting()))
+	for outcome, n := range b.remote.Counts() {
+		counter(remoteReadsDesc, n, outcome)
+	}
 	caches := b.tracker.CacheSizes()
 	caches["delegates"], caches["quiet_pins"] = b.cache.Len(), b.poller.QuietPins()
 	for name, entries := range caches {

@@ -61,6 +61,8 @@ func TestMetrics_AllAreThere(t *testing.T) {
 		"pinsvcapi_peer_polls_total self success", "pinsvcapi_peer_polls_total self failure",
 		"pinsvcapi_peer_breaker_open self", "pinsvcapi_peer_last_scan_timestamp_seconds self",
 		"pinsvcapi_index_rebuilds_total", "pinsvcapi_retries_total", "pinsvcapi_metadata_repairs_total", "pinsvcapi_incomplete_records",
+		"pinsvcapi_remote_reads_total arrived", "pinsvcapi_remote_reads_total elsewhere", "pinsvcapi_remote_reads_total absent",
+		"pinsvcapi_remote_reads_total unanswered", "pinsvcapi_remote_reads_total limited",
 		"pinsvcapi_cache_entries placements", "pinsvcapi_cache_entries vectors", "pinsvcapi_cache_entries origins",
 		"pinsvcapi_cache_entries summaries", "pinsvcapi_cache_entries delegates", "pinsvcapi_cache_entries quiet_pins",
 		"pinsvcapi_loop_last_run_timestamp_seconds settle", "pinsvcapi_loop_last_run_timestamp_seconds retry",

@@ -46,6 +46,13 @@ type Options struct {
 	// served, for GET /ready. It is called for each such request and returns from
 	// memory; nil: there is nothing. Anybody may read the sentences.
 	HealthDetails func() []string
+	// Trusted reports whether the peer believes another one: pins that it does not know are
+	// asked for only there. If nil, it believes all. It must not block.
+	Trusted func(peer.ID) bool
+	// Connected are the peers of the cluster that are connected now. They are asked for pins
+	// as well as those whose ping is known, which is not yet so in the first seconds of a
+	// peer. If nil, none are.
+	Connected func() []peer.ID
 	// Registerer gets the metrics; nil: there are none. See Metrics in docs/operations.md.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil: time.Now.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -61,6 +62,9 @@ type Options struct {
 	QueueSize int
 	// Datastore keeps the state; nil: one in memory.
 	Datastore datastore.Batching
+	// UpstreamPolicy: other peers may call what ipfs-cluster-service allows, and not what our
+	// daemon allows beside that.
+	UpstreamPolicy bool
 	// APIs are further API components that get the peer's RPC client.
 	APIs []ipfscluster.API
 	// OnTracker is called with the watched tracker before the peer gets it.
@@ -215,6 +219,10 @@ func clusterConfig(p *Peer, opts Options) (*ipfscluster.Config, error) {
 	cfg.MDNSInterval = 0
 	cfg.MonitorPingInterval = pingInterval
 	cfg.FollowerMode = opts.Follower
+	if !opts.UpstreamPolicy {
+		cfg.RPCPolicy = maps.Clone(cfg.RPCPolicy)
+		cfg.RPCPolicy["Cluster.PinGet"] = ipfscluster.RPCTrusted
+	}
 	if opts.ReplicationMin != 0 {
 		cfg.ReplicationFactorMin = opts.ReplicationMin
 	}

@@ -25,6 +25,7 @@ type State struct {
 
 	mu      sync.Mutex
 	cut     bool
+	held    bool
 	reject  error
 	written time.Time // when the last change was accepted
 }
@@ -35,6 +36,22 @@ func (s *State) Cut(cut bool) {
 	defer s.mu.Unlock()
 	s.cut = cut
 }
+
+// HoldUpdates lets single records seem not to have arrived yet, until it is called with false.
+func (s *State) HoldUpdates(hold bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = hold
+}
+
+// lateState has no single record.
+type lateState struct{ state.ReadOnly }
+
+func (lateState) Get(context.Context, api.Cid) (api.Pin, error) {
+	return api.Pin{}, state.ErrNotFound
+}
+
+func (lateState) Has(context.Context, api.Cid) (bool, error) { return false, nil }
 
 // RejectUnpins makes every removal fail with err; nil ends that.
 func (s *State) RejectUnpins(err error) {
@@ -63,7 +80,14 @@ func (s *State) State(ctx context.Context) (state.ReadOnly, error) {
 	if err := s.failure(); err != nil {
 		return nil, err
 	}
-	return s.Consensus.State(ctx)
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	st, err := s.Consensus.State(ctx)
+	if held && err == nil {
+		st = lateState{st}
+	}
+	return st, err
 }
 
 // LogPin implements ipfscluster.Consensus.

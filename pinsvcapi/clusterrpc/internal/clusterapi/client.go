@@ -53,6 +53,12 @@ func (c Client) PinGet(ctx context.Context, key api.Cid) (api.Pin, error) {
 	return call[api.Pin](ctx, c.rpc, Local, "Cluster", "PinGet", key)
 }
 
+// PinGetAt reads one record of the state of another peer. Peers of ipfs-cluster-service
+// refuse it: see IsDenied.
+func (c Client) PinGetAt(ctx context.Context, p peer.ID, key api.Cid) (api.Pin, error) {
+	return call[api.Pin](ctx, c.rpc, p, "Cluster", "PinGet", key)
+}
+
 // Pins hands every record of the shared state to each, in no order, until
 // each fails.
 func (c Client) Pins(ctx context.Context, each func(api.Pin) error) error {

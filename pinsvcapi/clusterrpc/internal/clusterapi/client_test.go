@@ -44,6 +44,10 @@ func TestClient_Methods(t *testing.T) {
 			got, err := c.PinGet(ctx, key)
 			return got.Cid.String(), err
 		}, key.String()},
+		{"Cluster.PinGet " + key.String(), func(ctx context.Context, c Client) (string, error) {
+			got, err := c.PinGetAt(ctx, Local, key)
+			return got.Cid.String(), err
+		}, key.String()},
 		{"PinTracker.Status " + key.String(), func(ctx context.Context, c Client) (string, error) {
 			got, err := c.TrackerStatus(ctx, Local, key)
 			return one(got.Status, err)

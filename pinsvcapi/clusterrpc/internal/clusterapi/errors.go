@@ -29,6 +29,7 @@ const (
 	CauseRefused               // an IPFS node responded with an error of its own
 	CauseStalled               // no data arrived within pin_timeout
 	CauseTimedOut              // a call took too long
+	CauseDenied                // the other peer does not let this one call the method
 )
 
 // causeTexts are substrings of failures whose Go value did not survive: those of
@@ -38,6 +39,7 @@ var causeTexts = [...]struct {
 	cause Cause
 }{
 	{state.ErrNotFound.Error(), CauseNotFound},
+	{"client does not have permissions to call", CauseDenied},
 	{"configured to be in follower mode", CauseFollower},
 	{"not enough peers to allocate", CauseNotEnoughPeers},
 	{"cannot repin CID with different tracking method", CauseShard},
@@ -84,6 +86,10 @@ func CauseOf(text string) Cause {
 func IsNotFound(err error) bool {
 	return errors.Is(err, state.ErrNotFound) || err != nil && CauseOf(err.Error()) == CauseNotFound
 }
+
+// IsDenied reports whether another peer refused a call by its RPC policy, or because it
+// does not trust this peer.
+func IsDenied(err error) bool { return err != nil && CauseOf(err.Error()) == CauseDenied }
 
 // maxReason bounds a reason, of which there may be one for each pin.
 const maxReason = 256

@@ -31,6 +31,7 @@ func TestCauseOf_Texts(t *testing.T) {
 	}{
 		{state.ErrNotFound.Error(), CauseNotFound},
 		{"rpc: " + state.ErrNotFound.Error(), CauseNotFound},
+		{"client does not have permissions to call Cluster.PinGet", CauseDenied},
 		{textFollower, CauseFollower},
 		{textShortage, CauseNotEnoughPeers},
 		{textShard, CauseShard},

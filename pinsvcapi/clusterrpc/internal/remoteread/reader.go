@@ -1,0 +1,244 @@
+// Package remoteread finds pins that this peer does not know yet because another peer
+// accepted them a moment ago: a client reads its own writes at every peer. A request for
+// such a pin waits for news of it (the journal of the view) and has the other peers asked
+// at the same time.
+//
+// What others answer is believed as far as it goes:
+//
+//   - "no" of all living peers is "no", for the requests that waited when they were asked,
+//     and for no later one: the pin may be made a moment after;
+//   - "yes" is "yes", unless it names a pin that this peer has seen removed (Removed): the
+//     other peer is behind then;
+//   - while a living peer does not answer, nothing is known. Peers whose ping is gone and
+//     that are not connected are not asked.
+//
+// Guessing CIDs is no amplification: each user has a bucket of questions, a question is
+// shared by all requests that wait for it, and the number of requests that wait is bounded.
+package remoteread
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/taskgroup"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/ratelimit"
+)
+
+const (
+	// DefaultTimeout is how long a request may take in all.
+	DefaultTimeout = 2 * time.Second
+	// readPatience is how long a request that only reads waits for a pin that another
+	// peer has to arrive; then the other peer's record is the answer.
+	readPatience = 500 * time.Millisecond
+	// limitedPatience is how long a request waits for news when others may not be asked.
+	limitedPatience = time.Second
+	// lookInterval is the time between two reads of this peer's state for a pin that
+	// another peer has, in case no event announces it.
+	lookInterval = 100 * time.Millisecond
+	// newsPause is the shortest time between two looks at the view.
+	newsPause = 2 * time.Millisecond
+	// retryAfter is what clients are told.
+	retryAfter = time.Second
+
+	// A user may have questionBurst questions asked at once, and one more each
+	// questionInterval.
+	questionInterval, questionBurst = 20 * time.Millisecond, 500
+	maxUsers                        = 1024
+	// maxWaiting bounds the requests that wait.
+	maxWaiting = 4096
+)
+
+// Client asks other peers: a clusterapi.Client.
+type Client interface {
+	LatestMetrics(ctx context.Context, name string) ([]api.Metric, error)
+	PinGetAt(ctx context.Context, p peer.ID, key api.Cid) (api.Pin, error)
+	TrackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
+}
+
+// View has the pins that this peer knows: a pinset.View.
+type View interface {
+	Seq() uint64
+	Changed(seq uint64) <-chan struct{}
+}
+
+// Config is what a Reader needs.
+type Config struct {
+	Client Client
+	View   View
+	// Known reports whether the view has a pin.
+	Known func(cid.Cid) bool
+	// Look reads the state of this peer and enters into the view what is there.
+	Look func(ctx context.Context, c cid.Cid) (found bool, err error)
+	// Removed are the pins that this peer saw removed.
+	Removed *Removed
+	Self    peer.ID
+	// Trusted reports whether this peer believes another one; nil: it believes all.
+	Trusted func(peer.ID) bool
+	// Connected are peers that are asked although no ping of theirs is known, as in the
+	// first seconds of a peer; nil: none are.
+	Connected func() []peer.ID
+	Tasks     *taskgroup.Group
+	// Timeout (2 s) bounds a request.
+	Timeout time.Duration
+}
+
+// Reader finds pins that other peers have. It is safe for concurrent use.
+type Reader struct {
+	cfg     Config
+	limiter *ratelimit.Limiter
+	waiting atomic.Int64
+	flights flights
+	denied  deniedPeers
+	counts  [outcomes]atomic.Uint64
+}
+
+// New returns a reader.
+func New(cfg Config) *Reader {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Trusted == nil {
+		cfg.Trusted = func(peer.ID) bool { return true }
+	}
+	if cfg.Connected == nil {
+		cfg.Connected = func() []peer.ID { return nil }
+	}
+	limiter, err := ratelimit.New(questionInterval, questionBurst, maxUsers)
+	if err != nil {
+		panic(err) // The constants are valid.
+	}
+	return &Reader{cfg: cfg, limiter: limiter}
+}
+
+// Await returns nil once this peer knows the pin, however late its news come. Its errors are
+// of KindNotFound when no peer that could be asked has the pin, of KindTooManyRequests when
+// the user has asked for too many unknown pins, and of KindUnavailable when another peer has
+// it and it does not arrive in time, or when a living peer does not answer.
+func (r *Reader) Await(ctx context.Context, user pinsvc.User, c cid.Cid) error {
+	_, _, err := r.find(ctx, user, c, r.cfg.Timeout)
+	return err
+}
+
+// Find is Await for a request that only reads: when a pin of another peer does not arrive
+// soon, found is true and rec is that peer's record.
+func (r *Reader) Find(ctx context.Context, user pinsvc.User, c cid.Cid) (rec api.Pin, found bool, err error) {
+	return r.find(ctx, user, c, readPatience)
+}
+
+// find waits for a pin up to patience after another peer said that it has it.
+func (r *Reader) find(ctx context.Context, user pinsvc.User, c cid.Cid, patience time.Duration) (api.Pin, bool, error) {
+	rec, how, err := r.search(ctx, user, c, patience)
+	r.counts[how].Add(1)
+	if err != nil && ctx.Err() != nil {
+		err = clusterapi.Failure(ctx.Err(), "ask the other peers for the pin")
+	}
+	return rec, how == elsewhere, err
+}
+
+func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, patience time.Duration) (api.Pin, outcome, error) {
+	defer r.waiting.Add(-1)
+	if r.waiting.Add(1) > maxWaiting {
+		return api.Pin{}, limited, r.tooMany(user)
+	}
+	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
+	defer cancel()
+	q, asked := r.ask(user, c)
+	if !asked {
+		if r.arrives(ctx, c, nil, limitedPatience) {
+			return api.Pin{}, arrived, nil
+		}
+		return api.Pin{}, limited, r.tooMany(user)
+	}
+	switch {
+	case r.arrives(ctx, c, q.done, r.cfg.Timeout):
+		return api.Pin{}, arrived, nil
+	case !q.answered():
+		return api.Pin{}, unanswered, unavailable("the other peers of the cluster did not answer in time whether they have the pin")
+	case q.err != nil:
+		return api.Pin{}, unanswered, q.err
+	case !q.found:
+		return api.Pin{}, absent, clusterapi.NotFound(c.String())
+	case r.arrivesOrIsRead(ctx, c, patience):
+		return api.Pin{}, arrived, nil
+	case patience < r.cfg.Timeout && request.Err() == nil:
+		return r.readAgain(ctx, q)
+	}
+	return api.Pin{}, unanswered, unavailable("another peer of the cluster has the pin, and it has not reached this one yet")
+}
+
+// arrives waits until the view has the pin; false: done was closed, or patience or the
+// context ended first. done may be nil.
+func (r *Reader) arrives(ctx context.Context, c cid.Cid, done <-chan struct{}, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		seq := r.cfg.View.Seq()
+		if r.cfg.Known(c) {
+			return true
+		}
+		select {
+		case <-r.cfg.View.Changed(seq):
+			backoff.Sleep(ctx, newsPause)
+		case <-done:
+			return r.cfg.Known(c)
+		case <-timer.C:
+			return r.cfg.Known(c)
+		case <-ctx.Done():
+			return r.cfg.Known(c)
+		}
+	}
+}
+
+// arrivesOrIsRead is arrives for a pin that another peer has: this peer's state is read now
+// and then as well.
+func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, patience time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		if r.arrives(ctx, c, nil, lookInterval) {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		// A state that cannot be read has nothing; the wait goes on.
+		if found, err := r.cfg.Look(ctx, c); err == nil && found {
+			return true
+		}
+	}
+}
+
+// readAgain asks the peer that has a pin once more: while the request waited, the pin may
+// have been removed there, and this peer may have seen neither the pin nor its removal.
+func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, error) {
+	got := r.askPeer(ctx, q.by, q.cid)
+	switch {
+	case got.err != nil && r.cfg.Removed.has(q.rec):
+		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
+	case got.err != nil:
+		return q.rec, elsewhere, nil // It was there a moment ago.
+	case !got.found:
+		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
+	}
+	return got.rec, elsewhere, nil
+}
+
+func (r *Reader) tooMany(user pinsvc.User) error {
+	return &pinsvc.Error{
+		Kind:       pinsvc.KindTooManyRequests,
+		Details:    "this peer does not know the pin, and too many pins that it does not know were requested to ask the other peers for each",
+		RetryAfter: max(retryAfter, r.limiter.Wait(string(user))),
+	}
+}
+
+func unavailable(details string) error {
+	return &pinsvc.Error{Kind: pinsvc.KindUnavailable, Details: details, RetryAfter: retryAfter}
+}

@@ -1,0 +1,215 @@
+package clusterrpc_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// services are backends on the peers of one cluster.
+func services(t *testing.T, n int, opts clustertest.Options) []service {
+	t.Helper()
+	var all []service
+	for i, p := range clustertest.Start(t, n, opts) {
+		p.Node.SetAddresses(fmt.Sprintf("/ip4/1.2.3.%d/tcp/4001", i+1))
+		all = append(all, service{newBackend(t, p, clusterrpc.Options{}), t, p})
+	}
+	return all
+}
+
+// C5: POST at one peer, and GET at another at once.
+func TestGet_AtAnotherPeerAtOnce(t *testing.T) {
+	for name, opts := range map[string]clustertest.Options{"ours": {}, "upstream": {UpstreamPolicy: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := 300
+			if opts.UpstreamPolicy {
+				n = 100
+			}
+			readsItsWrites(t, services(t, 3, opts), n)
+		})
+	}
+}
+
+func readsItsWrites(t *testing.T, peers []service, n int) {
+	for i := range n {
+		c := pinsvctest.RawCID(i)
+		at, elsewhere := peers[i%3], peers[(i+1+i/3%2)%3]
+		at.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i)})
+		began := time.Now()
+		st, err := elsewhere.Get(t.Context(), "", c.String())
+		if err != nil {
+			t.Fatalf("pin %d at another peer: %v", i, err)
+		}
+		if st.Pin.Name != fmt.Sprint(i) || st.RequestID != c.String() || len(st.Delegates) == 0 {
+			t.Fatalf("pin %d at another peer: %+v", i, st)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("pin %d came after %s", i, took)
+		}
+	}
+}
+
+func TestDelete_AtAnotherPeerAtOnce(t *testing.T) {
+	peers := services(t, 3, clustertest.Options{})
+	for i := range 100 {
+		c := pinsvctest.RawCID(i)
+		peers[i%3].add(pinsvc.Pin{CID: c})
+		other := peers[(i+1)%3]
+		if err := other.Delete(t.Context(), "", c.String()); err != nil {
+			t.Fatalf("pin %d: %v", i, err)
+		}
+		// Read your deletes, although the peer that made the pin may still have it.
+		if _, err := other.Get(t.Context(), "", c.String()); pinsvc.KindOf(err) != pinsvc.KindNotFound {
+			t.Fatalf("pin %d was removed here: %v", i, err)
+		}
+		wantKind(t, "a second Delete", other.Delete(t.Context(), "", c.String()), pinsvc.KindNotFound)
+	}
+	for i, p := range peers {
+		eventually(t, fmt.Sprintf("all is removed at peer %d", i), func() error {
+			if n := p.list(pinsvc.Query{}).Count; n != 0 {
+				return fmt.Errorf("%d pins", n)
+			}
+			return nil
+		})
+	}
+}
+
+func TestReplaceAndList_AtAnotherPeerAtOnce(t *testing.T) {
+	peers := services(t, 3, clustertest.Options{})
+	for i := range 30 {
+		a, b := pinsvctest.RawCID(2*i), pinsvctest.RawCID(2*i+1)
+		peers[i%3].add(pinsvc.Pin{CID: a})
+		other := peers[(i+1)%3]
+		if n := other.list(pinsvc.Query{CIDs: []cid.Cid{a}}).Count; n != 1 {
+			t.Fatalf("pin %d: a list with its CID has %d", i, n)
+		}
+		if _, err := other.Replace(t.Context(), "", a.String(), pinsvc.Pin{CID: b}); err != nil {
+			t.Fatalf("pin %d: %v", i, err)
+		}
+	}
+	c := pinsvctest.RawCID(1000)
+	peers[0].add(pinsvc.Pin{CID: c})
+	if _, err := peers[1].Replace(t.Context(), "", c.String(), pinsvc.Pin{CID: c, Name: "new"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Guesses get 404 within 2 s, and 429 when there are many; pins that are made elsewhere are found
+// all the same.
+func TestGet_UnknownCIDs(t *testing.T) {
+	peers := services(t, 3, clustertest.Options{})
+	here := peers[0]
+	began := time.Now()
+	_, err := here.Get(t.Context(), "", pinsvctest.V0CID(0).String())
+	wantKind(t, "Get of an unknown CID", err, pinsvc.KindNotFound)
+	wantKind(t, "Delete of an unknown CID", here.Delete(t.Context(), "", pinsvctest.RawCID(0).String()), pinsvc.KindNotFound)
+	if page := here.list(pinsvc.Query{CIDs: []cid.Cid{pinsvctest.RawCID(0)}}); page.Count != 0 {
+		t.Errorf("%d pins with an unknown CID", page.Count)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	kinds := make(map[pinsvc.Kind]int)
+	var retryAfter time.Duration
+	for i := range 2000 {
+		wg.Go(func() {
+			_, err := here.Get(t.Context(), "mallory", pinsvctest.RawCID(10_000+i).String())
+			mu.Lock()
+			defer mu.Unlock()
+			kinds[pinsvc.KindOf(err)]++
+			if failure, ok := err.(*pinsvc.Error); ok && failure.Kind == pinsvc.KindTooManyRequests {
+				retryAfter = failure.RetryAfter
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("2,000 guesses: %v", kinds)
+	if kinds[pinsvc.KindNotFound] == 0 || kinds[pinsvc.KindTooManyRequests] == 0 || retryAfter <= 0 ||
+		kinds[pinsvc.KindNotFound]+kinds[pinsvc.KindTooManyRequests]+kinds[pinsvc.KindUnavailable] != 2000 {
+		t.Errorf("kinds %v, Retry-After %s", kinds, retryAfter)
+	}
+	for i := range 20 {
+		c := pinsvctest.RawCID(i)
+		peers[1].add(pinsvc.Pin{CID: c})
+		for _, user := range []pinsvc.User{"mallory", "alice"} {
+			if _, err := here.Get(t.Context(), user, c.String()); err != nil {
+				t.Errorf("%s reads a pin that was made elsewhere: %v", user, err)
+			}
+		}
+	}
+}
+
+// A pin that is here costs no call to another peer.
+func TestGet_OfAKnownPinAsksNobody(t *testing.T) {
+	peers := services(t, 2, clustertest.Options{})
+	c := pinsvctest.RawCID(1)
+	peers[0].add(pinsvc.Pin{CID: c})
+	everyoneHas(t, []*clustertest.Peer{peers[0].peer, peers[1].peer}, c)
+	peers[1].counts(pinsvc.Query{}, 1)
+	before := peers[1].RemoteReads()
+	for range 100 {
+		peers[1].get(c.String())
+		peers[1].list(pinsvc.Query{CIDs: []cid.Cid{c}})
+	}
+	if after := peers[1].RemoteReads(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("%v, before %v", after, before)
+	}
+}
+
+// Nobody gossips: the pin does not arrive.
+func TestGet_APinThatDoesNotArrive(t *testing.T) {
+	peers := services(t, 3, clustertest.Options{})
+	c := pinsvctest.V1CID(1)
+	late := peers[0]
+	late.peer.State.HoldUpdates(true)
+	created := peers[1].add(pinsvc.Pin{CID: c, Name: "far", Meta: map[string]string{"a": "b"}}).Created
+	st := late.get(pinsvctest.V0CID(1).String())
+	if st.Status != pinsvc.StatusQueued || st.Pin.Name != "far" || !st.Created.Equal(created) || st.Pin.Meta["a"] != "b" {
+		t.Errorf("%+v, want the record of the other peer, queued", st)
+	}
+	wantKind(t, "Delete", late.Delete(t.Context(), "", c.String()), pinsvc.KindUnavailable)
+	_, err := late.Replace(t.Context(), "", c.String(), pinsvc.Pin{CID: pinsvctest.RawCID(2)})
+	wantKind(t, "Replace", err, pinsvc.KindUnavailable)
+	_, err = late.List(t.Context(), "", pinsvc.Query{CIDs: []cid.Cid{c}, Limit: 1, Statuses: pinsvc.AllStatuses})
+	wantKind(t, "List", err, pinsvc.KindUnavailable)
+	late.peer.State.HoldUpdates(false)
+	late.becomes(c.String(), pinsvc.StatusPinned)
+}
+
+// While a peer is alive and does not answer, nothing is known; once its ping is gone, 404 stands.
+func TestGet_APeerThatIsGone(t *testing.T) {
+	peers := services(t, 3, clustertest.Options{})
+	_ = peers[2].peer.Host.Network().Close() // Its ping is valid for some seconds more.
+	c := pinsvctest.RawCID(1)
+	began := time.Now()
+	_, err := peers[0].Get(t.Context(), "", c.String())
+	wantKind(t, "Get while a peer does not answer", err, pinsvc.KindUnavailable)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for pinsvc.KindOf(err) != pinsvc.KindNotFound {
+		if ctx.Err() != nil {
+			t.Fatalf("it never comes to 404: %v", err)
+		}
+		_, err = peers[0].Get(ctx, "", c.String())
+	}
+	peers[1].add(pinsvc.Pin{CID: c})
+	if _, err := peers[0].Get(t.Context(), "", c.String()); err != nil {
+		t.Errorf("a pin of a living peer: %v", err)
+	}
+}

@@ -1,0 +1,108 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+// balancer is an HTTP load balancer that gives each peer one request in turn.
+func balancer(t *testing.T, peers []*harness.Peer) *httptest.Server {
+	t.Helper()
+	urls := make([]*url.URL, len(peers))
+	for i, p := range peers {
+		endpoint, err := url.Parse(p.Endpoint())
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls[i] = endpoint
+	}
+	var turn atomic.Uint64
+	s := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		i := turn.Add(1) % uint64(len(peers))
+		r.SetURL(urls[i])
+		// The passwords of these peers differ.
+		r.Out.SetBasicAuth(peers[i].User, peers[i].Password)
+	}})
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestReadYourWrites_AtEveryPeerWithCRDT(t *testing.T) {
+	t.Parallel()
+	readYourWrites(t, "crdt", 300)
+}
+
+func TestReadYourWrites_AtEveryPeerWithRaft(t *testing.T) {
+	t.Parallel()
+	readYourWrites(t, "raft", 100)
+}
+
+// A client behind a balancer reads, removes and replaces at one peer what another one has
+// accepted a moment ago.
+func readYourWrites(t *testing.T, consensus string, n int) {
+	h := harness.New(t)
+	peers := h.Cluster(3, consensus)
+	client := h.Kubo()
+	client.Start()
+	client.AddService("balanced", balancer(t, peers).URL, peers[0].Token())
+	for i := range 12 {
+		// In the foreground: it polls for the status and gives up at the first error.
+		c := client.Add(fmt.Sprintf("through a balancer, number %d", i))
+		client.Ipfs("pin", "remote", "add", "--service=balanced", fmt.Sprintf("--name=%d", i), c.String())
+	}
+
+	var longest time.Duration
+	for i := range n {
+		c := inline(t, fmt.Sprintf("number %d", i))
+		at, elsewhere := peers[i%3], peers[(i+1+i/3%2)%3]
+		at.Add(c, fmt.Sprint(i))
+		began := time.Now()
+		pin, err := elsewhere.Get(c.String())
+		if err != nil || pin.Pin.Name != fmt.Sprint(i) {
+			t.Fatalf("%s, pin %d of %s: %+v, %v", elsewhere.Name, i, at.Name, pin, err)
+		}
+		longest = max(longest, time.Since(began))
+	}
+	t.Logf("%d pins were read at another peer at once; the longest GET took %s", n, longest)
+
+	for i := range 30 {
+		c, b := inline(t, fmt.Sprintf("number %d to remove", i)), inline(t, fmt.Sprintf("number %d after it", i))
+		peers[i%3].Add(c, "short")
+		other := peers[(i+1)%3]
+		if page, err := other.List("cid=" + c.String() + "&status=queued,pinning,pinned,failed"); err != nil || page.Count != 1 {
+			t.Fatalf("%s lists %+v for a pin that was just made elsewhere: %v", other.Name, page, err)
+		}
+		if i%2 == 0 {
+			want(t, request(t, other, http.MethodPost, "/pins/"+c.String(), map[string]string{"cid": b.String()}), http.StatusAccepted, "")
+			continue
+		}
+		want(t, request(t, other, http.MethodDelete, "/pins/"+c.String(), nil), http.StatusAccepted, "")
+		want(t, request(t, other, http.MethodGet, "/pins/"+c.String(), nil), http.StatusNotFound, "NOT_FOUND")
+	}
+
+	// A peer that is gone without a word leaves open what it has accepted, until its ping is over.
+	gone := peers[2]
+	gone.Kill()
+	missing := unknown(t, consensus)
+	began := time.Now()
+	r := request(t, peers[0], http.MethodGet, "/pins/"+missing.String(), nil)
+	if took := time.Since(began); r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || took > 4*time.Second {
+		t.Errorf("while a peer does not answer: %d %s after %s", r.Status, r.Body, took)
+	}
+	harness.Eventually(t, harness.Timeout, "404 once its ping is over", func() error {
+		r, err := peers[0].Ask(http.MethodGet, "/pins/"+missing.String(), nil)
+		if err == nil && r.Status != http.StatusNotFound {
+			err = errors.New(string(r.Body))
+		}
+		return err
+	})
+}

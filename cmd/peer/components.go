@@ -169,9 +169,9 @@ func (p *Peer) newConsensus() error {
 		}
 		p.consensus = newReadyRaft(inner, p.missingQuorum)
 	} else {
-		inner, err := crdt.New(p.network.host, p.network.dht, p.network.pubsub, cfgs.Crdt, p.store)
+		inner, err := p.newCRDT()
 		if err != nil {
-			return fmt.Errorf("consensus.crdt: %w", err)
+			return err
 		}
 		if batches(cfgs.Crdt) {
 			p.consensus = newReadyCRDT(&batchingCRDT{Consensus: inner, maxAge: cfgs.Crdt.Batching.MaxBatchAge}, true)

@@ -31,6 +31,7 @@ import (
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 	"go.opencensus.io/tag"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
@@ -69,6 +70,7 @@ type Peer struct {
 
 	// Set by Start.
 	consensus *readyConsensus
+	crdtStore *crdtstore.Store // nil with Raft.
 	connector *readyConnector
 	origins   *origins.Connector
 	tracker   *watch.Tracker

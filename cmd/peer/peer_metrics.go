@@ -53,6 +53,20 @@ func (m *peerMetrics) countDials(stats func() origins.Stats) error {
 	)
 }
 
+// countCRDT shows what the CRDT's store contained of go-ds-crdt's faults.
+func (m *peerMetrics) countCRDT(mended func() uint64, unfinished func() int) error {
+	return errors.Join(
+		m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "pinsvc_crdt_mended_values_total",
+			Help: "Records whose changes were merged at once and that would have become another one than at other peers.",
+		}, func() float64 { return float64(mended()) })),
+		m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pinsvc_crdt_unfinished_branches",
+			Help: "Branches of changes of other peers that are not read to their end.",
+		}, func() float64 { return float64(unfinished()) })),
+	)
+}
+
 // ready sets the time that the peer took until it served requests.
 func (m *peerMetrics) ready(took time.Duration) { m.readySeconds.Set(took.Seconds()) }
 

@@ -184,8 +184,7 @@ func (h *Harness) Cluster(n int, consensus string) []*Peer {
 	first.Start()
 	peers := []*Peer{first}
 	for len(peers) < n {
-		next := h.Peer(InitOptions{Args: args, Env: []string{"CLUSTER_SECRET=" + first.Secret()}})
-		next.quickCRDT()
+		next := h.Joining(first, consensus)
 		next.StartOnly("--bootstrap", first.Address())
 		peers = append(peers, next)
 	}
@@ -193,6 +192,16 @@ func (h *Harness) Cluster(n int, consensus string) []*Peer {
 		peer.WaitReady()
 	}
 	return peers
+}
+
+// Joining is a peer with the cluster secret of another, which does not run yet.
+func (h *Harness) Joining(other *Peer, consensus string) *Peer {
+	h.t.Helper()
+	p := h.Peer(InitOptions{
+		Args: []string{"--consensus", consensus}, Env: []string{"CLUSTER_SECRET=" + other.Secret()},
+	})
+	p.quickCRDT()
+	return p
 }
 
 // quickCRDT has peers announce the state of their CRDT to each other every few

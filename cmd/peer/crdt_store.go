@@ -1,0 +1,79 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
+	"github.com/ipfs/boxo/datastore/dshelp"
+	"github.com/ipfs/go-datastore"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+)
+
+// repairInterval is the longest time between two checks whether the CRDT store is marked
+// dirty, which cost nothing when it is not. Upstream's default, an hour, is how long a
+// failed walk would wait until it goes on (U27 in docs/upstream-faults.md).
+const repairInterval = 2 * time.Minute
+
+// openCRDTStore wraps the store that go-ds-crdt gets: see package crdtstore.
+func (p *Peer) openCRDTStore(under datastore.Datastore) (*crdtstore.Store, error) {
+	batching, ok := under.(datastore.Batching)
+	if !ok {
+		return nil, errors.New("the datastore cannot batch")
+	}
+	namespace := datastore.NewKey(p.cfg.Helper.Configs().Crdt.DatastoreNamespace)
+	store, err := crdtstore.Open(p.ctx, batching, namespace, crdtstore.Options{Changed: p.recheck})
+	if err != nil {
+		return nil, err
+	}
+	return store, p.metrics.countCRDT(store.Mended, store.Unfinished)
+}
+
+// recheck has the tracker and the API follow a key of the shared state that changed without
+// a hook of the consensus that said so (U26).
+func (p *Peer) recheck(key string, value []byte) {
+	binary, err := dshelp.BinaryFromDsKey(datastore.NewKey(key))
+	if err != nil {
+		return // Not a pin.
+	}
+	c, err := api.CastCid(binary)
+	if err != nil || p.tracker == nil {
+		return
+	}
+	pin := api.PinCid(c)
+	if value != nil {
+		if err := pin.ProtoUnmarshal(value); err != nil {
+			logger.Warnf("the record of %s cannot be read: %s", c, err)
+			return
+		}
+		pin.Cid = c
+	}
+	p.tracker.Recheck(pin, value != nil)
+}
+
+// crdtConfig is the configuration that go-ds-crdt gets.
+func crdtConfig(cfg *crdt.Config) *crdt.Config {
+	changed := *cfg
+	if cfg.RepairInterval > 0 {
+		changed.RepairInterval = min(cfg.RepairInterval, repairInterval)
+	}
+	return &changed
+}
+
+// newCRDT makes upstream's consensus over a store of its own.
+func (p *Peer) newCRDT() (*crdt.Consensus, error) {
+	store, err := p.openCRDTStore(p.store)
+	if err != nil {
+		return nil, fmt.Errorf("consensus.crdt: %w", err)
+	}
+	p.crdtStore = store
+	cfg := crdtConfig(p.cfg.Helper.Configs().Crdt)
+	inner, err := crdt.New(p.network.host, p.network.dht, p.network.pubsub, cfg, store)
+	if err != nil {
+		return nil, fmt.Errorf("consensus.crdt: %w", err)
+	}
+	return inner, nil
+}

@@ -1,0 +1,106 @@
+package crdtstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs/go-datastore"
+)
+
+// Members are the IDs of the elements of a key.
+type Members struct {
+	// Live elements have no tomb. Tombs may be of elements that are not here.
+	Live, Tombs []string
+}
+
+// Members returns the elements and tombs of a key.
+func (s *Store) Members(ctx context.Context, key string) (Members, error) {
+	elements, tombs, err := s.members(ctx, key)
+	if err != nil {
+		return Members{}, err
+	}
+	slices.Sort(tombs)
+	return Members{Live: live(elements, tombs), Tombs: tombs}, nil
+}
+
+// Bury enters tombs of a key, as another peer has them, and gives the key the value of
+// what is live then. With no tombs the value alone is corrected. An element that is live
+// and not named stays.
+func (s *Store) Bury(ctx context.Context, key string, tombs []string) error {
+	return s.enterAndTell(ctx, key, &touched{tombs: tombs})
+}
+
+// Adopt enters an element of a key that another peer has, with the block that added it. An
+// element with a tomb stays removed.
+func (s *Store) Adopt(ctx context.Context, key, id string, data []byte) error {
+	if err := verify(id, data); err != nil {
+		return err
+	}
+	node, err := decodeBlock(data)
+	if err != nil {
+		return fmt.Errorf("decoding block %s: %w", id, err)
+	}
+	if node.greatest(key) == nil {
+		return fmt.Errorf("block %s has no element of key %s", id, key)
+	}
+	// Not as a block that arrived: it is no root of a walk.
+	if err := s.Batching.Put(ctx, s.keys.block(id), data); err != nil {
+		return err
+	}
+	return s.enterAndTell(ctx, key, &touched{elements: []string{id}})
+}
+
+func (s *Store) enterAndTell(ctx context.Context, key string, t *touched) error {
+	if err := s.enter(ctx, key, t); err != nil {
+		return err
+	}
+	if t.writes && s.opts.Changed != nil {
+		s.opts.Changed(key, t.value)
+	}
+	return nil
+}
+
+// enter commits elements and tombs of a key with the value that follows, and sets writes
+// and value of t when that is another one than before.
+func (s *Store) enter(ctx context.Context, key string, t *touched) error {
+	s.commits.Lock()
+	defer s.commits.Unlock()
+	before, err := s.current(ctx, key)
+	if err != nil {
+		return err
+	}
+	value, priority, err := s.best(ctx, key, t)
+	if err != nil {
+		return err
+	}
+	b, err := s.Batching.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	put := func(k datastore.Key) {
+		if err == nil {
+			err = b.Put(ctx, k, nil)
+		}
+	}
+	for _, id := range t.elements {
+		put(s.keys.element(key, id))
+	}
+	for _, id := range t.tombs {
+		put(s.keys.tomb(key, id))
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.writeValue(ctx, b, key, value, priority); err != nil {
+		return err
+	}
+	if err := b.Commit(ctx); err != nil {
+		return err
+	}
+	s.committed(key)
+	if t.writes = !same(before, value); t.writes {
+		t.value = value
+	}
+	return nil
+}

@@ -1,0 +1,365 @@
+package crdtstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/boxo/blockservice"
+	"github.com/ipfs/boxo/blockstore"
+	"github.com/ipfs/boxo/ipld/merkledag"
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+	"github.com/ipfs/go-datastore/query"
+	dssync "github.com/ipfs/go-datastore/sync"
+	crdt "github.com/ipfs/go-ds-crdt"
+	logging "github.com/ipfs/go-log/v2"
+	"go.uber.org/zap"
+)
+
+var root = datastore.NewKey("/c")
+
+// deadline bounds failures; no test waits for it to pass.
+const deadline = 30 * time.Second
+
+var errKilled = errors.New("the process was killed")
+
+// disk is a datastore that keeps what it was told until it is killed. Its batches are
+// atomic and keep their order.
+type disk struct {
+	datastore.Batching
+	mu     sync.Mutex
+	left   int // commits until the kill; negative: never
+	writes int
+	// read, if not nil, is called after each query with its prefix.
+	read func(prefix string)
+}
+
+type op struct {
+	key   datastore.Key
+	value []byte
+	del   bool
+}
+
+func newDisk() *disk {
+	return &disk{Batching: dssync.MutexWrap(datastore.NewMapDatastore()), left: -1}
+}
+
+// reopen is the disk after a restart.
+func (d *disk) reopen() *disk { return &disk{Batching: d.Batching, left: -1} }
+
+func (d *disk) apply(ctx context.Context, ops []op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left == 0 {
+		return errKilled
+	}
+	d.left--
+	d.writes++
+	for _, o := range ops {
+		var err error
+		if o.del {
+			err = d.Batching.Delete(ctx, o.key)
+		} else {
+			err = d.Batching.Put(ctx, o.key, o.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *disk) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	results, err := d.Batching.Query(ctx, q)
+	d.mu.Lock()
+	read := d.read
+	d.mu.Unlock()
+	if read != nil {
+		read(q.Prefix)
+	}
+	return results, err
+}
+
+func (d *disk) onRead(read func(prefix string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = read
+}
+
+func (d *disk) Put(ctx context.Context, k datastore.Key, v []byte) error {
+	return d.apply(ctx, []op{{key: k, value: v}})
+}
+
+func (d *disk) Delete(ctx context.Context, k datastore.Key) error {
+	return d.apply(ctx, []op{{key: k, del: true}})
+}
+
+func (d *disk) Batch(context.Context) (datastore.Batch, error) { return &diskBatch{disk: d}, nil }
+
+type diskBatch struct {
+	disk *disk
+	ops  []op
+}
+
+func (b *diskBatch) Put(_ context.Context, k datastore.Key, v []byte) error {
+	b.ops = append(b.ops, op{key: k, value: bytes.Clone(v)})
+	return nil
+}
+
+func (b *diskBatch) Delete(_ context.Context, k datastore.Key) error {
+	b.ops = append(b.ops, op{key: k, del: true})
+	return nil
+}
+
+func (b *diskBatch) Commit(ctx context.Context) error { return b.disk.apply(ctx, b.ops) }
+
+// feed is a broadcaster whose messages the test hands over.
+type feed struct {
+	in chan []byte
+
+	mu   sync.Mutex
+	sent [][]byte
+}
+
+func (f *feed) Broadcast(_ context.Context, data []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = append(f.sent, data)
+	return nil
+}
+
+func (f *feed) last() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent[len(f.sent)-1]
+}
+
+func (f *feed) Next(ctx context.Context) ([]byte, error) {
+	select {
+	case data := <-f.in:
+		return data, nil
+	case <-ctx.Done():
+		return nil, crdt.ErrNoMoreBroadcast
+	}
+}
+
+// network fetches blocks from the blockstores of other replicas.
+type network struct {
+	mu     sync.Mutex
+	others []blockstore.Blockstore
+	own    blockstore.Blockstore
+	left   int // blocks until it finds nothing more; negative: no limit
+}
+
+func (n *network) limit(left int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left = left
+}
+
+func (n *network) GetBlock(ctx context.Context, c cid.Cid) (blocks.Block, error) {
+	n.mu.Lock()
+	others := slices.Clone(n.others)
+	if n.left == 0 {
+		others = nil
+	} else {
+		n.left--
+	}
+	n.mu.Unlock()
+	for _, other := range others {
+		if b, err := other.Get(ctx, c); err == nil {
+			return b, n.own.PutMany(ctx, []blocks.Block{b})
+		}
+	}
+	return nil, fmt.Errorf("nobody has %s", c)
+}
+
+func (n *network) GetBlocks(ctx context.Context, cids []cid.Cid) (<-chan blocks.Block, error) {
+	out := make(chan blocks.Block, len(cids))
+	defer close(out)
+	for _, c := range cids {
+		if b, err := n.GetBlock(ctx, c); err == nil {
+			out <- b
+		}
+	}
+	return out, nil
+}
+
+func (n *network) NotifyNewBlocks(context.Context, ...blocks.Block) error { return nil }
+func (n *network) Close() error                                           { return nil }
+
+// replica is a go-ds-crdt over a disk.
+type replica struct {
+	t       testing.TB
+	disk    *disk
+	store   *Store // nil without one
+	crdt    *crdt.Datastore
+	feed    *feed
+	blocks  blockstore.Blockstore
+	network *network
+
+	mu   sync.Mutex
+	told map[string]string // what hooks and Changed said last, by key
+}
+
+// start opens a replica: over a Store, or as upstream does without one.
+func start(t testing.TB, d *disk, plain bool) *replica {
+	t.Helper()
+	r := &replica{t: t, disk: d, feed: &feed{in: make(chan []byte)}, told: make(map[string]string)}
+	var ds datastore.Batching = d
+	if !plain {
+		store, err := Open(t.Context(), d, root, Options{Changed: r.changed})
+		noError(t, err)
+		r.store, ds = store, store
+	}
+	r.blocks = blockstore.NewBlockstore(namespace.Wrap(ds, root.ChildString("b")), blockstore.WriteThrough(true))
+	r.network = &network{own: r.blocks, left: -1}
+	opts := crdt.DefaultOptions()
+	opts.Logger = &logging.ZapEventLogger{SugaredLogger: *zap.NewNop().Sugar()}
+	opts.DAGSyncerTimeout = time.Second
+	opts.RepairInterval = 50 * time.Millisecond
+	opts.PutHook = func(k datastore.Key, v []byte) { r.changed(k.String()[1:], v) }
+	opts.DeleteHook = func(k datastore.Key) { r.changed(k.String()[1:], nil) }
+	var err error
+	r.crdt, err = crdt.New(ds, root, merkledag.NewDAGService(blockservice.New(r.blocks, r.network)), r.feed, opts)
+	noError(t, err)
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *replica) changed(key string, value []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if value == nil {
+		delete(r.told, key)
+	} else {
+		r.told[key] = string(value)
+	}
+}
+
+func (r *replica) stop() {
+	if r.crdt != nil {
+		_ = r.crdt.Close()
+		r.crdt = nil
+	}
+}
+
+// restart is a start after a kill.
+func (r *replica) restart() *replica {
+	r.t.Helper()
+	r.stop()
+	return start(r.t, r.disk.reopen(), r.store == nil)
+}
+
+func (r *replica) put(key, value string) error {
+	return r.crdt.Put(r.t.Context(), datastore.NewKey(key), []byte(value))
+}
+
+func (r *replica) delete(key string) error {
+	return r.crdt.Delete(r.t.Context(), datastore.NewKey(key))
+}
+
+// reach lets the replica fetch the blocks of another.
+func (r *replica) reach(other *replica) {
+	r.network.mu.Lock()
+	defer r.network.mu.Unlock()
+	r.network.others = append(r.network.others, other.blocks)
+}
+
+// hear hands a message of another replica over.
+func (r *replica) hear(data []byte) {
+	r.t.Helper()
+	select {
+	case r.feed.in <- data:
+	case <-time.After(deadline):
+		r.t.Fatal("the replica takes no messages")
+	}
+}
+
+// heads is a message with all heads, as peers send it about every minute.
+func (r *replica) heads() []byte {
+	var out []byte
+	for _, c := range r.crdt.InternalStats(r.t.Context()).Heads {
+		// CRDTBroadcast{repeated Head heads = 1}, Head{bytes cid = 1}.
+		head := append([]byte{0x0a, byte(len(c.Bytes()))}, c.Bytes()...)
+		out = append(append(out, 0x0a, byte(len(head))), head...)
+	}
+	return out
+}
+
+// values are what the replica has.
+func (r *replica) values() map[string]string {
+	r.t.Helper()
+	results, err := r.crdt.Query(r.t.Context(), query.Query{})
+	noError(r.t, err)
+	entries, err := results.Rest()
+	noError(r.t, err)
+	values := make(map[string]string, len(entries))
+	for _, e := range entries {
+		values[e.Key] = string(e.Value)
+	}
+	return values
+}
+
+// marks are the keys of the journal of walks.
+func (d *disk) marks(t testing.TB) (keys []string) {
+	t.Helper()
+	results, err := d.Query(t.Context(), query.Query{Prefix: root.ChildString("pinsvc").String(), KeysOnly: true})
+	noError(t, err)
+	entries, err := results.Rest()
+	noError(t, err)
+	for _, e := range entries {
+		keys = append(keys, strings.TrimPrefix(e.Key, root.String()))
+	}
+	return keys
+}
+
+// converge has two replicas tell each other their heads until they have the same values.
+func converge(t testing.TB, a, b *replica) {
+	t.Helper()
+	a.reach(b)
+	b.reach(a)
+	eventually(t, "both have the same", func() error {
+		a.hear(b.heads())
+		b.hear(a.heads())
+		if va, vb := a.values(), b.values(); !maps.Equal(va, vb) {
+			return fmt.Errorf("%d and %d values", len(va), len(vb))
+		}
+		return nil
+	})
+}
+
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t testing.TB, what string, check func() error) {
+	t.Helper()
+	limit := time.Now().Add(deadline)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s: still %v after %s", what, err, deadline)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+var _ io.Closer = (*network)(nil)

@@ -1,0 +1,304 @@
+package crdtstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/ipfs/go-datastore"
+)
+
+// go-ds-crdt walks a branch from its root (a head that another peer announced) down to what
+// it has. It marks each block as processed before the block's children, and the root
+// becomes a head at the end of the walk. So of a walk that does not end nothing is left to
+// go on from: the root counts as known, and is not a head from which a repair would start
+// (U27). Two kinds of marks keep it, each written in one commit with what it is about:
+//
+//	root  a block that arrived and is neither a child that a walk was going to nor a
+//	      head yet. Blocks of this peer's own writes are roots until they are heads, too: a
+//	      kill between their merge and their head would keep them from others (U28).
+//	open  a child of a processed block that is not processed itself.
+//
+// Without a walk in progress there are none.
+
+// walks are the marks, in memory.
+type walks struct {
+	mu   sync.Mutex
+	open map[string]struct{}
+	// roots are true when they have a branch to be walked.
+	roots map[string]bool
+}
+
+// Unfinished is the number of branches of the DAG whose walk has not ended.
+func (s *Store) Unfinished() int {
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	return len(s.walks.open)
+}
+
+// noteBlocks adds to a batch the marks that its blocks and heads change.
+func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
+	if len(b.blocks)+len(b.heads) == 0 {
+		return nil
+	}
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	for _, id := range b.blocks {
+		if _, child := s.walks.open[id]; child {
+			continue
+		}
+		if known, err := s.Batching.Has(ctx, s.keys.processed(id)); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		s.walks.roots[id] = false
+		if err := b.inner.Put(ctx, s.keys.rootMark(id), nil); err != nil {
+			return err
+		}
+	}
+	for _, id := range b.heads {
+		if _, ok := s.walks.roots[id]; ok {
+			if err := b.inner.Delete(ctx, s.keys.rootMark(id)); err != nil {
+				return err
+			}
+		}
+		// A peer without heads takes those that it hears of before it walks them.
+		if known, err := s.Batching.Has(ctx, s.keys.processed(id)); err != nil {
+			return err
+		} else if !known {
+			s.walks.open[id] = struct{}{}
+			if err := b.inner.Put(ctx, s.keys.open(id), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// becameHeads is called when the heads are committed.
+func (s *Store) becameHeads(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	for _, id := range ids {
+		delete(s.walks.roots, id)
+	}
+}
+
+// markProcessed marks a block as processed, and its children that are not as open.
+func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string) error {
+	node, err := s.readBlock(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	b, err := s.Batching.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.Put(ctx, key, nil); err != nil {
+		return err
+	}
+	_, child := s.walks.open[id]
+	_, root := s.walks.roots[id]
+	switch {
+	case child:
+		err = errors.Join(b.Delete(ctx, s.keys.open(id)), b.Delete(ctx, s.keys.rootMark(id)))
+		root = false
+	case !root:
+		// Its block was here before, so that its arrival was not noticed.
+		if root, err = s.newRoot(ctx, id); root && err == nil {
+			err = b.Put(ctx, s.keys.rootMark(id), nil)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	children, err := s.unprocessed(ctx, node.links)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		if err := b.Put(ctx, s.keys.open(c), nil); err != nil {
+			return err
+		}
+	}
+	if err := b.Commit(ctx); err != nil {
+		return err
+	}
+	delete(s.walks.open, id)
+	delete(s.walks.roots, id)
+	if root {
+		s.walks.roots[id] = len(children) > 0
+	}
+	for _, c := range children {
+		s.walks.open[c] = struct{}{}
+	}
+	return nil
+}
+
+// newRoot reports whether a block that is no child is no head either.
+func (s *Store) newRoot(ctx context.Context, id string) (bool, error) {
+	head, err := s.Batching.Has(ctx, s.keys.head(id))
+	return !head, err
+}
+
+func (s *Store) unprocessed(ctx context.Context, ids []string) (list []string, err error) {
+	for _, id := range ids {
+		known, err := s.Batching.Has(ctx, s.keys.processed(id))
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			list = append(list, id)
+		}
+	}
+	return list, nil
+}
+
+// markDirty is called when a walk failed. A repair starts from the heads and would not
+// find a root that is none. So roots are forgotten as processed: the next time that another
+// peer announces one, which peers do about every minute, it is merged again, which changes
+// nothing, and becomes a head.
+func (s *Store) markDirty(ctx context.Context, key datastore.Key) error {
+	b, err := s.Batching.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.Put(ctx, key, nil); err != nil {
+		return err
+	}
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	for id, walked := range s.walks.roots {
+		if !walked {
+			continue
+		}
+		if err := b.Delete(ctx, s.keys.processed(id)); err != nil {
+			return err
+		}
+	}
+	return b.Commit(ctx)
+}
+
+// MarkDirty has the DAG repaired, at the start or within the repair interval.
+func (s *Store) MarkDirty(ctx context.Context) error { return s.markDirty(ctx, s.keys.dirty()) }
+
+// resumeWalks makes of what an earlier process left something that a repair goes on from:
+// roots become heads, and open branches make the store dirty.
+func (s *Store) resumeWalks(ctx context.Context) error {
+	roots, err := s.ids(ctx, s.keys.key(rootPrefix))
+	if err != nil {
+		return err
+	}
+	open, err := s.ids(ctx, s.keys.key(openPrefix))
+	if err != nil {
+		return err
+	}
+	s.walks.roots, s.walks.open = make(map[string]bool), make(map[string]struct{})
+	b, err := s.Batching.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range open {
+		known, err := s.Batching.Has(ctx, s.keys.processed(id))
+		if err != nil {
+			return err
+		}
+		if known { // By a program that does not know the marks.
+			err = b.Delete(ctx, s.keys.open(id))
+		} else {
+			s.walks.open[id] = struct{}{}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, id := range roots {
+		if err := errors.Join(b.Delete(ctx, s.keys.rootMark(id)), s.resumeRoot(ctx, b, id)); err != nil {
+			return err
+		}
+	}
+	if len(s.walks.open) > 0 {
+		log.Warnf("%d branches of the CRDT's DAG were not walked to their end when the peer ended: they are repaired now", len(s.walks.open))
+		if err := b.Put(ctx, s.keys.dirty(), nil); err != nil {
+			return err
+		}
+	}
+	return b.Commit(ctx)
+}
+
+// resumeRoot makes a root a head. One that was not merged to its end is merged.
+func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string) error {
+	if _, child := s.walks.open[id]; child {
+		return nil
+	}
+	node, err := s.readBlock(ctx, id)
+	if errors.Is(err, datastore.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	known, err := s.Batching.Has(ctx, s.keys.processed(id))
+	if err != nil {
+		return err
+	}
+	if !known {
+		if err := s.merge(ctx, id, node); err != nil {
+			return err
+		}
+		if err := b.Put(ctx, s.keys.processed(id), nil); err != nil {
+			return err
+		}
+	}
+	children, err := s.unprocessed(ctx, node.links)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		s.walks.open[c] = struct{}{}
+		if err := b.Put(ctx, s.keys.open(c), nil); err != nil {
+			return err
+		}
+	}
+	for _, c := range node.links {
+		if err := b.Delete(ctx, s.keys.head(c)); err != nil {
+			return err
+		}
+	}
+	return b.Put(ctx, s.keys.head(id), binary.AppendUvarint(nil, node.delta.GetPriority()))
+}
+
+// merge enters the elements and tombs of a block, of which some may be there already.
+func (s *Store) merge(ctx context.Context, id string, node *block) error {
+	keys := make(map[string]*touched)
+	of := func(key string) *touched {
+		key = datastore.NewKey(key).String()[1:]
+		if keys[key] == nil {
+			keys[key] = new(touched)
+		}
+		return keys[key]
+	}
+	for _, e := range node.delta.GetTombstones() {
+		t := of(e.GetKey())
+		t.tombs = append(t.tombs, datastore.NewKey(e.GetId()).String()[1:])
+	}
+	for _, e := range node.delta.GetElements() {
+		t := of(e.GetKey())
+		t.elements = append(t.elements, id)
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if err := s.enter(ctx, key, keys[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,28 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+)
+
+// Recheck has the tracker follow the state of a pin that became another one, or none (found
+// is false), without the consensus calling Track or Untrack last. Of rec only the CID counts
+// then. It does not block.
+func (t *Tracker) Recheck(rec api.Pin, found bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Due at once. What the tracker was told of is the opposite of what it should do.
+	t.removals[rec.Cid.Cid] = &removal{since: time.Now().Add(-t.delays[0]), tracked: !found}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	if found {
+		t.notify(clusterrpc.RecordEvent(rec))
+	} else {
+		t.notify(clusterrpc.RemovalEvent(rec.Cid))
+	}
+}

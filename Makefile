@@ -15,6 +15,9 @@
 #   make bench          measure against the pinsvcapi of ipfs-cluster, about 15 minutes,
 #                       and write docs/performance.md
 #                       (BENCHFLAGS='-n 1000,10000 -posts 0': less of it; -h lists the flags)
+#   make load           load on the built daemon beside ipfs-cluster-service: 64, 512 and 4,096
+#                       connections for 5 minutes each, pins in flight, a restart with a million
+#                       pins; about an hour and a half, and write docs/load.md (LOAD=1m, LOADPINS=100000: less)
 #   make soak           10 minutes of use, after which memory must be what it was
 #                       (SOAK=1h: longer)
 #   make clean          remove what was built; ./data stays
@@ -25,6 +28,8 @@ DATA     ?= data
 LOGLEVEL ?= warn
 FUZZTIME ?= 10s
 SOAK     ?= 10m
+LOAD     ?= 5m
+LOADPINS ?= 1000000
 COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 # Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
@@ -32,7 +37,7 @@ COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
 
 .DEFAULT_GOAL := build
-.PHONY: build build-race run test lint vulncheck fuzz compliance bench soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
+.PHONY: build build-race run test lint vulncheck fuzz compliance bench load soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
 .DELETE_ON_ERROR:
 
 ## Programs. Go itself knows what has changed, so ours are always asked for;
@@ -128,6 +133,12 @@ endif
 bench: bin/netns
 	$(GO) build -o bin/bench ./test/bench
 	bin/netns bin/bench -out test/bench/out -page docs/performance.md $(BENCHFLAGS)
+
+load: build bin/netns
+	$(GO) build -o bin/ipfs-cluster-service github.com/ipfs-cluster/ipfs-cluster/cmd/ipfs-cluster-service
+	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/load -load.duration $(LOAD) \
+	  -load.connections 64,512,4096 -load.pins 10000 -load.inflight 10000 -load.restarted $(LOADPINS) \
+	  -load.upstream $(CURDIR)/bin/ipfs-cluster-service -load.page $(CURDIR)/docs/load.md
 
 soak: bin/netns
 	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/soak -soak.duration $(SOAK)

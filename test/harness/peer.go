@@ -96,6 +96,19 @@ func (p *Peer) Command(args ...string) string {
 	return p.Try(args...).must(p.t, append([]string{"ipfs-cluster-pinsvc"}, args...))
 }
 
+// Clone is a peer with a copy of the folder, and so of the identity, that runs
+// another program: the two run in turn, never at once.
+func (p *Peer) Clone(program string) *Peer {
+	p.t.Helper()
+	name, dir := p.h.folder("peer")
+	twin := *p
+	twin.Name, twin.Dir, twin.bin, twin.proc = name, filepath.Join(dir, "config"), program, nil
+	if err := os.CopyFS(twin.Dir, os.DirFS(p.Dir)); err != nil {
+		p.t.Fatal(err)
+	}
+	return &twin
+}
+
 // Start runs the daemon and waits until it is ready.
 func (p *Peer) Start(args ...string) {
 	p.t.Helper()

@@ -24,7 +24,9 @@ func TestStop_LosesNoRunningRequest(t *testing.T) {
 	h := harness.New(t)
 	peer := h.Peer(harness.InitOptions{})
 	const shutdownTimeout = 10 * time.Second
-	peer.Edit(func(c harness.Section) { c.Section("api", "pinsvcapi").Set("shutdown_timeout", shutdownTimeout.String()) })
+	peer.Edit(func(c harness.Section) {
+		c.Section("api", "pinsvcapi").Set("shutdown_timeout", shutdownTimeout.String())
+	})
 	peer.Start()
 
 	var running []*upload

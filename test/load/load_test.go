@@ -1,0 +1,164 @@
+package load
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+// subject is a daemon under load.
+type subject struct {
+	name   string
+	peer   *harness.Peer
+	series int // of workers, each with CIDs of its own
+}
+
+const ours, theirs = "ipfs-cluster-pinsvc", "ipfs-cluster-service"
+
+// recovery is how long the service may take to be quick again, and quick what that
+// means.
+const (
+	recovery = 10 * time.Second
+	quick    = time.Second
+)
+
+// TestLoad keeps up mixed work of 100 users. Whatever the number of connections, a
+// request gets an answer: what was asked for, or that there is too much to do. When
+// the load ends, the service is quick again within ten seconds.
+func TestLoad(t *testing.T) {
+	h := harness.New(t)
+	node := h.Kubo()
+	rpc := node.FixRPCPort()
+	node.Start()
+	peer := newPeer(h, rpc)
+	peer.Start()
+	seed(t, peer, *pins)
+	subjects := []*subject{{name: ours, peer: peer}}
+	if *upstream != "" {
+		peer.Stop()
+		subjects = append(subjects, &subject{name: theirs, peer: peer.Clone(*upstream)})
+		peer.Start()
+	}
+	for _, s := range subjects {
+		if s.name == theirs {
+			peer.Stop()
+			s.peer.StartOnly()
+			awaitPinned(t, s.peer, *pins)
+		}
+		for _, n := range connectionCounts(t) {
+			result := mix(t, s, n)
+			result.recovered = awaitQuick(t, s)
+			t.Log(result.line())
+			record.step(result)
+			if s.name == ours {
+				check(t, result)
+			}
+		}
+	}
+}
+
+// newPeer is a peer with all users, on an external IPFS node: both daemons can use
+// its folder.
+func newPeer(h *harness.Harness, rpc string) *harness.Peer {
+	peer := h.Peer(harness.InitOptions{ExternalIPFS: rpc})
+	peer.Edit(func(c harness.Section) {
+		all := map[string]string{}
+		for i := range users {
+			all[userName(i)] = password(i)
+		}
+		c.Section("api", "pinsvcapi").Set("basic_auth_credentials", all)
+	})
+	peer.User, peer.Password = userName(0), password(0)
+	return peer
+}
+
+func check(t *testing.T, s *step) {
+	t.Helper()
+	if share := s.share(wrong); share > 0 {
+		t.Errorf("%d connections: %.3f %% of the requests got no answer, or a wrong one: %v", s.connections, 100*share, s.statuses)
+	}
+	if s.recovered > recovery {
+		t.Errorf("%d connections: quick again after %s, want %s", s.connections, s.recovered, recovery)
+	}
+	if s.rate() == 0 {
+		t.Errorf("%d connections: nothing was answered", s.connections)
+	}
+}
+
+// awaitQuick waits until single requests of each kind are quick.
+func awaitQuick(t *testing.T, s *subject) time.Duration {
+	t.Helper()
+	c := newClient(s.peer.Endpoint(), 1)
+	defer c.close()
+	start := time.Now()
+	harness.Eventually(t, 10*recovery, s.name+" is quick again", func() error {
+		s.series++
+		added := inline(fmt.Sprintf("recovery %s %d", s.name, s.series))
+		for _, r := range []struct{ method, path, body string }{
+			{http.MethodGet, "/pins/" + seeded(0), ""},
+			{http.MethodGet, "/pins?status=pinned&limit=10", ""},
+			{http.MethodPost, "/pins", fmt.Sprintf(`{"cid":%q}`, added)},
+			{http.MethodDelete, "/pins/" + added, ""},
+		} {
+			status, took := c.send(t.Context(), 0, r.method, r.path, r.body)
+			if status/100 != 2 || took > quick {
+				return fmt.Errorf("%s %s: %d after %s", r.method, r.path, status, took)
+			}
+		}
+		return nil
+	})
+	return time.Since(start)
+}
+
+// watchMemory samples the memory of a process; the result of stop is the most that
+// was resident, in bytes.
+func watchMemory(t *testing.T, pid int) (stop func() int) {
+	t.Helper()
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	most := resident(t, pid)
+	wg.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				most = max(most, resident(t, pid))
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() int {
+		close(ended)
+		wg.Wait()
+		return most
+	}
+}
+
+var residentLine = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+
+func resident(t *testing.T, pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	match := residentLine.FindSubmatch(status)
+	if match == nil {
+		t.Errorf("no VmRSS in %s", status)
+		return 0
+	}
+	kib, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		t.Error(err)
+	}
+	return kib << 10
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 )
 
 // startCluster builds the components and the cluster of them. Each component
@@ -151,7 +152,8 @@ func (p *Peer) connect() error {
 		}
 		inner = external
 	}
-	p.connector = newReadyConnector(p.dialOrigins(inner))
+	p.ipfsRPC = kuborpc.New(p.ipfsAddr)
+	p.connector = newReadyConnector(p.dialOrigins(p.confirmPins(inner)))
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }

@@ -1,6 +1,8 @@
 package peer
 
 import (
+	"fmt"
+
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -10,7 +12,7 @@ import (
 // dialOrigins returns the connector with one in front that has the IPFS node
 // connect to the origins of the pins that it fetches.
 func (p *Peer) dialOrigins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConnector {
-	p.origins = origins.New(inner, origins.NewKubo(p.ipfsAddr))
+	p.origins = origins.New(inner, origins.NewKubo(p.ipfsRPC))
 	if err := p.metrics.countDials(p.origins.Stats); err != nil {
 		logger.Warnf("the metrics of origins are not registered: %s", err)
 	}
@@ -30,7 +32,7 @@ func (p *Peer) ipfsAddr() (ma.Multiaddr, error) {
 	}
 	status, _ := p.node.Watch()
 	if !servesRPC(status) {
-		return nil, notRunning(status)
+		return nil, fmt.Errorf("%s: %w", unreachableText, notRunning(status))
 	}
 	return status.APIAddr, nil
 }

@@ -33,7 +33,9 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/pinning"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -72,6 +74,8 @@ type Peer struct {
 	consensus *readyConsensus
 	crdtStore *crdtstore.Store // nil with Raft.
 	connector *readyConnector
+	ipfsRPC   *kuborpc.Client
+	pins      *pinning.Connector
 	origins   *origins.Connector
 	tracker   *watch.Tracker
 	monitor   *runningMonitor

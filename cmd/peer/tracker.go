@@ -15,6 +15,7 @@ func (p *Peer) newTracker() {
 	inner := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
 	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
+	p.pins.WatchSpace(p.retryPin)
 }
 
 // promptCommit is the batch age of a cluster that commits each change at once:

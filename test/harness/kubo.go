@@ -45,6 +45,9 @@ func (k *Kubo) Start() {
 	k.proc.WaitOutput(ReadyTimeout, "Daemon is ready")
 }
 
+// Process is the running daemon.
+func (k *Kubo) Process() *Process { return k.proc }
+
 // Stop interrupts the daemon and waits until it is gone.
 func (k *Kubo) Stop() { k.t.Helper(); k.proc.Stop() }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolated runs the command in a namespace of its own. Root only needs a
-// network namespace; others need a user namespace around it, in which they
-// keep their own user ID.
+// isolated runs the command in a network and a mount namespace of its own, so that
+// tests may mount small disks. Others than root need a user namespace around them, in
+// which they keep their own user ID.
 func isolated(argv []string) (int, error) {
 	if os.Getenv(innerEnv) != "" {
 		return inner(argv)
 	}
 	// Of this process, only this thread moves; the command is started by it.
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
 		return outer(argv)
 	}
-	if err := raiseLoopback(); err != nil {
+	if err := errors.Join(raiseLoopback(), hideMounts()); err != nil {
 		return 1, err
 	}
 	return run(exec.Command(argv[0], argv[1:]...))
@@ -41,10 +42,10 @@ func outer(argv []string) (int, error) {
 	cmd := exec.Command(self, argv...)
 	cmd.Env = append(os.Environ(), innerEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
-		AmbientCaps: []uintptr{unix.CAP_NET_ADMIN},
+		AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN},
 	}
 	code, err := run(cmd)
 	if err != nil {
@@ -53,13 +54,13 @@ func outer(argv []string) (int, error) {
 	return code, nil
 }
 
-// inner raises loopback, gives up the capability that this took and becomes
-// the command.
+// inner raises loopback, gives up the capability that this took, keeps the one to
+// mount disks and becomes the command.
 func inner(argv []string) (int, error) {
-	if err := raiseLoopback(); err != nil {
+	if err := errors.Join(raiseLoopback(), hideMounts()); err != nil {
 		return 1, err
 	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, unix.CAP_NET_ADMIN, 0, 0); err != nil {
 		return 1, fmt.Errorf("dropping capabilities: %w", err)
 	}
 	path, err := exec.LookPath(argv[0])
@@ -70,6 +71,14 @@ func inner(argv []string) (int, error) {
 		return 1, err
 	}
 	return 1, syscall.Exec(path, argv, os.Environ())
+}
+
+// hideMounts keeps what is mounted in this namespace out of the others.
+func hideMounts() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("a mount namespace of its own: %w", err)
+	}
+	return nil
 }
 
 // raiseLoopback sets the lo interface up, as `ip link set lo up` does.

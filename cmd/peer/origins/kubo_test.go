@@ -17,6 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 )
 
 // rpcServer is a Kubo that understands every address but those with "quic",
@@ -92,7 +94,7 @@ func TestKubo_Connect(t *testing.T) {
 			kubo := &rpcServer{}
 			server := httptest.NewServer(kubo)
 			defer server.Close()
-			k := NewKubo(at(t, server.Listener.Addr()))
+			k := NewKubo(kuborpc.New(at(t, server.Listener.Addr())))
 			defer k.Close()
 			err := k.Connect(t.Context(), info(1, test.addrs...))
 			if (err == nil) != (test.failure == "") || err != nil && !strings.Contains(err.Error(), test.failure) {
@@ -120,7 +122,7 @@ func TestKubo_Peering(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	k := NewKubo(at(t, server.Listener.Addr()))
+	k := NewKubo(kuborpc.New(at(t, server.Listener.Addr())))
 	defer k.Close()
 	there, err := k.Peers(t.Context())
 	if err != nil || !slices.Equal(there, ids(1, 2)) {
@@ -145,7 +147,7 @@ func TestKubo_UnixSocket(t *testing.T) {
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: kubo}}
 	server.Start()
 	defer server.Close()
-	k := NewKubo(at(t, l.Addr()))
+	k := NewKubo(kuborpc.New(at(t, l.Addr())))
 	defer k.Close()
 	if err := k.Connect(t.Context(), info(1)); err != nil || len(kubo.requests) != 1 {
 		t.Errorf("%v after %d requests", err, len(kubo.requests))
@@ -156,7 +158,7 @@ func TestKubo_UnixSocket(t *testing.T) {
 func TestKubo_AddressChanges(t *testing.T) {
 	notRunning := errors.New("the IPFS node is not running")
 	addr := func() (multiaddr.Multiaddr, error) { return nil, notRunning }
-	k := NewKubo(func() (multiaddr.Multiaddr, error) { return addr() })
+	k := NewKubo(kuborpc.New(func() (multiaddr.Multiaddr, error) { return addr() }))
 	defer k.Close()
 	if err := k.Connect(t.Context(), info(1)); !errors.Is(err, notRunning) {
 		t.Errorf("without an address: %v", err)
@@ -179,7 +181,7 @@ func TestKubo_ContextEnds(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	k := NewKubo(at(t, server.Listener.Addr()))
+	k := NewKubo(kuborpc.New(at(t, server.Listener.Addr())))
 	defer k.Close()
 	if err := k.Connect(ctx, info(1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -200,7 +202,7 @@ func TestKubo_OtherReplies(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			fmt.Fprint(w, body)
 		}))
-		k := NewKubo(at(t, server.Listener.Addr()))
+		k := NewKubo(kuborpc.New(at(t, server.Listener.Addr())))
 		err := k.Connect(t.Context(), info(1))
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 300 {
 			t.Errorf("%.20q became %v", body, err)

@@ -91,6 +91,13 @@ func IsNotFound(err error) bool {
 // does not trust this peer.
 func IsDenied(err error) bool { return err != nil && CauseOf(err.Error()) == CauseDenied }
 
+// StorageFull reports whether the text of a tracker's failure says that the IPFS node
+// has no space left. Only messages of IPFS nodes do: the cluster's own storage may be
+// full as well.
+func StorageFull(text string) bool {
+	return CauseOf(text) == CauseRefused && (strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded"))
+}
+
 // maxReason bounds a reason, of which there may be one for each pin.
 const maxReason = 256
 

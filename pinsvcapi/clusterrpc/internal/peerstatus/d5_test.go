@@ -208,7 +208,7 @@ var decision5 = []struct {
 	{
 		"stays until a success", "while the cluster tries again",
 		[]step{allocatedAt(1, peerA), fails(peerA, 1, 3), queues(peerA), fetches(peerA), fails(peerA, 4, 4)},
-		"failed - -", failed, "merkledag: not found, attempt 4 of 4",
+		"failed - -", failed, "merkledag: not found, attempt 3 of 3",
 	},
 	{
 		"stays until a success", "while the content is not there",

@@ -49,6 +49,10 @@ type failure struct {
 	retrying bool
 }
 
+// checkDelay is the time between two polls of a peer for a pin that failed there because
+// its storage was full. The peer tries again by itself once there is space.
+const checkDelay = 15 * time.Second
+
 // counted is how many of the attempts count.
 func (f *failure) counted() int { return max(1, f.attempts-f.base) }
 
@@ -97,7 +101,9 @@ func (t *failureTable) attemptFailed(key cid.Cid, peer int, r Report, maxAttempt
 	known := f.state == Retrying && f.attempts == r.Attempts
 	f.attempts, f.cause, f.reason = r.Attempts, clusterapi.CauseOf(r.Error), strings.Clone(clusterapi.Reason(r.Error))
 	if f.state == Failed || f.counted() >= maxAttempts {
-		f.state, f.due = Failed, time.Time{}
+		if f.state, f.due = Failed, (time.Time{}); clusterapi.StorageFull(r.Error) {
+			t.schedule(f, checkDelay)
+		}
 		return true
 	}
 	if f.state = Retrying; !known {
@@ -337,7 +343,7 @@ func (f failure) describe(now time.Time, maxAttempts int, pinTimeout time.Durati
 // reason of an attempt without data is no text of upstream's (U23 in
 // docs/upstream-faults.md).
 func (f failure) describeAttempt(maxAttempts int, pinTimeout time.Duration) string {
-	attempt := fmt.Sprintf("attempt %d of %d", f.counted(), max(maxAttempts, f.counted()))
+	attempt := fmt.Sprintf("attempt %d of %d", min(f.counted(), maxAttempts), maxAttempts)
 	switch {
 	case f.cause == clusterapi.CauseStalled && pinTimeout > 0:
 		return fmt.Sprintf("no data for %s (ipfs_connector.ipfshttp.pin_timeout), %s", pinTimeout, attempt)

@@ -65,7 +65,8 @@ func (t *Tracker) Details(key cid.Cid, status pinsvc.Status) (text string, attem
 			continue
 		}
 		if f.state == Retrying || f.state == Failed {
-			attempts = max(attempts, f.counted())
+			// The cluster tries now and then after the last attempt, too.
+			attempts = max(attempts, min(f.counted(), t.cfg.MaxAttempts))
 		}
 		if f.state > worst && status != pinsvc.StatusPinned {
 			worst, text = f.state, f.describe(t.cfg.Now(), t.cfg.MaxAttempts, t.cfg.PinTimeout)
@@ -80,7 +81,8 @@ func (t *Tracker) FailurePins() int { return t.failures.len() }
 // Retry is a pin for which a retry is to be requested from a peer.
 type Retry struct {
 	Key cid.Cid
-	// Peer receives the request; its State is Lost, Waiting or Retrying.
+	// Peer receives the request; its State is Lost, Waiting or Retrying. For Failed it
+	// is only to be polled: it tries again by itself.
 	Peer  peer.ID
 	State State
 	// Holders are all peers that should hold the pin. The one closest to the pin
@@ -107,7 +109,7 @@ func (t *Tracker) DueRetries(limit int) []Retry {
 		switch retry.State {
 		case Pinned, Rewritten:
 			retry.State = Waiting // The IPFS node is unavailable, or was.
-		case Lost, Waiting, Retrying:
+		case Lost, Waiting, Retrying, Failed:
 		default:
 			counts = false
 		}

@@ -106,7 +106,7 @@ func TestTracker_FailedAfterMaxAttempts(t *testing.T) {
 		tt.observe(peerA, api.TrackerStatusPinError, textRefused, 4)
 		tt.wantState("once more", peerA, Failed, failed)
 	}
-	tt.wantDetails("once more", "merkledag: not found, attempt 4 of 4")
+	tt.wantDetails("once more", "merkledag: not found, attempt 3 of 3")
 	tt.rewrite(time.Minute)
 	tt.wantState("written again", peerA, Queued, queued)
 	tt.wantDetails("written again", "")

@@ -30,6 +30,7 @@ const (
 type Client interface {
 	Recover(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
 	ID(ctx context.Context, p peer.ID) (api.ID, error)
+	TrackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
 }
 
 // RetrierConfig is what a Retrier needs. All fields are required.
@@ -70,6 +71,14 @@ func (r *Retrier) RetryDue(ctx context.Context) {
 	var g errgroup.Group
 	g.SetLimit(retryWorkers)
 	for _, retry := range r.cfg.Tracker.DueRetries(maxRetries) {
+		if retry.State == peerstatus.Failed {
+			r.cfg.Tracker.RetryDeferred(retry, r.checkDelay())
+			g.Go(func() error {
+				r.check(ctx, retry)
+				return nil
+			})
+			continue
+		}
 		if delay := r.slotDelay(retry); delay > 0 {
 			r.cfg.Tracker.RetryDeferred(retry, delay)
 			continue
@@ -85,6 +94,33 @@ func (r *Retrier) RetryDue(ctx context.Context) {
 		})
 	}
 	_ = g.Wait() // None of them fails.
+}
+
+const (
+	// checkDelay is the time between two polls of a peer for a pin that it tries again
+	// by itself, and checkRate bounds those polls per second.
+	checkDelay, checkRate = 15 * time.Second, 50
+)
+
+// checkDelay grows with the number of pins that fail.
+func (r *Retrier) checkDelay() time.Duration {
+	return checkDelay + time.Duration(r.cfg.Tracker.FailurePins()/checkRate)*time.Second
+}
+
+// check polls a peer for a pin that failed there and that the peer tries again by
+// itself once it has space (U39 in docs/upstream-faults.md).
+func (r *Retrier) check(ctx context.Context, retry peerstatus.Retry) {
+	if r.cfg.Breaker.Open(retry.Peer) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	info, err := r.cfg.Client.TrackerStatus(ctx, r.destination(retry.Peer), api.NewCid(retry.Key))
+	if err != nil {
+		log.Debugf("poll peer %s for pin %s: %s", retry.Peer, retry.Key, err)
+		return
+	}
+	r.cfg.Tracker.Observe(retry.Peer, retry.Key, peerstatus.ReportOf(info))
 }
 
 // slotDelay is how long to leave a retry to peers that are closer to the pin, counted

@@ -105,6 +105,31 @@ func TestRetrier_AttemptsComeLessAndLessOften(t *testing.T) {
 	}
 }
 
+// A peer whose storage was full tries again by itself: it is only polled.
+func TestRetrier_PollsForPinsThatLackedSpace(t *testing.T) {
+	f := newRetryFixture(t)
+	info := clusterfake.Report(api.TrackerStatusPinError, "IPFS error (pin/add). Code: 200. Message: write x: no space left on device")
+	info.AttemptCount = 4 // One more than there are, by another tool.
+	f.observe(1, clusterfake.Self(), info)
+	f.fake.Report(pinsvctest.RawCID(1), info)
+	text, attempts := f.tracker.Details(pinsvctest.RawCID(1), pinsvc.StatusFailed)
+	if attempts != 3 || text != "write x: no space left on device, attempt 3 of 3" {
+		t.Errorf("details %q, %d attempts", text, attempts)
+	}
+	for range 3 {
+		f.step(checkDelay)
+	}
+	f.want("while there is no space", 0)
+	if m, _ := f.view.Lookup(pinsvctest.RawCID(1)); m.Status != pinsvc.StatusFailed {
+		t.Errorf("it is %s", m.Status)
+	}
+	f.fake.Report(pinsvctest.RawCID(1), clusterfake.Report(api.TrackerStatusPinned, ""))
+	f.step(checkDelay)
+	if m, _ := f.view.Lookup(pinsvctest.RawCID(1)); m.Status != pinsvc.StatusPinned {
+		t.Errorf("it is %s after the peer pinned it", m.Status)
+	}
+}
+
 // A pin that waits for its IPFS node is not retried before the node is back.
 func TestRetrier_WaitsForTheIPFSNode(t *testing.T) {
 	f := newRetryFixture(t)

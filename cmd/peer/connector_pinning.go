@@ -1,0 +1,51 @@
+package peer
+
+import (
+	"context"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/pinning"
+)
+
+// pinName is the name of the peer's pins in its managed node, by which they differ from
+// those that the operator makes there. Pins in other nodes have none: their names belong
+// to others.
+const pinName = "ipfs-cluster-pinsvc"
+
+// confirmPins returns the connector with one in front that reports what really became
+// of a pin.
+func (p *Peer) confirmPins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConnector {
+	cfg := p.cfg.Helper.Configs().Ipfshttp
+	name, free := "", (func() (uint64, bool))(nil)
+	if p.node != nil {
+		name = pinName
+		free = func() (uint64, bool) { return kubo.FreeSpace(p.node.RepoDir()) }
+	}
+	p.pins = pinning.New(inner, pinning.Config{
+		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
+		Storage: pinning.NewStorage(p.ipfsRPC, free),
+	})
+	p.details.add(p.pins.Details)
+	return p.pins
+}
+
+// retryPin has the pin tracker try a pin again that failed, and reports whether the pin
+// is still wanted at this peer.
+func (p *Peer) retryPin(ctx context.Context, key cid.Cid) (wanted bool) {
+	info, err := p.tracker.Recover(ctx, api.NewCid(key))
+	if err != nil {
+		logger.Warnf("try pin %s again: %s", key, err)
+		return true
+	}
+	switch info.Status {
+	case api.TrackerStatusUnpinned, api.TrackerStatusRemote, api.TrackerStatusPinned,
+		api.TrackerStatusUnpinning, api.TrackerStatusUnpinQueued, api.TrackerStatusUnpinError:
+		return false
+	default:
+		return true
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/ipfsconn/ipfshttp"
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 )
@@ -41,6 +42,7 @@ func (p *Peer) startCluster() error {
 	if err := p.newConsensus(); err != nil {
 		return err
 	}
+	informers = append(informers, &divergence.Informer{Pinset: p.pinset, Interval: p.opts.PinsetInterval})
 	p.newTracker()
 
 	var members pubsubmon.PeersFunc // CRDT accepts metrics of every peer.
@@ -62,6 +64,9 @@ func (p *Peer) startCluster() error {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
 	p.teardown.push("cluster", clusterStopLimit, p.cluster.Shutdown)
+	if err := p.newWatcher(); err != nil {
+		return err
+	}
 	p.apis.connect()
 	// Pushed last: requests drain while all components still run.
 	p.apis.pushDrain(&p.teardown)
@@ -164,8 +169,11 @@ func (p *Peer) newConsensus() error {
 	if err != nil {
 		return err
 	}
+	if err := p.openPinset(kind); err != nil {
+		return err
+	}
 	if kind == ConsensusRaft {
-		inner, err := raft.NewConsensus(p.network.host, cfgs.Raft, p.store, len(p.opts.Bootstraps) > 0)
+		inner, err := raft.NewConsensus(p.network.host, cfgs.Raft, p.pinset, len(p.opts.Bootstraps) > 0)
 		if err != nil {
 			return fmt.Errorf("consensus.raft: %w", err)
 		}

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,13 +18,9 @@ import (
 const repairInterval = 2 * time.Minute
 
 // openCRDTStore wraps the store that go-ds-crdt gets: see package crdtstore.
-func (p *Peer) openCRDTStore(under datastore.Datastore) (*crdtstore.Store, error) {
-	batching, ok := under.(datastore.Batching)
-	if !ok {
-		return nil, errors.New("the datastore cannot batch")
-	}
+func (p *Peer) openCRDTStore(under datastore.Batching) (*crdtstore.Store, error) {
 	namespace := datastore.NewKey(p.cfg.Helper.Configs().Crdt.DatastoreNamespace)
-	store, err := crdtstore.Open(p.ctx, batching, namespace, crdtstore.Options{Changed: p.recheck})
+	store, err := crdtstore.Open(p.ctx, under, namespace, crdtstore.Options{Changed: p.recheck})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +60,7 @@ func crdtConfig(cfg *crdt.Config) *crdt.Config {
 
 // newCRDT makes upstream's consensus over a store of its own.
 func (p *Peer) newCRDT() (*crdt.Consensus, error) {
-	store, err := p.openCRDTStore(p.store)
+	store, err := p.openCRDTStore(p.pinset)
 	if err != nil {
 		return nil, fmt.Errorf("consensus.crdt: %w", err)
 	}

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"errors"
+	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -28,6 +29,9 @@ type Options struct {
 	Progress func(Event)
 	// Version is the program's, for the log and the API. "" leaves it out.
 	Version string
+	// PinsetInterval is the time between two digests of the pinset that the peer
+	// publishes and compares with those of the others; 0: 15 seconds.
+	PinsetInterval time.Duration
 }
 
 func (o Options) validate() error {

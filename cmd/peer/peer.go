@@ -32,6 +32,8 @@ import (
 	"go.opencensus.io/tag"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
@@ -72,7 +74,9 @@ type Peer struct {
 
 	// Set by Start.
 	consensus *readyConsensus
+	pinset    *digest.Store
 	crdtStore *crdtstore.Store // nil with Raft.
+	watcher   *divergence.Watcher
 	connector *readyConnector
 	ipfsRPC   *kuborpc.Client
 	pins      *pinning.Connector

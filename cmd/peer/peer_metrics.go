@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 )
 
@@ -64,6 +65,24 @@ func (m *peerMetrics) countCRDT(mended func() uint64, unfinished func() int) err
 			Name: "pinsvc_crdt_unfinished_branches",
 			Help: "Branches of changes of other peers that are not read to their end.",
 		}, func() float64 { return float64(unfinished()) })),
+	)
+}
+
+// countDivergence shows how the pinset compares with those of other peers.
+func (m *peerMetrics) countDivergence(stats func() divergence.Stats) error {
+	gauge := func(name, help string, value func(divergence.Stats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(stats())) })
+	}
+	return errors.Join(
+		m.register(gauge("pinsvc_pinset_differing_peers", "Peers of the cluster whose pinset is another one than this peer's.",
+			func(s divergence.Stats) int { return s.Differing })),
+		m.register(gauge("pinsvc_pinset_unknown_peers", "Peers of the cluster that publish no digest of their pinset.",
+			func(s divergence.Stats) int { return s.Unknown })),
+		m.register(gauge("pinsvc_pinset_differing_pins", "Pins that were found to differ from those of another peer when it was last examined.",
+			func(s divergence.Stats) int { return s.Pins })),
+		m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "pinsvc_pinset_repaired_pins_total", Help: "Pins that differed from those of another peer and were repaired here.",
+		}, func() float64 { return float64(stats().Repaired) })),
 	)
 }
 

@@ -41,6 +41,8 @@ type disk struct {
 	mu     sync.Mutex
 	left   int // commits until the kill; negative: never
 	writes int
+	// atomic: the batches of the datastore under it are used.
+	atomic bool
 	// read, if not nil, is called after each query with its prefix.
 	read func(prefix string)
 }
@@ -66,6 +68,9 @@ func (d *disk) apply(ctx context.Context, ops []op) error {
 	}
 	d.left--
 	d.writes++
+	if d.atomic {
+		return d.commit(ctx, ops)
+	}
 	for _, o := range ops {
 		var err error
 		if o.del {
@@ -78,6 +83,25 @@ func (d *disk) apply(ctx context.Context, ops []op) error {
 		}
 	}
 	return nil
+}
+
+// commit writes operations as one batch.
+func (d *disk) commit(ctx context.Context, ops []op) error {
+	b, err := d.Batching.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range ops {
+		if o.del {
+			err = b.Delete(ctx, o.key)
+		} else {
+			err = b.Put(ctx, o.key, o.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.Commit(ctx)
 }
 
 func (d *disk) Query(ctx context.Context, q query.Query) (query.Results, error) {

@@ -1,0 +1,117 @@
+package divergence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/boxo/datastore/dshelp"
+	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+)
+
+// Elements are the elements and tombs of the CRDT's keys: a *crdtstore.Store.
+type Elements interface {
+	Members(ctx context.Context, key string) (crdtstore.Members, error)
+	Block(ctx context.Context, id string) ([]byte, error)
+	// Bury enters tombs, and gives the key the value of what is live then.
+	Bury(ctx context.Context, key string, tombs []string) error
+	// Adopt enters an element with the block that added it.
+	Adopt(ctx context.Context, key, id string, data []byte) error
+	MarkDirty(ctx context.Context) error
+	Unfinished() int
+}
+
+// cidOf is the CID of a key of the shared state.
+func cidOf(key string) string {
+	if binary, err := dshelp.BinaryFromDsKey(datastore.NewKey(key)); err == nil {
+		if c, err := api.CastCid(binary); err == nil {
+			return c.String()
+		}
+	}
+	return key
+}
+
+// repair gives this peer what it lacks of keys that differ. The other peer does the same
+// when it notices.
+func (w *Watcher) repair(ctx context.Context, id peer.ID, keys []string) {
+	if w.cfg.Elements == nil {
+		log.Warnf("%d pins differ from those of peer %s and are not repaired under Raft: %s", len(keys), id, names(keys))
+		return
+	}
+	var theirs []crdtstore.Members
+	if err := w.call(ctx, id, "Members", keys, &theirs); err != nil || len(theirs) != len(keys) {
+		log.Warnf("%d pins differ from those of peer %s, which does not tell its elements of them (%v): %s", len(keys), id, err, names(keys))
+		return
+	}
+	var repaired []string
+	adopted := 0
+	for i, key := range keys {
+		n, changed, err := w.repairKey(ctx, id, key, theirs[i])
+		adopted += n
+		if err != nil {
+			log.Warnf("repairing pin %s, which differs from that of peer %s: %s", cidOf(key), id, err)
+		}
+		if changed {
+			repaired = append(repaired, key)
+		}
+	}
+	if adopted > 0 {
+		if err := w.cfg.Elements.MarkDirty(ctx); err != nil {
+			log.Warnf("having the CRDT's DAG repaired: %s", err)
+		}
+	}
+	w.mu.Lock()
+	w.repaired += uint64(len(repaired))
+	w.mu.Unlock()
+	log.Warnf("%d pins differed from those of peer %s, %d of them were repaired here: %s", len(keys), id, len(repaired), names(keys))
+}
+
+// repairKey takes over tombs and elements of a key. It returns how many elements it
+// adopted, and whether the record became another one.
+func (w *Watcher) repairKey(ctx context.Context, id peer.ID, key string, theirs crdtstore.Members) (adopted int, changed bool, err error) {
+	e := w.cfg.Elements
+	before, err := w.cfg.Pinset.Row(ctx, key)
+	if err != nil {
+		return 0, false, err
+	}
+	mine, err := e.Members(ctx, key)
+	if err != nil {
+		return 0, false, err
+	}
+	// Without tombs too: the value alone may be wrong.
+	if err := e.Bury(ctx, key, missing(theirs.Tombs, mine.Tombs)); err != nil {
+		return 0, false, fmt.Errorf("entering its tombs: %w", err)
+	}
+	lacks := missing(missing(theirs.Live, mine.Live), mine.Tombs)
+	for part := range slices.Chunk(lacks, maxBlocks) {
+		var blocks [][]byte
+		if err := w.call(ctx, id, "Blocks", part, &blocks); err != nil {
+			return adopted, false, err
+		}
+		for i, block := range blocks[:min(len(blocks), len(part))] {
+			if len(block) == 0 {
+				return adopted, false, fmt.Errorf("peer %s has no block %s", id, part[i])
+			}
+			if err := e.Adopt(ctx, key, part[i], block); err != nil {
+				return adopted, false, fmt.Errorf("entering its element: %w", err)
+			}
+			adopted++
+		}
+	}
+	after, err := w.cfg.Pinset.Row(ctx, key)
+	return adopted, after != before, err
+}
+
+// missing are the IDs of want that have lacks.
+func missing(want, have []string) (list []string) {
+	for _, id := range want {
+		if !slices.Contains(have, id) {
+			list = append(list, id)
+		}
+	}
+	return list
+}

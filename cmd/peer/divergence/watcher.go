@@ -1,0 +1,247 @@
+// Package divergence notices that two peers of a cluster have different pinsets, whatever
+// the cause, tells it and repairs it.
+//
+// Each peer publishes the digest of its pinset (package digest) as a metric of the cluster.
+// A digest that differs from another member's in a number of samples in a row is examined,
+// whether the cluster is busy or not: the two peers compare the digests of buckets of rows,
+// then rows. Rows that differ twice, a minute apart, and did not change at either peer in
+// between, are a divergence. It is told, and repaired where the consensus is a CRDT:
+//
+//   - an element that has a tomb at either peer is dead at both;
+//   - an element that one peer lacks is adopted with its block, and the DAG is repaired, as a
+//     block must be missing;
+//   - the value of a key is that of its elements.
+//
+// The direction comes from elements and tombs alone, never from values. Each peer repairs
+// itself, from peers that it trusts and that are of the same cluster_name. Under Raft a
+// divergence is told and not repaired: the log decides, and there is no element to look at.
+package divergence
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	logging "github.com/ipfs/go-log/v2"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
+)
+
+var log = logging.Logger("divergence")
+
+// DefaultInterval is the time between two samples.
+const DefaultInterval = 15 * time.Second
+
+const (
+	// samples is how many samples in a row have to differ before they are examined.
+	samples = 8
+	// maxSamples bounds how rare examinations become that found nothing.
+	maxSamples = 240
+	// confirmAfter is how many intervals rows have to differ unchanged.
+	confirmAfter = 4
+	// maxRows bounds the rows of one examination, which takes some of the buckets.
+	maxRows = 20_000
+	// maxSuspects bounds the rows that one examination confirms and repairs.
+	maxSuspects = 1000
+)
+
+// Config is what a Watcher needs.
+type Config struct {
+	Host   host.Host
+	Pinset *digest.Store
+	// Elements is nil where nothing can be repaired.
+	Elements Elements
+	// Members are the peers of the cluster, this one among them.
+	Members func(context.Context) ([]peer.ID, error)
+	// LatestMetrics are the valid metrics of a name.
+	LatestMetrics func(ctx context.Context, name string) []api.Metric
+	// Trusted reports whether this peer takes changes from another.
+	Trusted func(context.Context, peer.ID) bool
+	// ClusterName is cluster.cluster_name, or what else decides which peers share a pinset.
+	ClusterName string
+	// Interval is the time between two samples; 0: DefaultInterval.
+	Interval time.Duration
+}
+
+// Watcher compares this peer with the others. It is safe for concurrent use.
+type Watcher struct {
+	cfg    Config
+	client *rpc.Client
+	scan   chan struct{} // holds a token while the rows are read for another peer
+
+	mu       sync.Mutex
+	members  map[peer.ID]*member
+	repaired uint64
+}
+
+// member is what is known of another peer.
+type member struct {
+	state    state
+	since    time.Time
+	differed int // samples in a row
+	needed   int // samples until the next examination
+	missing  int // samples in a row without a digest
+
+	suspects []suspect
+	asked    time.Time // when the suspects were found
+	confirm  int       // samples until they are confirmed
+
+	diverged int // pins that differed when they were last examined
+}
+
+// state is how another peer compares to this one.
+type state int
+
+const (
+	unknown state = iota
+	equal
+	differing   // not examined yet, or nothing steady was found
+	diverged    // rows differ for good
+	catchingUp  // one of the two reads what it missed
+	noDigest    // it publishes none
+	otherName   // it is of another cluster_name
+	untrusted   // this peer does not trust it
+	distrustful // it does not trust this peer
+	unreachable // it cannot be asked
+)
+
+// suspect is a row that differs.
+type suspect struct {
+	mine, theirs digest.Row
+}
+
+// New makes a watcher and serves its protocol at the host until Close.
+func New(cfg Config) (*Watcher, error) {
+	if cfg.Interval <= 0 {
+		cfg.Interval = DefaultInterval
+	}
+	w := &Watcher{cfg: cfg, scan: make(chan struct{}, 1), members: make(map[peer.ID]*member)}
+	return w, w.serve()
+}
+
+// Run counts the pinset and compares it until the context ends.
+func (w *Watcher) Run(ctx context.Context) {
+	for backoff.Sleep(ctx, w.cfg.Interval) {
+		own, err := w.cfg.Pinset.Current()
+		if err != nil {
+			// At the start, and after a write that failed.
+			if err := w.cfg.Pinset.Count(ctx); err != nil && ctx.Err() == nil {
+				log.Warnf("%s", err)
+			}
+			continue
+		}
+		w.sample(ctx, own)
+	}
+}
+
+// sample compares the digest with those of all members.
+func (w *Watcher) sample(ctx context.Context, own digest.Digest) {
+	members, err := w.cfg.Members(ctx)
+	if err != nil {
+		return
+	}
+	published := make(map[peer.ID]string)
+	for _, m := range w.cfg.LatestMetrics(ctx, MetricName) {
+		if !m.Discard() {
+			published[m.Peer] = m.Value
+		}
+	}
+	w.keep(members)
+	for _, id := range members {
+		if id == w.cfg.Host.ID() {
+			continue
+		}
+		theirs, err := digest.Parse(published[id])
+		switch {
+		case err != nil:
+			w.without(id)
+		case theirs == own:
+			w.enter(id, equal, 0)
+		default:
+			w.differs(ctx, id)
+		}
+	}
+}
+
+// keep forgets peers that are no members any more.
+func (w *Watcher) keep(members []peer.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kept := make(map[peer.ID]*member, len(members))
+	for _, id := range members {
+		if id == w.cfg.Host.ID() {
+			continue
+		}
+		if kept[id] = w.members[id]; kept[id] == nil {
+			kept[id] = &member{needed: samples}
+		}
+	}
+	w.members = kept
+}
+
+// without is a sample of a peer that has published no digest.
+func (w *Watcher) without(id peer.ID) {
+	w.mu.Lock()
+	m := w.members[id]
+	m.differed, m.suspects = 0, nil
+	m.missing++
+	told := m.missing >= samples
+	w.mu.Unlock()
+	if told {
+		w.enter(id, noDigest, 0)
+	}
+}
+
+// differs is a sample of a peer with another digest.
+func (w *Watcher) differs(ctx context.Context, id peer.ID) {
+	w.mu.Lock()
+	m := w.members[id]
+	m.missing = 0
+	m.differed++
+	examine, confirm := false, false
+	if m.suspects != nil {
+		m.confirm--
+		confirm = m.confirm <= 0
+	} else {
+		examine = m.differed >= m.needed
+	}
+	w.mu.Unlock()
+	switch {
+	case confirm:
+		w.confirm(ctx, id, m)
+	case examine:
+		w.examine(ctx, id, m)
+	}
+}
+
+// enter notes how a peer compares, and logs it when that is another state than before.
+func (w *Watcher) enter(id peer.ID, s state, pins int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m, ok := w.members[id]
+	if !ok {
+		return
+	}
+	before, pinsBefore := m.state, m.diverged
+	if s != before {
+		m.since = time.Now()
+	}
+	m.state, m.diverged = s, pins
+	if s == equal {
+		m.differed, m.needed, m.missing, m.suspects = 0, samples, 0, nil
+	}
+	if s == before && pins == pinsBefore {
+		return
+	}
+	switch text := s.sentence(pins); {
+	case text != "":
+		log.Warnf("peer %s: %s", id, text)
+	case before.sentence(pinsBefore) != "":
+		log.Infof("peer %s has the same pinset as this peer", id)
+	}
+}

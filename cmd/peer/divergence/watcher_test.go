@@ -1,0 +1,236 @@
+package divergence
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
+)
+
+// elements are those of one key, as a test sets them.
+type elements struct {
+	mu         sync.Mutex
+	unfinished int
+	buried     []string
+}
+
+func (e *elements) Members(context.Context, string) (crdtstore.Members, error) {
+	return crdtstore.Members{Tombs: []string{"tomb"}}, nil
+}
+
+func (e *elements) Block(context.Context, string) ([]byte, error) { return nil, nil }
+
+func (e *elements) Bury(_ context.Context, key string, _ []string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.buried = append(e.buried, key)
+	return nil
+}
+
+func (e *elements) Adopt(context.Context, string, string, []byte) error { return nil }
+func (e *elements) MarkDirty(context.Context) error                     { return nil }
+func (e *elements) Unfinished() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unfinished
+}
+
+// side is one of two peers.
+type side struct {
+	*Watcher
+	pinset   *digest.Store
+	elements *elements
+	host     host.Host
+}
+
+// sides are two peers that know each other's digest at once. Samples are taken by the test.
+func sides(t *testing.T) (a, b *side) {
+	t.Helper()
+	both := make([]*side, 2)
+	for i := range both {
+		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
+		noError(t, err)
+		t.Cleanup(func() { _ = h.Close() })
+		rows := digest.Rows{
+			Prefix: datastore.NewKey("/r"), Of: func(key string) (string, bool) { return key, true },
+			To: func(row string) string { return row },
+		}
+		s := &side{pinset: digest.New(dssync.MutexWrap(datastore.NewMapDatastore()), rows), elements: &elements{}, host: h}
+		noError(t, s.pinset.Count(t.Context()))
+		both[i] = s
+	}
+	a, b = both[0], both[1]
+	noError(t, a.host.Connect(t.Context(), peer.AddrInfo{ID: b.host.ID(), Addrs: b.host.Addrs()}))
+	for _, s := range both {
+		var err error
+		s.Watcher, err = New(Config{
+			Host: s.host, Pinset: s.pinset, Elements: s.elements, ClusterName: "cluster",
+			Members: func(context.Context) ([]peer.ID, error) { return []peer.ID{a.host.ID(), b.host.ID()}, nil },
+			LatestMetrics: func(ctx context.Context, _ string) (all []api.Metric) {
+				for _, other := range both {
+					m := (&Informer{Pinset: other.pinset}).GetMetrics(ctx)[0]
+					m.Peer = other.host.ID()
+					all = append(all, m)
+				}
+				return all
+			},
+			Trusted: func(context.Context, peer.ID) bool { return true },
+		})
+		noError(t, err)
+		t.Cleanup(s.Close)
+	}
+	return a, b
+}
+
+func (s *side) put(t *testing.T, key, value string) {
+	t.Helper()
+	noError(t, s.pinset.Put(t.Context(), datastore.NewKey("/r").ChildString(key), []byte(value)))
+}
+
+// samples takes some.
+func (s *side) samples(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		own, err := s.pinset.Current()
+		noError(t, err)
+		s.sample(t.Context(), own)
+	}
+}
+
+// other is what a side knows of the other one.
+func (s *side) other() member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		return *m
+	}
+	return member{}
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWatcher_ExaminesAfterEightSamplesAndConfirms(t *testing.T) {
+	a, b := sides(t)
+	for i := range 50 {
+		a.put(t, fmt.Sprint("same", i), "value")
+		b.put(t, fmt.Sprint("same", i), "value")
+	}
+	a.samples(t, 20)
+	if m := a.other(); m.state != equal {
+		t.Fatalf("equal peers: %+v", m)
+	}
+	a.put(t, "key", "mine")
+	b.put(t, "key", "theirs")
+	b.put(t, "only there", "value")
+	a.samples(t, samples-1)
+	if m := a.other(); m.suspects != nil {
+		t.Fatalf("examined after %d samples", samples-1)
+	}
+	a.samples(t, 1)
+	if m := a.other(); len(m.suspects) != 2 || m.state == diverged {
+		t.Fatalf("after %d samples: %+v", samples, m)
+	}
+	a.samples(t, confirmAfter)
+	if m := a.other(); m.state != diverged || m.diverged != 2 {
+		t.Fatalf("confirmed: %+v", m)
+	}
+	if len(a.elements.buried) != 2 {
+		t.Errorf("repaired %q", a.elements.buried)
+	}
+	if all := a.Details(); len(all) != 1 || !strings.Contains(all[0], "in at least 2 pins") {
+		t.Errorf("told %q", all)
+	}
+	b.put(t, "key", "mine")
+	a.put(t, "only there", "value")
+	a.samples(t, 1)
+	if all := a.Details(); len(all) != 0 || a.Stats() != (Stats{}) {
+		t.Errorf("equal again, and told %q, %+v", all, a.Stats())
+	}
+}
+
+// Rows that change are on their way, and a cluster that is always busy is examined ever
+// more rarely.
+func TestWatcher_ABusyClusterIsNoDivergence(t *testing.T) {
+	a, b := sides(t)
+	a.put(t, "key", "0")
+	change := 0
+	needed := samples
+	for range 3 {
+		a.samples(t, needed)
+		if m := a.other(); len(m.suspects) != 1 {
+			t.Fatalf("after %d samples: %+v", needed, m)
+		}
+		change++
+		b.put(t, "key", fmt.Sprint("change", change))
+		a.samples(t, confirmAfter)
+		m := a.other()
+		if needed *= 2; m.state != differing || m.needed != needed {
+			t.Fatalf("%+v, want %d samples", m, needed)
+		}
+	}
+	if all := a.Details(); len(all) != 0 || len(a.elements.buried) != 0 {
+		t.Errorf("told %q, repaired %q", all, a.elements.buried)
+	}
+}
+
+// While one of the two reads what it missed there is nothing to repair.
+func TestWatcher_APeerThatCatchesUpIsLeftAlone(t *testing.T) {
+	a, b := sides(t)
+	a.put(t, "key", "value")
+	b.elements.unfinished = 1
+	a.samples(t, samples)
+	b.samples(t, samples)
+	for name, s := range map[string]*side{"a": a, "b": b} {
+		if m := s.other(); m.state != catchingUp || m.suspects != nil {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+// A peer that cannot be asked is told, and so is one that publishes nothing.
+func TestWatcher_TellsWhomItCannotCompare(t *testing.T) {
+	a, b := sides(t)
+	a.put(t, "key", "value")
+	b.Close()
+	a.samples(t, samples)
+	if m := a.other(); m.state != unreachable {
+		t.Errorf("%+v", m)
+	}
+	a.cfg.LatestMetrics = func(context.Context, string) []api.Metric { return nil }
+	a.samples(t, samples-1)
+	if m := a.other(); m.state == noDigest {
+		t.Errorf("too soon: %+v", m)
+	}
+	a.samples(t, 1)
+	if m := a.other(); m.state != noDigest || a.Stats().Unknown != 1 {
+		t.Errorf("%+v, %+v", m, a.Stats())
+	}
+}
+
+// Only what differs is read of large pinsets, and no more than is bounded.
+func TestWatcher_ExaminesABoundedPart(t *testing.T) {
+	a, b := sides(t)
+	for i := range maxSuspects + 500 {
+		b.put(t, fmt.Sprint("key", i), "value")
+	}
+	a.samples(t, samples)
+	if m := a.other(); len(m.suspects) != maxSuspects {
+		t.Errorf("%d suspects", len(m.suspects))
+	}
+}

@@ -20,6 +20,8 @@
 #                       pins; about an hour and a half, and write docs/load.md (LOAD=1m, LOADPINS=100000: less)
 #   make soak           10 minutes of use, after which memory must be what it was
 #                       (SOAK=1h: longer)
+#   make faults         30 minutes of a cluster under faults and load, all histories checked
+#                       (FAULTS=5m MODE=crdt|batching|raft SEED=7: shorter, otherwise, again)
 #   make clean          remove what was built; ./data stays
 
 GO       ?= go
@@ -30,6 +32,9 @@ FUZZTIME ?= 10s
 SOAK     ?= 10m
 LOAD     ?= 5m
 LOADPINS ?= 1000000
+FAULTS   ?= 30m
+MODE     ?= crdt
+SEED     ?= 0
 COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 # Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
@@ -37,7 +42,7 @@ COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 RACE := -race -tags=nocheckptr -gcflags=github.com/boltdb/bolt=-d=checkptr=0
 
 .DEFAULT_GOAL := build
-.PHONY: build build-race run test lint vulncheck fuzz compliance bench load soak clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
+.PHONY: build build-race run test lint vulncheck fuzz compliance bench load soak faults clean bin/ipfs-cluster-pinsvc bin/race/ipfs-cluster-pinsvc bin/netns
 .DELETE_ON_ERROR:
 
 ## Programs. Go itself knows what has changed, so ours are always asked for;
@@ -142,6 +147,11 @@ load: build bin/netns
 
 soak: bin/netns
 	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/soak -soak.duration $(SOAK)
+
+# Seed 0 is one by chance; the run prints it.
+faults: build bin/netns
+	NETNS_REQUIRED=1 $(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/faults -run '^TestFaults$$' \
+		-faults.mode $(MODE) -faults.duration $(FAULTS) -faults.seed $(SEED) -faults.exceptions=false
 
 clean:
 	rm -rf bin test/js/node_modules

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	contrib.go.opencensus.io/exporter/prometheus v0.4.2
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/dustin/go-humanize v1.0.1
 	github.com/getkin/kin-openapi v0.152.0

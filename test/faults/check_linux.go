@@ -1,0 +1,153 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"time"
+)
+
+// settleTimeout is how long after healing the peers may take to agree and to
+// pin everything.
+const settleTimeout = 2 * time.Minute
+
+// look asks all peers and nodes.
+func (r *runner) look(ctx context.Context) ([]sight, error) {
+	var all []sight
+	for _, n := range r.nodes {
+		s := sight{name: n.name, rows: map[string]row{}}
+		list, err := listAll(ctx, n, r.workload.clients[0].who)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range list {
+			s.rows[p.Pin.CID] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status}
+		}
+		if len(s.rows) != len(list) {
+			r.problems.add(Agreement, "%s lists %d rows of %d CIDs", n.name, len(list), len(s.rows))
+		}
+		if s.pins, err = n.kubo().pins(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", n.name, err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// settle waits until all peers agree and all is pinned where it should be, and
+// reports what is still wrong when the time is over.
+func (r *runner) settle(ctx context.Context) {
+	var left []Problem
+	err := eventually(ctx, settleTimeout, func() error {
+		all, err := r.look(ctx)
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(compare(all, r.universe()), func(p Problem) bool {
+			return slices.Contains(r.opts.Unchecked, p.Invariant)
+		})
+		if len(left) > 0 {
+			return fmt.Errorf("%d problems", len(left))
+		}
+		return nil
+	})
+	for _, p := range left {
+		r.problems.add(p.Invariant, "%v after healing: %s", settleTimeout, p.Text)
+	}
+	if err != nil && len(left) == 0 {
+		r.problems.add(Recovery, "after healing: %v", err)
+	}
+}
+
+func (r *runner) universe() universe {
+	u := universe{dead: map[string]bool{}, keeps: r.workload.custody.keeps}
+	for _, k := range r.workload.allKeys() {
+		u.cids = append(u.cids, k.cid)
+		u.dead[k.cid] = k.dead
+	}
+	sort.Strings(u.cids)
+	return u
+}
+
+// finish reads every key at every peer, checks the histories and returns the
+// values that the next round begins with.
+func (r *runner) finish(ctx context.Context, initial map[string]Value) map[string]Value {
+	final := map[string]Value{}
+	for _, k := range r.workload.allKeys() {
+		for _, n := range r.nodes {
+			v, ok := r.finalRead(ctx, k, n)
+			if !ok {
+				continue
+			}
+			if _, known := final[k.cid]; !known {
+				final[k.cid] = v
+			}
+		}
+	}
+	ops := r.workload.history.take()
+	if err := r.save(ops); err != nil {
+		r.problems.add(Recovery, "the history cannot be saved: %v", err)
+	}
+	groups := byCID(ops)
+	for _, k := range r.workload.allKeys() {
+		if k.shared {
+			if !checkShared(groups[k.cid], final[k.cid]) {
+				r.problems.add(Register, "%s was accepted, never deleted, and is gone", k.cid)
+			}
+			continue
+		}
+		before, ok := initial[k.cid]
+		if !ok {
+			before = Absent
+		}
+		for _, wrong := range checkReads(groups[k.cid], r.troubles.calm) {
+			r.problems.add(Reads, "%s", wrong)
+		}
+		wrong, unknown := checkRegister(before, groups[k.cid], registerTimeout)
+		if wrong != "" {
+			r.problems.add(Register, "%s: %s", k.cid, wrong)
+		}
+		if unknown {
+			r.undecided++
+		}
+		k.value, k.unsettled = final[k.cid], false
+	}
+	return final
+}
+
+// registerTimeout bounds the check of the history of one CID.
+const registerTimeout = 10 * time.Second
+
+// finalRead is a read after healing: every peer sees the last write.
+func (r *runner) finalRead(ctx context.Context, k *key, n *node) (Value, bool) {
+	c := r.workload.clients[0]
+	a := ask(ctx, n, c.who, r.workload.start, http.MethodGet, "/pins/"+k.cid, nil)
+	op := c.op(k, n.index, Read, Absent, a)
+	op.Client, op.Home, op.Request, op.Method = "checker", !k.shared, r.workload.history.request(), "GET (final)"
+	switch {
+	case a.err == nil && a.code == http.StatusNotFound:
+	case a.err == nil && a.code == http.StatusOK:
+		var p pin
+		if err := json.Unmarshal(a.body, &p); err != nil {
+			r.problems.add(Answers, "GET /pins/%s at %s: %v", k.cid, n.name, err)
+			return "", false
+		}
+		op.Value, op.Status = r.workload.identify(n.name, p), p.Status
+	default:
+		r.problems.add(Answers, "after healing, GET /pins/%s at %s: %d %v %s", k.cid, n.name, a.code, a.err, a.body)
+		return "", false
+	}
+	r.workload.history.add(op)
+	return op.Value, true
+}
+
+func (w *workload) allKeys() []*key {
+	keys := slices.Clone(w.shared)
+	for _, c := range w.clients {
+		keys = append(keys, c.keys...)
+	}
+	return keys
+}

@@ -1,0 +1,68 @@
+package faults
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestCompare(t *testing.T) {
+	list := func(rows ...row) map[string]row {
+		m := map[string]row{}
+		for _, r := range rows {
+			m[r.CID] = r
+		}
+		return m
+	}
+	a := row{Record: Record{Name: "n"}, CID: "a", RequestID: "a", Created: "t", Status: "pinned"}
+	with := func(change func(*row)) row { r := a; change(&r); return r }
+	tests := map[string]struct {
+		one, two sight
+		dead     bool
+		want     []Invariant
+	}{
+		"all agree":      {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a), pins: pinned("a")}, false, nil},
+		"nothing at all": {sight{}, sight{}, false, nil},
+		"one does not list it": {sight{rows: list(a), pins: pinned("a")}, sight{pins: pinned()}, false,
+			[]Invariant{Agreement}},
+		"another name": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Name = "x" })), pins: pinned("a")}, false,
+			[]Invariant{Agreement}},
+		"another time": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Created = "x" })), pins: pinned("a")}, false,
+			[]Invariant{Agreement}},
+		"pinned nowhere":         {sight{rows: list(a)}, sight{rows: list(a)}, false, []Invariant{Truth, Truth}},
+		"pinned at one":          {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a)}, false, []Invariant{Recovery}},
+		"pinned and called else": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Status = "queued" })), pins: pinned("a")}, false, []Invariant{Truth}},
+		"not pinned yet":         {sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, false, []Invariant{Recovery, Recovery}},
+		"of content that nobody has": {sight{rows: list(with(func(r *row) { r.Status = "failed" }))},
+			sight{rows: list(with(func(r *row) { r.Status = "failed" }))}, true, nil},
+		"in a node and in no list": {sight{pins: pinned("a")}, sight{}, false, []Invariant{Strays}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			u := universe{cids: []string{"a"}, dead: map[string]bool{"a": tt.dead}, keeps: newCustody(2).keeps}
+			var got []Invariant
+			for _, p := range compare([]sight{tt.one, tt.two}, u) {
+				got = append(got, p.Invariant)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// The old content of a replace may stay while the new one is not pinned.
+func TestCompare_KeepsReplacedContent(t *testing.T) {
+	for status, strays := range map[string]bool{"failed": false, "pinning": false, "pinned": true, "": true} {
+		c := newCustody(1)
+		c.replaced("a", "b")
+		c.replaced("b", "c")
+		s := sight{rows: map[string]row{}, pins: pinned("a")}
+		if status != "" {
+			s.rows["c"] = row{CID: "c", Status: status}
+		}
+		u := universe{cids: []string{"a"}, keeps: c.keeps}
+		if got := len(compare([]sight{s}, u)) > 0; got != strays {
+			t.Errorf("the new content is %q: got %v", status, got)
+		}
+	}
+}

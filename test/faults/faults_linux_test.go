@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+var (
+	mode     = flag.String("faults.mode", "", "crdt, batching or raft; without it a short run of each")
+	duration = flag.Duration("faults.duration", 30*time.Minute, "of the load")
+	seed     = flag.Uint64("faults.seed", 0, "determines the schedule and the requests; 0: one by chance")
+	round    = flag.Duration("faults.round", 3*time.Minute, "the longest time between two checks")
+	gap      = flag.Duration("faults.gap", 5*time.Second, "mean time between two faults")
+	kinds    = flag.String("faults.kinds", "", "the faults that may happen, separated by commas; without it all")
+	clients  = flag.Int("faults.clients", 10, "clients that send requests at once")
+	think    = flag.Duration("faults.pause", 60*time.Millisecond, "mean time between two requests of a client")
+	short    = flag.Bool("faults.exceptions", true, "leave out what the daemon is known not to withstand yet")
+	out      = flag.String("faults.out", "", "the folder for logs and histories")
+)
+
+func options(t *testing.T, folder string) Options {
+	t.Helper()
+	return Options{
+		Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
+		Workload: Workload{Clients: *clients, Keys: 24, Shared: 12, ClientPause: *think},
+	}
+}
+
+// TestFaults is the run that the flags ask for, or else a short one of each mode
+// with a fixed seed, which leaves out what exceptions says.
+func TestFaults(t *testing.T) {
+	if *mode != "" {
+		t.Run(*mode, long)
+		return
+	}
+	for _, m := range Modes() {
+		t.Run(string(m), func(t *testing.T) {
+			opts := options(t, folder(t))
+			opts.Plan = Plan{Seed: 1, Mode: m, Total: 40 * time.Second, Round: time.Minute, Pause: 3 * time.Second, Peers: peers}
+			if *short {
+				leaveOut(&opts)
+			}
+			run(t, opts)
+		})
+	}
+}
+
+func long(t *testing.T) {
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano() % 1_000_000)
+	}
+	t.Logf("seed %d", *seed)
+	opts := options(t, folder(t))
+	opts.Plan = Plan{Seed: *seed, Mode: Mode(*mode), Total: *duration, Round: *round, Pause: *gap, Peers: peers}
+	if err := opts.Mode.validate(); err != nil {
+		t.Fatal(err)
+	}
+	for kind := range strings.SplitSeq(*kinds, ",") {
+		if kind != "" {
+			opts.Kinds = append(opts.Kinds, FaultKind(kind))
+		}
+	}
+	if *short {
+		leaveOut(&opts)
+	}
+	run(t, opts)
+}
+
+// folder is where logs and histories go. It stays when the test fails.
+func folder(t *testing.T) string {
+	t.Helper()
+	path := *out
+	if path == "" {
+		var err error
+		if path, err = os.MkdirTemp("", "faults-"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if !t.Failed() {
+				_ = os.RemoveAll(path)
+			}
+		})
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func run(t *testing.T, opts Options) {
+	t.Helper()
+	summary, err := Run(t.Context(), opts)
+	if err != nil {
+		t.Fatalf("%v; logs are in %s", err, opts.Folder)
+	}
+	t.Logf("\n%s", summary)
+	if len(summary.Problems) > 0 {
+		t.Errorf("%d problems; all are in %s/problems.txt, the logs and the history beside it", len(summary.Problems), opts.Folder)
+	}
+}

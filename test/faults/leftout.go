@@ -1,0 +1,97 @@
+package faults
+
+import "slices"
+
+// exception is what the short runs leave out because the daemon does not keep
+// that promise yet. The long run leaves out nothing. Whoever mends a fault
+// removes its entry.
+type exception struct {
+	reason string
+	modes  []Mode // nil: all
+	// kinds are faults that do not happen.
+	kinds []FaultKind
+	// invariants are not checked.
+	invariants []Invariant
+	// options leaves out something else; nil leaves out nothing.
+	options func(*Options)
+}
+
+func exceptions() []exception {
+	return []exception{
+		{
+			reason:  "replacing a pin unpins the old content before the new one is pinned",
+			options: func(o *Options) { o.NoReplace = true },
+		},
+		{
+			reason:  "POST and DELETE of one CID at two peers at once may leave a pin in a node for ever",
+			options: func(o *Options) { o.NoSharedDelete = true },
+		},
+		{
+			reason:     "a delete while the IPFS node of a peer is away is never carried out there",
+			invariants: []Invariant{Strays},
+		},
+		{
+			reason: "an IPFS node whose repo was full pins and unpins nothing until it is started again",
+			kinds:  []FaultKind{FullRepo},
+		},
+		{
+			reason: "a peer whose store is full ends by itself: pebble ends the process",
+			modes:  []Mode{CRDT, Batching},
+			kinds:  []FaultKind{FullStore},
+		},
+		{
+			reason: "a list keeps the old record when the newer one was written by an older clock",
+			modes:  []Mode{CRDT, Batching},
+			kinds:  []FaultKind{ClockBack, ClockForward},
+		},
+		{
+			reason:  "the cluster's trackers have data races: a re-add against the worker, and with Raft against the next entry",
+			options: func(o *Options) { o.IgnoreRaces = true },
+		},
+		{
+			reason: "a batch that was answered with 202 is not there after kill -9",
+			modes:  []Mode{Batching},
+			kinds:  []FaultKind{KillPeer, TornWrite, FallBehind},
+		},
+		{
+			reason:     "what is in the batch of one peer is not found by the others",
+			modes:      []Mode{Batching},
+			invariants: []Invariant{Reads},
+		},
+		{
+			reason:  "a peer that gets a snapshot of Raft keeps what was deleted meanwhile",
+			modes:   []Mode{Raft},
+			options: func(o *Options) { o.NoSnapshots = true },
+		},
+		{
+			reason: "a peer that starts panics when an entry of Raft is applied before it has its RPC client",
+			modes:  []Mode{Raft},
+			kinds:  []FaultKind{KillPeer, RestartPeer, FallBehind, RollingStart, ReplacePeer},
+		},
+		{
+			reason:  "with Raft a record has the name, the metadata and the origins of those before it",
+			modes:   []Mode{Raft},
+			options: func(o *Options) { o.OneShape = true },
+		},
+	}
+}
+
+// leaveOut applies the exceptions of a mode.
+func leaveOut(o *Options) {
+	p := &o.Plan
+	if p.Kinds == nil {
+		for _, s := range faultShapes() {
+			p.Kinds = append(p.Kinds, s.kind)
+		}
+	}
+	for _, e := range exceptions() {
+		if e.modes != nil && !slices.Contains(e.modes, p.Mode) {
+			continue
+		}
+		p.Kinds = slices.DeleteFunc(p.Kinds, func(k FaultKind) bool { return slices.Contains(e.kinds, k) })
+		o.Unchecked = append(o.Unchecked, e.invariants...)
+		if e.options != nil {
+			e.options(o)
+		}
+	}
+}

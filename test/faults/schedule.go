@@ -1,0 +1,162 @@
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// FaultKind is what happens to a peer.
+type FaultKind string
+
+// The faults. Those with a duration end by themselves.
+const (
+	KillPeer      FaultKind = "kill -9 of a peer"
+	RestartPeer   FaultKind = "restart of a peer"
+	FreezePeer    FaultKind = "frozen peer"
+	CutPeer       FaultKind = "all links of a peer cut"
+	CutLink       FaultKind = "link cut"
+	CutOneWay     FaultKind = "link cut one way"
+	SlowLink      FaultKind = "slow link"
+	KillKubo      FaultKind = "kill -9 of an IPFS node"
+	FullRepo      FaultKind = "IPFS repo without space"
+	FullStore     FaultKind = "store without space"
+	ClockBack     FaultKind = "clock an hour back"
+	ClockForward  FaultKind = "clock an hour forward"
+	TornWrite     FaultKind = "torn last write"
+	Garbage       FaultKind = "garbage collection"
+	RollingStart  FaultKind = "rolling restart"
+	FallBehind    FaultKind = "peer away for many writes"
+	ReplaceFolder FaultKind = "peer with an empty folder"
+	ReplacePeer   FaultKind = "peer replaced by another"
+)
+
+// faultShape is how a fault is planned.
+type faultShape struct {
+	kind     FaultKind
+	weight   int
+	min, max time.Duration
+	// between: it happens between two rounds, while no client sends requests.
+	between bool
+	modes   []Mode // nil: all
+}
+
+func faultShapes() []faultShape {
+	const s = time.Second
+	return []faultShape{
+		{kind: KillPeer, weight: 6, max: 10 * s},
+		{kind: RestartPeer, weight: 3},
+		{kind: FreezePeer, weight: 3, min: 5 * s, max: 30 * s},
+		{kind: CutPeer, weight: 4, min: 3 * s, max: 30 * s},
+		{kind: CutLink, weight: 3, min: 3 * s, max: 30 * s},
+		{kind: CutOneWay, weight: 4, min: 3 * s, max: 30 * s},
+		{kind: SlowLink, weight: 3, min: 5 * s, max: 30 * s},
+		{kind: KillKubo, weight: 4},
+		{kind: FullRepo, weight: 2, min: 5 * s, max: 20 * s},
+		{kind: FullStore, weight: 2, min: 5 * s, max: 20 * s},
+		{kind: ClockBack, weight: 2, min: 10 * s, max: 40 * s},
+		{kind: ClockForward, weight: 2, min: 10 * s, max: 40 * s},
+		{kind: TornWrite, weight: 2, max: 5 * s, modes: []Mode{CRDT, Batching}},
+		{kind: Garbage, weight: 5},
+		{kind: RollingStart, weight: 1},
+		{kind: FallBehind, weight: 2, min: 15 * s, max: 30 * s},
+		{kind: ReplaceFolder, weight: 1, between: true, modes: []Mode{CRDT, Batching}},
+		{kind: ReplacePeer, weight: 1, between: true},
+	}
+}
+
+// Fault is one fault of a schedule.
+type Fault struct {
+	Kind FaultKind `json:"kind"`
+	// At is the time since the start of the round, For how long it lasts.
+	At  time.Duration `json:"at"`
+	For time.Duration `json:"for,omitempty"`
+	// Peer is the peer that it happens to, Other the other end of a link.
+	Peer  int `json:"peer"`
+	Other int `json:"other"`
+}
+
+func (f Fault) String() string {
+	text := fmt.Sprintf("%s, peer%d", f.Kind, f.Peer+1)
+	if f.Kind == CutLink || f.Kind == CutOneWay || f.Kind == SlowLink {
+		text += fmt.Sprintf("-peer%d", f.Other+1)
+	}
+	if f.For > 0 {
+		text += fmt.Sprintf(" for %.1fs", f.For.Seconds())
+	}
+	return text
+}
+
+// Round is a time under load, after what happens before it.
+type Round struct {
+	Before []Fault       `json:"before,omitempty"`
+	Faults []Fault       `json:"faults"`
+	Load   time.Duration `json:"load"`
+}
+
+// Plan is a schedule.
+type Plan struct {
+	Seed  uint64
+	Mode  Mode
+	Total time.Duration // of the load
+	Round time.Duration // at most, of one round
+	Pause time.Duration // mean time between two faults
+	Peers int
+	// Kinds are the faults that may happen; nil: all of the mode.
+	Kinds []FaultKind
+}
+
+// kinds are the shapes of the faults that may happen.
+func (p Plan) kinds(between bool) []faultShape {
+	return slices.DeleteFunc(faultShapes(), func(s faultShape) bool {
+		return s.between != between || (s.modes != nil && !slices.Contains(s.modes, p.Mode)) ||
+			(p.Kinds != nil && !slices.Contains(p.Kinds, s.kind))
+	})
+}
+
+// Rounds returns the schedule. The same plan has the same rounds.
+func (p Plan) Rounds() []Round {
+	rng := rand.New(rand.NewPCG(p.Seed, 0))
+	var rounds []Round
+	for left := p.Total; left > 0; left -= p.Round {
+		r := Round{Load: min(left, p.Round)}
+		if between := p.kinds(true); len(rounds) > 0 && len(between) > 0 && rng.IntN(2) == 0 {
+			r.Before = []Fault{p.fault(rng, pick(rng, between), 0)}
+		}
+		during := p.kinds(false)
+		at := time.Duration(0)
+		for len(during) > 0 {
+			at += time.Duration((0.3 + rng.ExpFloat64()) * float64(p.Pause))
+			if at >= r.Load {
+				break
+			}
+			r.Faults = append(r.Faults, p.fault(rng, pick(rng, during), at))
+		}
+		rounds = append(rounds, r)
+	}
+	return rounds
+}
+
+func (p Plan) fault(rng *rand.Rand, s faultShape, at time.Duration) Fault {
+	f := Fault{Kind: s.kind, At: at, Peer: rng.IntN(p.Peers), For: s.min}
+	if s.max > s.min {
+		f.For += time.Duration(rng.Int64N(int64(s.max - s.min)))
+	}
+	f.Other = (f.Peer + 1 + rng.IntN(p.Peers-1)) % p.Peers
+	return f
+}
+
+func pick(rng *rand.Rand, shapes []faultShape) faultShape {
+	total := 0
+	for _, s := range shapes {
+		total += s.weight
+	}
+	n := rng.IntN(total)
+	for _, s := range shapes {
+		if n -= s.weight; n < 0 {
+			return s
+		}
+	}
+	return shapes[len(shapes)-1]
+}

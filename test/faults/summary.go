@@ -1,0 +1,71 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Summary is what a run did and found.
+type Summary struct {
+	Mode   Mode
+	Seed   uint64
+	Took   time.Duration
+	Folder string
+	// Faults are those that happened, by kind; Skipped excluded each other.
+	Faults  map[FaultKind]int
+	Skipped int
+	// Acknowledged, Failed, Unanswered and Refused are writes.
+	Acknowledged, Failed, Unanswered, Refused int64
+	Reads                                     int64
+	// Confirmed are answers with pinned, Samples are lists of a node's pins.
+	Confirmed int64
+	Samples   int
+	// Undecided are histories of a CID that took too long to check.
+	Undecided int
+	Problems  []Problem
+}
+
+// shownProblems is how many problems of a kind the summary shows; the file
+// problems.txt in the folder has all.
+const shownProblems = 3
+
+// Total is the number of faults.
+func (s Summary) Total() int {
+	total := 0
+	for _, n := range s.Faults {
+		total += n
+	}
+	return total
+}
+
+// String is the summary for people.
+func (s Summary) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "mode %s, seed %d, %v, logs and history in %s\n", s.Mode, s.Seed, s.Took.Round(time.Second), s.Folder)
+	fmt.Fprintf(&b, "faults: %d (%d excluded each other)\n", s.Total(), s.Skipped)
+	for _, kind := range slices.Sorted(maps.Keys(s.Faults)) {
+		fmt.Fprintf(&b, "  %4d %s\n", s.Faults[kind], kind)
+	}
+	fmt.Fprintf(&b, "writes: %d acknowledged, %d failed, %d unanswered, %d refused; %d reads, %d of them pinned; %d samples\n",
+		s.Acknowledged, s.Failed, s.Unanswered, s.Refused, s.Reads, s.Confirmed, s.Samples)
+	if s.Undecided > 0 {
+		fmt.Fprintf(&b, "%d histories took too long to check\n", s.Undecided)
+	}
+	counts := map[Invariant]int{}
+	for _, p := range s.Problems {
+		counts[p.Invariant]++
+	}
+	for _, i := range Invariants() {
+		fmt.Fprintf(&b, "  %4d broken: %s\n", counts[i], i)
+	}
+	shown := map[Invariant]int{}
+	for _, p := range s.Problems {
+		if shown[p.Invariant]++; shown[p.Invariant] <= shownProblems {
+			fmt.Fprintf(&b, "%s\n", p)
+		}
+	}
+	return b.String()
+}

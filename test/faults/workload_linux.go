@@ -1,0 +1,358 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// key is a CID that a client uses.
+type key struct {
+	cid string
+	// dead content is provided by nobody.
+	dead bool
+	// shared keys are used by every client at every peer.
+	shared bool
+	// home is the peer that the writes go to. It changes when the client has
+	// seen the last write at another peer: then its writes there follow it.
+	home int
+	// value is what the last write left; unsettled says that it is not known
+	// whether one took effect.
+	value     Value
+	unsettled bool
+}
+
+// workload is the clients and what they share.
+type workload struct {
+	opts     Workload
+	nodes    []*node
+	start    time.Time
+	origin   string
+	history  *History
+	custody  *custody
+	problems *problems
+	clients  []*client
+	shared   []*key
+
+	mu       sync.Mutex
+	registry *registry
+	count    counts
+}
+
+// counts are for the summary.
+type counts struct{ acknowledged, failed, unanswered, refused, reads, confirmed atomic.Int64 }
+
+// client is one user with keys of its own.
+type client struct {
+	*workload
+	name   string
+	who    Credentials
+	rng    *rand.Rand
+	keys   []*key
+	writes int
+}
+
+// run sends requests, one after the other, until the time.
+func (c *client) run(ctx context.Context, until time.Time, pause time.Duration) {
+	for ctx.Err() == nil && time.Now().Before(until) {
+		c.step(ctx)
+		time.Sleep(time.Duration(c.rng.Int64N(int64(2*pause) + 1)))
+	}
+}
+
+func (c *client) step(ctx context.Context) {
+	if c.rng.IntN(10) == 0 {
+		c.useShared(ctx)
+		return
+	}
+	k := c.keys[c.rng.IntN(len(c.keys))]
+	switch n := c.rng.IntN(100); {
+	case n < 25:
+		c.add(ctx, k)
+	case n < 35:
+		c.rename(ctx, k)
+	case n < 45:
+		c.remove(ctx, k)
+	case n < 55 && !c.opts.NoReplace:
+		c.replace(ctx, k)
+	case n < 70:
+		c.get(ctx, k, k.home)
+	case n < 78:
+		c.get(ctx, k, c.rng.IntN(len(c.nodes)))
+	case n < 86:
+		c.list(ctx)
+	case n < 93:
+		c.move(ctx, k)
+	default:
+		c.poll(ctx, k)
+	}
+}
+
+// useShared writes or reads a CID of all clients at any peer. Half of them are
+// never deleted.
+func (c *client) useShared(ctx context.Context) {
+	i := c.rng.IntN(len(c.shared))
+	k := &key{cid: c.shared[i].cid, shared: true, home: c.rng.IntN(len(c.nodes))}
+	switch n := c.rng.IntN(10); {
+	case n < 4:
+		c.add(ctx, k)
+	case n < 6 && i%2 == 0 && !c.opts.NoSharedDelete:
+		c.remove(ctx, k)
+	default:
+		c.get(ctx, k, k.home)
+	}
+}
+
+// compose makes the record of the next write, and enters it.
+func (c *client) compose(k *key) (Value, Record) {
+	c.writes++
+	var origins []string
+	if c.rng.IntN(3) > 0 || c.opts.OneShape {
+		origins = []string{c.origin}
+	}
+	s := shape(c.rng.IntN(int(shapes)))
+	if c.opts.OneShape {
+		s = sameKeys
+	}
+	v, r := s.record(Value(fmt.Sprintf("%s-%d", c.name, c.writes)), origins)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.registry.enter(k.cid, v, r)
+	return v, r
+}
+
+func (c *client) add(ctx context.Context, k *key) {
+	v, r := c.compose(k)
+	a := c.ask(ctx, k.home, http.MethodPost, "/pins", wirePin{CID: k.cid, Name: r.Name, Meta: r.Meta, Origins: r.Origins})
+	c.wrote(k, Write, v, a, c.history.request())
+	c.checkAccepted(k, r, a)
+	if a.code == http.StatusNotFound {
+		c.problems.add(Answers, "POST /pins at %s: 404", c.nodes[k.home].name)
+	}
+}
+
+// rename replaces the record by another one of the same CID.
+func (c *client) rename(ctx context.Context, k *key) {
+	v, r := c.compose(k)
+	a := c.ask(ctx, k.home, http.MethodPost, "/pins/"+k.cid, wirePin{CID: k.cid, Name: r.Name, Meta: r.Meta, Origins: r.Origins})
+	c.wrote(k, Write, v, a, c.history.request())
+	c.checkAccepted(k, r, a)
+}
+
+func (c *client) remove(ctx context.Context, k *key) {
+	if !k.shared {
+		c.custody.released(k.cid)
+	}
+	a := c.ask(ctx, k.home, http.MethodDelete, "/pins/"+k.cid, nil)
+	c.wrote(k, Remove, Absent, a, c.history.request())
+}
+
+// replace replaces a pin by another CID of the same home.
+func (c *client) replace(ctx context.Context, from *key) {
+	to := c.keys[c.rng.IntN(len(c.keys))]
+	if to == from || to.home != from.home || from.unsettled || to.unsettled {
+		return
+	}
+	v, r := c.compose(to)
+	c.custody.replaced(from.cid, to.cid)
+	a := c.ask(ctx, from.home, http.MethodPost, "/pins/"+from.cid, wirePin{CID: to.cid, Name: r.Name, Meta: r.Meta, Origins: r.Origins})
+	request := c.history.request()
+	c.wrote(from, Remove, Absent, a, request)
+	if a.code != http.StatusNotFound {
+		c.wrote(to, Write, v, a, request)
+		c.checkAccepted(to, r, a)
+	}
+}
+
+// wrote enters the result of a write. A 404 is a read: there is no pin.
+func (c *client) wrote(k *key, kind Kind, v Value, a answer, request int) {
+	op := c.op(k, k.home, kind, v, a)
+	op.Request = request
+	op.Outcome = a.outcome()
+	switch {
+	case a.code == http.StatusNotFound:
+		op.Kind, op.Value, op.Outcome = Read, Absent, Done
+	case op.Outcome == Done:
+		c.count.acknowledged.Add(1)
+		k.value, k.unsettled = v, false
+	case op.Outcome == Failed:
+		c.count.failed.Add(1)
+		k.unsettled = true
+	case op.Outcome == Unanswered:
+		c.count.unanswered.Add(1)
+		k.unsettled = true
+	default:
+		c.count.refused.Add(1)
+	}
+	c.history.add(op)
+}
+
+func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
+	return Op{
+		Request: 0, Client: c.name, CID: k.cid, Kind: kind, Peer: peer, Generation: c.nodes[peer].generation(),
+		Home: peer == k.home && !k.shared, Value: v, Outcome: Done, Method: a.method, Code: a.code, Status: a.text(),
+		Call: a.call, Return: a.call + a.took,
+	}
+}
+
+// get reads a key at a peer, and returns what it read.
+func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
+	generation := c.nodes[peer].generation()
+	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.cid, nil)
+	if generation != c.nodes[peer].generation() {
+		return "", false // Which start answered is not known.
+	}
+	switch {
+	case a.err == nil && a.code == http.StatusNotFound:
+		c.read(k, peer, Absent, "", a)
+		return Absent, true
+	case a.err != nil || a.code != http.StatusOK:
+		return "", false
+	}
+	var p pin
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		c.problems.add(Answers, "GET /pins/%s at %s: %v: %s", k.cid, c.nodes[peer].name, err, a.body)
+		return "", false
+	}
+	return c.see(k, peer, p, a), true
+}
+
+// see enters a row that a peer reports for a key.
+func (c *client) see(k *key, peer int, p pin, a answer) Value {
+	v := c.identify(c.nodes[peer].name, p)
+	if v == Foreign {
+		return v
+	}
+	c.read(k, peer, v, p.Status, a)
+	if p.Status == "pinned" && !k.shared && !k.unsettled && v == k.value && (v != Plain || peer == k.home) {
+		c.count.confirmed.Add(1)
+		c.custody.confirmed(k.cid, a.call+a.took)
+	}
+	return v
+}
+
+func (c *client) read(k *key, peer int, v Value, status string, a answer) {
+	op := c.op(k, peer, Read, v, a)
+	op.Request = c.history.request()
+	if status != "" {
+		op.Status = status
+	}
+	c.count.reads.Add(1)
+	c.history.add(op)
+	if op.Home && !k.unsettled {
+		k.value = v
+	}
+}
+
+// list reads some keys by one request.
+func (c *client) list(ctx context.Context) {
+	peer := c.rng.IntN(len(c.nodes))
+	var some []*key
+	var names []string
+	for _, i := range c.rng.Perm(len(c.keys))[:min(8, len(c.keys))] {
+		some = append(some, c.keys[i])
+		names = append(names, c.keys[i].cid)
+	}
+	generation := c.nodes[peer].generation()
+	a := c.ask(ctx, peer, http.MethodGet, "/pins?limit=1000&"+allStatuses+"&"+cids(names), nil)
+	if a.err != nil || a.code != http.StatusOK || generation != c.nodes[peer].generation() {
+		return
+	}
+	var p page
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		c.problems.add(Answers, "GET /pins at %s: %v", c.nodes[peer].name, err)
+		return
+	}
+	rows := map[string]pin{}
+	for _, row := range p.Results {
+		rows[row.Pin.CID] = row
+	}
+	for _, k := range some {
+		if row, ok := rows[k.cid]; ok {
+			c.see(k, peer, row, a)
+		} else {
+			c.read(k, peer, Absent, "", a)
+		}
+	}
+}
+
+// move makes another peer the home of a key once that shows the last write.
+func (c *client) move(ctx context.Context, k *key) {
+	to := c.rng.IntN(len(c.nodes))
+	if to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
+		return
+	}
+	for range 8 {
+		if v, ok := c.get(ctx, k, to); ok && v == k.value {
+			k.home = to
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// poll asks until the pin is pinned, for a while.
+func (c *client) poll(ctx context.Context, k *key) {
+	for range 10 {
+		if v, ok := c.get(ctx, k, k.home); ok && v == Absent {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// ask sends a request and checks the form of the answer.
+func (c *client) ask(ctx context.Context, peer int, method, path string, body any) answer {
+	n := c.nodes[peer]
+	a := ask(ctx, n, c.who, c.start, method, path, body)
+	a.method = method
+	switch {
+	case a.err != nil && a.sent && a.took >= requestTimeout && !n.disturbed(c.start.Add(a.call)):
+		c.problems.add(Answers, "%s %s at %s: no answer within %v", method, path, n.name, requestTimeout)
+	case a.err != nil:
+	case a.code == http.StatusServiceUnavailable && a.retryAfter == "":
+		c.problems.add(Answers, "%s %s at %s: 503 without Retry-After: %s", method, path, n.name, a.body)
+	case a.code == http.StatusInternalServerError, a.code >= 400 && a.code < 500 && a.code != http.StatusNotFound && a.code != http.StatusTooManyRequests:
+		c.problems.add(Answers, "%s %s at %s: %d %s", method, path, n.name, a.code, a.body)
+	}
+	return a
+}
+
+// checkAccepted compares the record in the answer to a write with what was
+// written. That of a shared key may be of a later write of another client.
+func (c *client) checkAccepted(k *key, r Record, a answer) {
+	if a.outcome() != Done {
+		return
+	}
+	var p pin
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		c.problems.add(Answers, "%s: %v: %s", a.method, err, a.body)
+		return
+	}
+	if k.shared {
+		c.identify("the answer to "+a.method, p)
+		return
+	}
+	if p.Pin.CID != k.cid || p.RequestID != k.cid || !p.record().equal(r) {
+		c.problems.add(OwnRecord, "%s of %s as %+v is answered with %s", a.method, k.cid, r, a.body)
+	}
+}
+
+// identify is the value of a row, and reports one that belongs elsewhere.
+func (w *workload) identify(where string, p pin) Value {
+	w.mu.Lock()
+	v, wrong := w.registry.identify(p.Pin.CID, p.record())
+	w.mu.Unlock()
+	if wrong != "" {
+		w.problems.add(OwnRecord, "%s: %s", where, wrong)
+	}
+	if until := p.Info["pinned_until"]; until != "" {
+		w.problems.add(OwnRecord, "%s: %s expires at %s, which nobody asked for", where, p.Pin.CID, until)
+	}
+	return v
+}

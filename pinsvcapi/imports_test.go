@@ -119,7 +119,7 @@ func rules() []rule {
 			"statuses and records are pure: they ask nobody and wait for nothing"},
 		{only(engine + "/peerstatus"), false, oursBut(append(engineRooms("peerstatus", "pinrecord", "clusterapi"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "internal/backoff")...),
 			"peerstatus is a reducer: records and reports in, statuses out"},
-		{only(engine + "/statesync"), false, oursBut(append(engineRooms("statesync", "clusterapi", "pinrecord", "keylock", "progress"), "pinsvcapi/pinsvc", "internal/backoff")...),
+		{only(engine + "/statesync"), false, oursBut(append(engineRooms("statesync", "clusterapi", "pinrecord", "keylock", "progress", "span"), "pinsvcapi/pinsvc", "internal/backoff")...),
 			"the syncer knows its sink by an interface alone"},
 		{only(engine + "/statewrite"), false, oursBut(append(engineRooms("statewrite", "statesync", "clusterapi", "pinrecord", "keylock", "span"), "pinsvcapi/pinsvc")...),
 			"writes stand on the syncer, and know no statuses"},

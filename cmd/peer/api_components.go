@@ -137,7 +137,7 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
 	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
 	if kind, _, err := p.cfg.Engines(); err == nil {
-		opts.Durable = kind == ConsensusRaft
+		opts.WaitsForCommit = kind == ConsensusCRDT && !batches(p.cfg.Helper.Configs().Crdt)
 	}
 	opts.HealthDetails = p.details.all
 	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }

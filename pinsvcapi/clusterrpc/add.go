@@ -22,7 +22,7 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 		return pinsvc.PinStatus{}, err
 	}
 	defer unlock()
-	rec, found, err := b.lookUp(ctx, pin.CID)
+	rec, found, err := b.lookUpForPin(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -38,7 +38,7 @@ func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus,
 		return pinsvc.PinStatus{}, err
 	}
 	req := pinRequest{key: api.NewCid(pinrecord.StateKey(pin.CID)), pin: pin, now: b.opts.Now()}
-	holders, err := b.holdersForNew(ctx, req.mutation().Apply(statesync.Versioned{}).Rec)
+	holders, err := b.holdersForNew(ctx)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -77,7 +77,7 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 	}
 	before := statesync.Versioned{Rec: old, Found: true}
 	req := pinRequest{key: old.Cid, pin: pin, created: b.createdOf(old), now: b.opts.Now()}
-	allocations, holders, err := b.reallocate(ctx, req.mutation().Apply(before).Rec)
+	allocations, holders, err := b.reallocate(ctx, req.mutation()(before).Rec)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}

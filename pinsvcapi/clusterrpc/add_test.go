@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.opencensus.io/trace"
@@ -137,7 +138,7 @@ func TestAdd_AFollowerServesAndRefusesWrites(t *testing.T) {
 }
 
 func TestAdd_FailedWritesLeaveNothing(t *testing.T) {
-	for _, method := range []string{"Cluster.PinGet", "Cluster.BlockAllocate", "Cluster.Pin"} {
+	for _, method := range []string{"Cluster.PinGet", "Cluster.BlockAllocate", "Consensus.LogPin"} {
 		b := ready(t, clusterfake.New(), clusterrpc.Options{})
 		b.fake.Fail(method, errBroken)
 		_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(1)})
@@ -153,7 +154,7 @@ func TestAdd_FollowersRefuseWritesAndSayWhy(t *testing.T) {
 	fake := clusterfake.New()
 	rec := fake.Held(pinsvctest.RawCID(1))
 	b := ready(t, fake, clusterrpc.Options{})
-	for _, method := range []string{"Cluster.Pin", "Cluster.Unpin", "Cluster.BlockAllocate"} {
+	for _, method := range []string{"Consensus.LogPin", "Consensus.LogUnpin", "Cluster.BlockAllocate"} {
 		fake.Fail(method, follower)
 	}
 	_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(2)})
@@ -177,7 +178,7 @@ func TestAdd_NothingIsPinnedWithoutDelegates(t *testing.T) {
 	b.fake.Fail("Cluster.ID", errBroken)
 	_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	wantKind(t, "Add", err, pinsvc.KindUnavailable)
-	if n := b.fake.Called("Cluster.Pin"); n != 0 {
+	if n := b.fake.Called("Consensus.LogPin"); n != 0 {
 		t.Errorf("pinned %d times", n)
 	}
 }
@@ -363,8 +364,59 @@ func TestAdd_BothFormsAtOnceAtTwoPeersAreOnePin(t *testing.T) {
 					t.Errorf("%s names %s", c, got.RequestID)
 				}
 			}
+			if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(forms[0])); !errors.Is(err, state.ErrNotFound) {
+				t.Errorf("the shared state has a record under the CIDv0: %v", err)
+			}
 		}
 	}
+}
+
+// A pin of another tool may have the CIDv0 as its key. It stays the only record, at
+// whichever peer and in whichever form the content is pinned again.
+func TestAdd_APinUnderItsCIDv0StaysTheOnlyRecord(t *testing.T) {
+	peers := clustertest.Start(t, 2, clustertest.Options{})
+	var services []service
+	for _, p := range peers {
+		services = append(services, service{newBackend(t, p, clusterrpc.Options{Events: p.Events}), t, p})
+	}
+	v0, v1 := pinsvctest.V0CID(1), pinsvctest.V1CID(1)
+	if _, err := peers[0].Cluster.Pin(t.Context(), api.NewCid(v0), api.PinOptions{Name: "theirs"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range services {
+		s.counts(pinsvc.Query{}, 1)
+		for j, c := range []cid.Cid{v1, v0} {
+			if got := s.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i, j)}); got.RequestID != v0.String() {
+				t.Errorf("%s was pinned as %s", c, got.RequestID)
+			}
+		}
+		s.counts(pinsvc.Query{}, 1)
+	}
+	if err := services[1].Delete(t.Context(), "", v1.String()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range services {
+		s.counts(pinsvc.Query{}, 0)
+	}
+}
+
+// A record is newer because the consensus says so, not because of the time in it: the
+// clock of the peer that writes is half an hour back.
+func TestAdd_ARenameByAPeerWithAnOlderClockIsListedElsewhere(t *testing.T) {
+	const pins = 20 // More than 32 changes at once may wait for the next rebroadcast.
+	peers := clustertest.Start(t, 2, clustertest.Options{})
+	first := service{newBackend(t, peers[0], clusterrpc.Options{Events: peers[0].Events}), t, peers[0]}
+	behind := func() time.Time { return time.Now().Add(-30 * time.Minute) }
+	second := service{newBackend(t, peers[1], clusterrpc.Options{Events: peers[1].Events, Now: behind}), t, peers[1]}
+	for n := range pins {
+		first.add(pinsvc.Pin{CID: pinsvctest.RawCID(n), Name: "before"})
+	}
+	second.counts(pinsvc.Query{Name: "before"}, pins)
+	for n := range pins {
+		second.add(pinsvc.Pin{CID: pinsvctest.RawCID(n), Name: "renamed"})
+	}
+	// The next resync would be in 10 minutes.
+	first.counts(pinsvc.Query{Name: "renamed"}, pins)
 }
 
 // spans collects the spans that end.

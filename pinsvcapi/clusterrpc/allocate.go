@@ -26,13 +26,21 @@ func (b *Backend) createdOf(rec api.Pin) time.Time {
 	return created
 }
 
-// holdersForNew are the peers that should hold a new record, as the cluster chooses them; nothing
-// is chosen when it pins everywhere.
-func (b *Backend) holdersForNew(ctx context.Context, rec api.Pin) ([]peer.ID, error) {
-	if !b.pinsEverywhere.Load() {
-		return b.allocate(ctx, rec)
+// holdersForNew are the peers that should hold a new pin, as the cluster chooses them; nothing
+// is chosen when it pins everywhere. New pins of the service all have the same options, so that
+// the cluster's choice holds for any of them: see choices.
+func (b *Backend) holdersForNew(ctx context.Context) ([]peer.ID, error) {
+	if b.pinsEverywhere.Load() {
+		return slices.DeleteFunc(b.tracker.Members(), b.poller.Breaker().Open), nil
 	}
-	return slices.DeleteFunc(b.tracker.Members(), b.poller.Breaker().Open), nil
+	if holders, ok := b.choices.next(b.opts.Now()); ok {
+		return holders, nil
+	}
+	holders, err := b.allocate(ctx, api.PinWithOpts(api.CidUndef, api.PinOptions{}))
+	if err == nil {
+		b.choices.add(holders, b.opts.Now())
+	}
+	return holders, err
 }
 
 // allocate has the cluster choose the peers that should hold a record. The cluster makes all the

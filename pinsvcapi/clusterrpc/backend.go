@@ -21,7 +21,7 @@
 //	pinrecord    codec between api.Pin and pins of the service, creation clock
 //	peerstatus   a pure reducer: records and reports in, one status for each pin out
 //	statesync    the view equals the shared state; uncommitted writes of this peer
-//	statewrite   the one write path: locks, mutations, outage, resubmission
+//	statewrite   the one write path: locks, mutations, outage, overdue writes
 //	poll         polls peers: one pin, active pins, full scan; circuit breaker
 //	repair       retries, and metadata that other tools removed
 //	delegates    addresses of the IPFS nodes
@@ -74,6 +74,7 @@ type Backend struct {
 	delegates *delegates.Directory
 	cache     *delegates.Cache
 	remote    *remoteread.Reader
+	choices   choices
 	clock     *pinrecord.Clock
 	readiness *readiness
 	tasks     *taskgroup.Group
@@ -102,7 +103,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 	})
 	removed := remoteread.NewRemoved()
 	b.syncer = statesync.New(statesync.Config{
-		Reader: b.cluster, Sink: removalSink{b.tracker, b.view, removed}, Now: opts.Now, CommitTime: 2 * opts.BatchAge, Durable: opts.Durable,
+		Reader: b.cluster, Sink: removalSink{b.tracker, b.view, removed}, Now: opts.Now, CommitTime: 2 * opts.BatchAge, WaitsForCommit: opts.WaitsForCommit,
 		StateTimeout: opts.StateTimeout, ResyncInterval: opts.ResyncInterval,
 	})
 	b.writer = statewrite.New(statewrite.Config{

@@ -52,7 +52,7 @@ func TestComponentHealth_WritesFailAtOnceWithoutConsensusAndReadsGoOn(t *testing
 	wantNoLeader(t, "Health", b.Health())
 	clusterfake.Until(t, "refused", func() bool { return b.Writer().Available() != nil })
 	// A cluster without consensus would not respond.
-	for _, method := range []string{"Cluster.Pin", "Cluster.Unpin", "Cluster.BlockAllocate"} {
+	for _, method := range []string{"Consensus.LogPin", "Consensus.LogUnpin", "Cluster.BlockAllocate"} {
 		t.Cleanup(fake.Hang(method))
 	}
 	for what, write := range b.writes(rec) {
@@ -62,7 +62,7 @@ func TestComponentHealth_WritesFailAtOnceWithoutConsensusAndReadsGoOn(t *testing
 			t.Errorf("%s took %s", what, took)
 		}
 	}
-	for _, method := range []string{"Cluster.Pin", "Cluster.Unpin"} {
+	for _, method := range []string{"Consensus.LogPin", "Consensus.LogUnpin"} {
 		if n := fake.Called(method); n > 0 {
 			t.Errorf("%s was called %d times", method, n)
 		}
@@ -79,11 +79,11 @@ func TestComponentHealth_AWriteInProgressEndsWhenConsensusIsLost(t *testing.T) {
 			fake := clusterfake.New()
 			rec := fake.Held(pinsvctest.RawCID(1))
 			b := ready(t, fake, clusterrpc.Options{})
-			t.Cleanup(fake.Hang("Cluster.Pin"))
-			t.Cleanup(fake.Hang("Cluster.Unpin"))
+			t.Cleanup(fake.Hang("Consensus.LogPin"))
+			t.Cleanup(fake.Hang("Consensus.LogUnpin"))
 			ended := make(chan error, 1)
 			go func() { ended <- b.writes(rec)[what]() }()
-			clusterfake.Until(t, "submitted", func() bool { return fake.Called("Cluster.Pin")+fake.Called("Cluster.Unpin") > 0 })
+			clusterfake.Until(t, "submitted", func() bool { return fake.Called("Consensus.LogPin")+fake.Called("Consensus.LogUnpin") > 0 })
 			b.health.Set(errNoLeader, nil)
 			select {
 			case err := <-ended:
@@ -101,12 +101,12 @@ func TestComponentHealth_AFailureWithoutConsensusIsItsFault(t *testing.T) {
 	b := ready(t, fake, clusterrpc.Options{Now: new(clusterfake.Clock).Now}) // No time passes: nothing is ended.
 	b.health.Set(errNoLeader, nil)
 	timedOut := errors.New("timed out waiting for leader: context deadline exceeded")
-	fake.Fail("Cluster.Pin", timedOut)
-	fake.Fail("Cluster.Unpin", timedOut)
+	fake.Fail("Consensus.LogPin", timedOut)
+	fake.Fail("Consensus.LogUnpin", timedOut)
 	for what, write := range b.writes(rec) {
 		wantNoLeader(t, what, write())
 	}
-	fake.Fail("Cluster.Pin", errors.New("not enough peers to allocate CID"))
+	fake.Fail("Consensus.LogPin", errors.New("not enough peers to allocate CID"))
 	_, err := b.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(7)})
 	if got := pinsvc.FailureOf(err).Details; got == errNoLeader.Details {
 		t.Errorf("another failure: %q", got)

@@ -35,7 +35,7 @@ func TestBackend_KeepsTheContract(t *testing.T) {
 func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
 	p := clustertest.Start(t, 1, opts)[0]
 	p.Node.HoldPins(true)
-	b := newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge})
+	b := newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0})
 	return pinsvctest.Harness{
 		Backend: b,
 		SetStatus: func(t testing.TB, id string, status pinsvc.Status) {

@@ -3,8 +3,6 @@ package clusterrpc
 import (
 	"context"
 
-	"github.com/ipfs-cluster/ipfs-cluster/api"
-
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
@@ -23,27 +21,12 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		return err
 	}
 	defer unlock()
-	if row, ok := b.view.Get(c); ok {
-		// Check in the cluster itself whether the view is right.
-		if found, err := b.remove(ctx, api.NewCid(row.CID)); found || err != nil {
-			return err
-		}
-	}
 	rec, err := b.find(ctx, requestID)
 	if err != nil {
 		return err
 	}
-	found, err := b.remove(ctx, rec.Cid)
-	if err == nil && !found {
-		return clusterapi.NotFound(requestID)
-	}
-	return err
-}
-
-// remove takes what is under a key out of the state.
-func (b *Backend) remove(ctx context.Context, key api.Cid) (found bool, err error) {
 	if err := b.writer.Available(); err != nil {
-		return false, err
+		return err
 	}
-	return b.writer.Delete(ctx, key)
+	return b.writer.Delete(ctx, rec)
 }

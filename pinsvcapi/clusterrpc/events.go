@@ -22,7 +22,7 @@ type EventSource interface {
 
 // RecordEvent is the event of a record that was written.
 func RecordEvent(rec api.Pin) Event {
-	return Event{CID: rec.Cid.Cid, Written: rec.Timestamp, Form: pinrecord.Form(rec)}
+	return Event{CID: rec.Cid.Cid, Form: pinrecord.Form(rec)}
 }
 
 // RemovalEvent is the event of a record that was removed.

@@ -130,8 +130,7 @@ func (f fakeBackend) becomes(want pinsvc.Status) (last pinsvc.PinStatus) {
 
 // pending reports whether there is an uncommitted write to a pin.
 func (f fakeBackend) pending(c cid.Cid) bool {
-	_, pending := f.Syncer().Uncommitted().Resubmitted(c)
-	return pending
+	return f.Syncer().Uncommitted().Pending(c)
 }
 
 // changed puts a record into the state and announces it, as another peer does.

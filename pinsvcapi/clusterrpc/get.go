@@ -109,13 +109,29 @@ func (b *Backend) find(ctx context.Context, requestID string) (api.Pin, error) {
 // lookUp returns the record of a CID in this or its other form. The record may be one that
 // clients do not see.
 func (b *Backend) lookUp(ctx context.Context, c cid.Cid) (api.Pin, bool, error) {
+	return b.lookUpForms(ctx, c, true)
+}
+
+// lookUpForPin is lookUp for a pin that is made if there is none. It reads one record where
+// the view follows the state: a record under the other form of the CID would be in the view.
+func (b *Backend) lookUpForPin(ctx context.Context, c cid.Cid) (api.Pin, bool, error) {
+	return b.lookUpForms(ctx, c, b.opts.Events == nil)
+}
+
+// lookUpForms reads the record under the key that the view has, else under that of a new pin,
+// and under the other form of the CID if both are to be read or the view was wrong.
+func (b *Backend) lookUpForms(ctx context.Context, c cid.Cid, both bool) (api.Pin, bool, error) {
 	ctx, end := span.Start(ctx, "read_state")
 	defer end()
-	rec, found, err := b.syncer.Get(ctx, api.NewCid(c))
-	if found || err != nil {
+	key := pinrecord.StateKey(c)
+	if row, ok := b.view.Get(c); ok {
+		key, both = row.CID, true
+	}
+	rec, found, err := b.syncer.Get(ctx, api.NewCid(key))
+	if found || err != nil || !both {
 		return rec, found, err
 	}
-	other, ok := pinsvc.OtherForm(c)
+	other, ok := pinsvc.OtherForm(key)
 	if !ok {
 		return api.Pin{}, false, nil
 	}

@@ -83,15 +83,12 @@ func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
 		Key: e.Key, CID: e.Key, Status: e.Status, Created: e.Created, Name: e.Name, Meta: e.Meta,
 		Origins: r.origins, Delegates: r.delegates, Info: r.summary.RawInfo,
 	}
-	if !special(e, r.summary) && !b.syncer.Uncommitted().Any() {
+	if !special(e, r.summary) {
 		return row
 	}
 	key, err := cid.Cast([]byte(e.Key))
 	if err != nil {
 		return row // The view has no such key.
-	}
-	if resubmitted, _ := b.syncer.Uncommitted().Resubmitted(key); resubmitted == 0 && !special(e, r.summary) {
-		return row
 	}
 	row.Info = pinsvc.RawPairs(b.info(key, e.Status, r.summary, e.ExpiresAt))
 	if e.OtherFormRequested {

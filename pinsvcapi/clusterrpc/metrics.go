@@ -27,8 +27,8 @@ var (
 		"Pins that are lost, waiting, retried or failed at some peer.", nil, nil)
 	uncommittedDesc = prometheus.NewDesc("pinsvcapi_uncommitted_writes",
 		"Accepted writes that the shared state does not show yet.", nil, nil)
-	resubmissionsDesc = prometheus.NewDesc("pinsvcapi_resubmissions_total",
-		"Accepted writes that were submitted again because the cluster lost them.", nil, nil)
+	lostWritesDesc = prometheus.NewDesc("pinsvcapi_lost_writes_total",
+		"Accepted writes that the shared state never showed.", nil, nil)
 	eventsDesc = prometheus.NewDesc("pinsvcapi_event_queue_length",
 		"Changes of the shared state that wait to be read.", nil, nil)
 	overflowsDesc = prometheus.NewDesc("pinsvcapi_event_queue_overflows_total",
@@ -68,7 +68,7 @@ var (
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		pinsDesc, failingPinsDesc, uncommittedDesc, resubmissionsDesc, eventsDesc, overflowsDesc, resyncsDesc,
+		pinsDesc, failingPinsDesc, uncommittedDesc, lostWritesDesc, eventsDesc, overflowsDesc, resyncsDesc,
 		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc,
 		remoteReadsDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
 	} {
@@ -90,7 +90,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(failingPinsDesc, float64(b.tracker.FailurePins()))
 	gauge(uncommittedDesc, float64(b.syncer.Uncommitted().Len()))
-	counter(resubmissionsDesc, b.syncer.Uncommitted().Resubmissions())
+	counter(lostWritesDesc, b.syncer.Uncommitted().Lost())
 
 	sync := b.syncer.Stats()
 	gauge(eventsDesc, float64(sync.QueuedEvents))

@@ -54,7 +54,7 @@ func TestMetrics_AllAreThere(t *testing.T) {
 	values := gather(t, registry)
 	for _, name := range []string{
 		"pinsvcapi_pins queued", "pinsvcapi_pins pinning", "pinsvcapi_pins pinned", "pinsvcapi_pins failed",
-		"pinsvcapi_failing_pins", "pinsvcapi_uncommitted_writes", "pinsvcapi_resubmissions_total",
+		"pinsvcapi_failing_pins", "pinsvcapi_uncommitted_writes", "pinsvcapi_lost_writes_total",
 		"pinsvcapi_event_queue_length", "pinsvcapi_event_queue_overflows_total",
 		"pinsvcapi_resyncs_total success", "pinsvcapi_resyncs_total failure",
 		"pinsvcapi_last_resync_duration_seconds", "pinsvcapi_last_resync_timestamp_seconds",
@@ -92,7 +92,7 @@ func TestMetrics_Move(t *testing.T) {
 	release := fake.Hang("Cluster.Pins")
 	clock := &clusterfake.Clock{}
 	b := start(t, fake, clusterrpc.Options{
-		Registerer: registry, Now: clock.Now, BatchAge: time.Hour, MaxPinAttempts: 3, ActivePollInterval: time.Nanosecond,
+		Registerer: registry, Now: clock.Now, BatchAge: time.Millisecond, MaxPinAttempts: 3, ActivePollInterval: time.Nanosecond,
 	})
 	clusterfake.Until(t, "reading", func() bool { return fake.Called("Cluster.Pins") > 0 })
 	wantMetrics(t, gather(t, registry), map[string]float64{"pinsvcapi_ready": 0, "pinsvcapi_ready_after_seconds": 0, "pinsvcapi_resyncs_total success": 0})
@@ -124,10 +124,12 @@ func TestMetrics_Move(t *testing.T) {
 	}
 	fake.Set(func() { fake.Batching = true })
 	b.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)})
-	wantMetrics(t, gather(t, registry), map[string]float64{"pinsvcapi_uncommitted_writes": 1, "pinsvcapi_resubmissions_total": 0})
+	wantMetrics(t, gather(t, registry), map[string]float64{"pinsvcapi_uncommitted_writes": 1, "pinsvcapi_lost_writes_total": 0})
 	fake.Lose()
-	clock.Advance(2 * time.Hour)
-	clusterfake.Until(t, "submitted again", func() bool { return gather(t, registry)["pinsvcapi_resubmissions_total"] == 1 })
+	clusterfake.Until(t, "it is lost", func() bool {
+		clock.Advance(time.Second)
+		return gather(t, registry)["pinsvcapi_lost_writes_total"] == 1
+	})
 	fake.Fail("Cluster.Pins", errBroken)
 	b.Syncer().RequestResync()
 	clusterfake.Until(t, "a resync failed", func() bool { return gather(t, registry)["pinsvcapi_resyncs_total failure"] > 0 })

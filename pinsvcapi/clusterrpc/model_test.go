@@ -298,7 +298,7 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			p := clustertest.Start(t, 1, opts)[0]
 			p.Node.HoldPins(true)
 			m := &model{
-				service: service{newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge}), t, p},
+				service: service{newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0}), t, p},
 				rand:    rand.New(rand.NewPCG(seed, 1)), pins: make(map[string]modelPin),
 			}
 			stop := readers(t, m.Backend)

@@ -69,13 +69,14 @@ type Options struct {
 	// WriteTimeout (30 s) bounds a change of the cluster. A change that was begun does
 	// not end with its request.
 	WriteTimeout time.Duration
+	// WaitsForCommit reports whether the consensus of this peer returns from LogPin and
+	// LogUnpin without an error only when its state has the change. If false, changes of
+	// this peer are laid over the state until it shows them.
+	WaitsForCommit bool
 	// BatchAge (30 s) is the age that a batch of changes may reach before the cluster
-	// commits it. A write that the state does not show after twice that time is
-	// submitted again.
+	// commits it. Without WaitsForCommit, the state shows an accepted change within twice
+	// that time as a rule.
 	BatchAge time.Duration
-	// Durable reports whether the cluster loses no change that it accepted, as with Raft: no
-	// write is submitted again.
-	Durable bool
 	// ResyncInterval (10 min) is the time between two reads of the whole state, to find
 	// changes that no event announced.
 	ResyncInterval time.Duration

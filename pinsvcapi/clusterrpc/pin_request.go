@@ -25,7 +25,7 @@ type pinRequest struct {
 // mutation applies the request to the record, and makes one where there is none. Replication,
 // expiry and reserved metadata of an existing record stay.
 func (r pinRequest) mutation() statesync.Mutation {
-	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+	return func(current statesync.Versioned) statesync.Versioned {
 		rec := current.Rec
 		switch {
 		case !current.Found:
@@ -43,5 +43,5 @@ func (r pinRequest) mutation() statesync.Mutation {
 			pinrecord.Stamp(rec, r.created)
 		}
 		return statesync.Versioned{Rec: rec, Found: true}
-	}}
+	}
 }

@@ -197,6 +197,7 @@ func (b *Backend) refreshMembers(ctx context.Context) error {
 		return clusterapi.Failure(err, "read the list of the cluster's peers")
 	}
 	if b.tracker.SetMembers(members) {
+		b.choices.purge()
 		b.cache.Purge()
 	}
 	return nil

@@ -47,8 +47,7 @@ func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 
 // info is what the response has beside the status. The map is read-only.
 func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary, expiresAt uint32) map[string]string {
-	resubmitted, _ := b.syncer.Uncommitted().Resubmitted(key)
-	if !s.Failing && resubmitted == 0 && expiresAt == 0 && status != pinsvc.StatusQueued {
+	if !s.Failing && expiresAt == 0 && status != pinsvc.StatusQueued {
 		return s.Info
 	}
 	info := maps.Clone(s.Info)
@@ -56,10 +55,7 @@ func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary,
 		info = make(map[string]string, 2)
 	}
 	details, attempts := b.tracker.Details(key, status)
-	switch {
-	case resubmitted > 0:
-		details = fmt.Sprintf("the cluster accepted the pin and has not committed it yet; it was submitted again %s", times(resubmitted))
-	case details == "" && status == pinsvc.StatusQueued:
+	if details == "" && status == pinsvc.StatusQueued {
 		if at, of := b.poller.QueuePosition(key); at > 0 {
 			details = fmt.Sprintf("position %d of %d in this peer's pin queue", at, of)
 		}
@@ -77,13 +73,6 @@ func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary,
 		return nil
 	}
 	return info
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return strconv.Itoa(n) + " times"
 }
 
 // delegatesOf are the delegates of pins of a placement.

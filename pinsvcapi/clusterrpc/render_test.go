@@ -10,7 +10,6 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
@@ -72,32 +71,5 @@ func TestRender_NobodyWaitsForTheAddressesOfAFrozenPeer(t *testing.T) {
 	defer cancel()
 	if list := b.DelegatesOf(ctx, rec); ctx.Err() != nil || len(list) == 0 {
 		t.Errorf("delegates %q, %v", list, ctx.Err())
-	}
-}
-
-// The user learns that an accepted pin had to be submitted again.
-func TestRender_AWriteThatTheClusterLost(t *testing.T) {
-	b := ready(t, clusterfake.New(), clusterrpc.Options{BatchAge: time.Hour})
-	b.fake.Set(func() { b.fake.Batching = true })
-	c := pinsvctest.RawCID(1)
-	if st := b.add(pinsvc.Pin{CID: c, Name: "mine"}); st.Info[clusterrpc.InfoDetails] != "" {
-		t.Errorf("info %v", st.Info)
-	}
-	for again, times := range []string{"once", "2 times"} {
-		b.fake.Lose()
-		b.clock.Advance(2 * time.Hour << again)
-		want := "the cluster accepted the pin and has not committed it yet; it was submitted again " + times
-		clusterfake.Until(t, want, func() bool {
-			st, listed := b.get(c), b.list(everything(1)).Results[0]
-			return st.Info[clusterrpc.InfoDetails] == want && listed.Info[clusterrpc.InfoDetails] == want && st.Pin.Name == "mine"
-		})
-	}
-	b.fake.Commit()
-	clusterfake.Until(t, "committed", func() bool {
-		b.clock.Advance(time.Second)
-		return !b.pending(c)
-	})
-	if st := b.get(c); st.Info[clusterrpc.InfoDetails] != "" || st.RequestID != c.String() {
-		t.Errorf("%+v", st)
 	}
 }

@@ -43,7 +43,7 @@ func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID strin
 
 // replaceContent pins something else and unpins old. The caller has the locks of both.
 func (b *Backend) replaceContent(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
-	rec, found, err := b.lookUp(ctx, pin.CID)
+	rec, found, err := b.lookUpForPin(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -58,12 +58,8 @@ func (b *Backend) replaceContent(ctx context.Context, old api.Pin, pin pinsvc.Pi
 	}
 	// From here on the request may end without an effect on the change: half would be done.
 	ctx = context.WithoutCancel(ctx)
-	removed, err := b.writer.Delete(ctx, old.Cid)
-	if err == nil && removed {
+	if err = b.writer.Delete(ctx, old); err == nil {
 		return st, nil
-	}
-	if err == nil {
-		err = clusterapi.NotFound(pinrecord.RequestID(old)) // Another peer was faster.
 	}
 	if rollbackErr := b.rollback(ctx, statesync.Versioned{Rec: rec, Found: found}, pin); rollbackErr != nil {
 		log.Errorf("a replacement failed and pin %s could not be rolled back: %s", pin.CID, rollbackErr)
@@ -74,8 +70,7 @@ func (b *Backend) replaceContent(ctx context.Context, old api.Pin, pin pinsvc.Pi
 // rollback undoes the first half of a replacement whose second half failed.
 func (b *Backend) rollback(ctx context.Context, prior statesync.Versioned, pin pinsvc.Pin) error {
 	if !prior.Found {
-		_, err := b.writer.Delete(ctx, api.NewCid(pinrecord.StateKey(pin.CID)))
-		return err
+		return b.writer.Delete(ctx, pinrecord.New(pinrecord.StateKey(pin.CID)))
 	}
 	current, err := b.syncer.Read(ctx, prior.Rec.Cid)
 	if err != nil {
@@ -87,7 +82,7 @@ func (b *Backend) rollback(ctx context.Context, prior statesync.Versioned, pin p
 
 // restoreRequest gives a record the fields of a request back that it had in prior.
 func restoreRequest(prior api.Pin) statesync.Mutation {
-	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+	return func(current statesync.Versioned) statesync.Versioned {
 		rec := current.Rec
 		if !current.Found {
 			rec = prior
@@ -95,5 +90,5 @@ func restoreRequest(prior api.Pin) statesync.Mutation {
 		rec.Name, rec.Metadata, rec.Origins = prior.Name, prior.Metadata, prior.Origins
 		rec.ExpireAt, rec.Mode, rec.MaxDepth = prior.ExpireAt, prior.Mode, prior.MaxDepth
 		return statesync.Versioned{Rec: rec, Found: true}
-	}}
+	}
 }

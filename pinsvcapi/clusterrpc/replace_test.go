@@ -1,7 +1,6 @@
 package clusterrpc_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -58,7 +57,7 @@ func TestReplace_HalfOfItIsRolledBackAndNoSuccess(t *testing.T) {
 				fake.Held(pinsvctest.RawCID(2))
 			}
 			b := ready(t, fake, clusterrpc.Options{})
-			fake.Fail("Cluster.Unpin of "+old.Cid.String(), errBroken)
+			fake.Fail("Consensus.LogUnpin of "+old.Cid.String(), errBroken)
 			_, err := b.Replace(t.Context(), "", old.Cid.String(), pinsvc.Pin{CID: pinsvctest.RawCID(2), Name: "new"})
 			wantKind(t, "Replace", err, pinsvc.KindUnavailable)
 			if _, ok := fake.Record(old.Cid.Cid); !ok {
@@ -68,17 +67,5 @@ func TestReplace_HalfOfItIsRolledBackAndNoSuccess(t *testing.T) {
 				t.Errorf("the new pin is there: %t, called %q", ok, rec.Name)
 			}
 		})
-	}
-}
-
-func TestReplace_OfWhatAnotherPeerDeletedIsNotFoundAndRolledBack(t *testing.T) {
-	fake := clusterfake.New()
-	old := fake.Held(pinsvctest.RawCID(1))
-	b := ready(t, fake, clusterrpc.Options{})
-	fake.Fail("Cluster.Unpin of "+old.Cid.String(), errors.New("pin is not part of the pinset"))
-	_, err := b.Replace(t.Context(), "", old.Cid.String(), pinsvc.Pin{CID: pinsvctest.RawCID(2)})
-	wantKind(t, "Replace", err, pinsvc.KindNotFound)
-	if _, ok := fake.Record(pinsvctest.RawCID(2)); ok {
-		t.Error("the new pin stays")
 	}
 }

@@ -38,7 +38,7 @@ type Tracker struct {
 	// keys serialise the calls about one pin: that of the inner tracker and the note about
 	// it are one step for the checks. The inner call may block for a pin that is to be
 	// removed from this peer.
-	keys *keylock.Locks
+	keys keylock.Locks
 
 	mu          sync.Mutex
 	subscribers map[int]func(clusterrpc.Event)
@@ -59,7 +59,7 @@ func NewTracker(inner ipfscluster.PinTracker, self peer.ID, state func(context.C
 
 func newTracker(inner ipfscluster.PinTracker, self peer.ID, state func(context.Context) (state.ReadOnly, error), delays []time.Duration) *Tracker {
 	t := &Tracker{
-		PinTracker: inner, self: self, state: state, delays: delays, keys: keylock.New(256),
+		PinTracker: inner, self: self, state: state, delays: delays,
 		subscribers: make(map[int]func(clusterrpc.Event)), removals: make(map[cid.Cid]*removal),
 		wake: make(chan struct{}, 1),
 	}

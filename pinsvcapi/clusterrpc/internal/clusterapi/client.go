@@ -41,8 +41,15 @@ func (c Client) Unpin(ctx context.Context, key api.Cid) (api.Pin, error) {
 	return call[api.Pin](ctx, c.rpc, Local, "Cluster", "Unpin", api.PinCid(key))
 }
 
-// LogUnpin submits a removal without the checks of unpin: for pins that were
-// accepted here but are not in the state yet.
+// LogPin submits a record as it is to be in the state. Unlike Pin it makes no checks,
+// fills nothing in and does not read the state.
+func (c Client) LogPin(ctx context.Context, pin api.Pin) error {
+	_, err := call[struct{}](ctx, c.rpc, Local, "Consensus", "LogPin", pin)
+	return err
+}
+
+// LogUnpin submits a removal. Unlike Unpin it makes no checks and does not read the
+// state.
 func (c Client) LogUnpin(ctx context.Context, key api.Cid) error {
 	_, err := call[struct{}](ctx, c.rpc, Local, "Consensus", "LogUnpin", api.PinCid(key))
 	return err

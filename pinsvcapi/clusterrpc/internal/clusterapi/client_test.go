@@ -37,6 +37,9 @@ func TestClient_Methods(t *testing.T) {
 			got, err := c.Unpin(ctx, key)
 			return got.Cid.String(), err
 		}, key.String()},
+		{"Consensus.LogPin " + key.String(), func(ctx context.Context, c Client) (string, error) {
+			return "", c.LogPin(ctx, pin)
+		}, ""},
 		{"Consensus.LogUnpin " + key.String(), func(ctx context.Context, c Client) (string, error) {
 			return "", c.LogUnpin(ctx, key)
 		}, ""},

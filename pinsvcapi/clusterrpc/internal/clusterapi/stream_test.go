@@ -149,6 +149,10 @@ func (s *consensusService) Peers(_ context.Context, _ struct{}, out *[]peer.ID) 
 	return s.begin("Consensus.Peers", "")
 }
 
+func (s *consensusService) LogPin(_ context.Context, in api.Pin, _ *struct{}) error {
+	return s.begin("Consensus.LogPin", in.Cid)
+}
+
 func (s *consensusService) LogUnpin(_ context.Context, in api.Pin, _ *struct{}) error {
 	return s.begin("Consensus.LogUnpin", in.Cid)
 }

@@ -14,16 +14,13 @@ import (
 
 type cluster struct{ s *Services }
 
-// Pin stamps and accepts a record.
+// Pin completes a record and hands it to the consensus.
 func (c *cluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
 	if err := c.s.begin("Cluster.Pin"); err != nil {
 		return err
 	}
 	c.s.Set(func() {
 		in.Timestamp = time.Now()
-		if c.s.Written != nil {
-			in.Timestamp = c.s.Written()
-		}
 		switch {
 		case in.Type != api.DataType:
 		case c.s.Everywhere:
@@ -32,26 +29,21 @@ func (c *cluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
 			in.ReplicationFactorMin, in.ReplicationFactorMax = 1, len(in.Allocations)
 		}
 	})
-	c.s.commit(func() { c.s.Pins[in.Cid.Cid] = in })
 	*out = in
-	return nil
+	return (&consensus{c.s}).LogPin(context.Background(), in, nil)
 }
 
-// Unpin accepts the removal of a record that the state has.
+// Unpin hands the removal of a record that the state has to the consensus.
 func (c *cluster) Unpin(_ context.Context, in api.Pin, out *api.Pin) error {
 	if err := c.s.begin("Cluster.Unpin"); err != nil {
-		return err
-	}
-	if err := c.s.begin("Cluster.Unpin of " + in.Cid.String()); err != nil {
 		return err
 	}
 	rec, ok := c.s.Record(in.Cid.Cid)
 	if !ok {
 		return state.ErrNotFound
 	}
-	c.s.commit(func() { delete(c.s.Pins, in.Cid.Cid) })
 	*out = rec
-	return nil
+	return (&consensus{c.s}).LogUnpin(context.Background(), in, nil)
 }
 
 // PinGet reads a record.
@@ -147,9 +139,21 @@ func (c *consensus) Peers(_ context.Context, _ struct{}, out *[]peer.ID) error {
 	return nil
 }
 
+// LogPin accepts a record without checks.
+func (c *consensus) LogPin(_ context.Context, in api.Pin, _ *struct{}) error {
+	if err := c.s.begin("Consensus.LogPin"); err != nil {
+		return err
+	}
+	c.s.commit(func() { c.s.Pins[in.Cid.Cid] = in })
+	return nil
+}
+
 // LogUnpin accepts a removal without checks.
 func (c *consensus) LogUnpin(_ context.Context, in api.Pin, _ *struct{}) error {
 	if err := c.s.begin("Consensus.LogUnpin"); err != nil {
+		return err
+	}
+	if err := c.s.begin("Consensus.LogUnpin of " + in.Cid.String()); err != nil {
 		return err
 	}
 	c.s.commit(func() { delete(c.s.Pins, in.Cid.Cid) })

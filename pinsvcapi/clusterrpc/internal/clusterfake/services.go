@@ -35,8 +35,6 @@ type Services struct {
 	Batching bool
 	// Everywhere: the cluster drops allocations and pins everywhere.
 	Everywhere bool
-	// Written is the timestamp of records; nil: time.Now.
-	Written func() time.Time
 
 	mu     sync.Mutex
 	calls  map[string]int
@@ -86,7 +84,7 @@ func (s *Services) Set(f func()) {
 }
 
 // Fail makes a method fail; nil ends that. The name is Service.Method. Streams fail at
-// once, or after their last item with the suffix " at the end". Cluster.Unpin and
+// once, or after their last item with the suffix " at the end". Consensus.LogUnpin and
 // PinTracker.Recover fail for one pin with the suffix " of <CID>".
 func (s *Services) Fail(method string, err error) { s.Set(func() { s.fails[method] = err }) }
 

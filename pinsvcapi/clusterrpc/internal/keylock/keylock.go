@@ -1,53 +1,86 @@
-// Package keylock has locks by key: a fixed number of them, shared by all keys,
-// whose waiting ends with a context.
+// Package keylock has locks by key, whose waiting ends with a context.
 package keylock
 
 import (
 	"context"
-	"hash/maphash"
 	"slices"
+	"sync"
 )
 
-// Locks are striped locks: two keys may share one, and one key always has the
-// same. Create them with New.
+// Locks are locks by key. A lock exists while somebody holds it or waits for it, so
+// that a lock that is held for long holds up nobody else. The zero value is ready for
+// use.
 type Locks struct {
-	seed  maphash.Seed
-	locks []chan struct{}
+	mu   sync.Mutex
+	keys map[string]*lock
 }
 
-// New returns n locks.
-func New(n int) *Locks {
-	l := &Locks{seed: maphash.MakeSeed(), locks: make([]chan struct{}, n)}
-	for i := range l.locks {
-		l.locks[i] = make(chan struct{}, 1)
-	}
-	return l
+// lock is full while it is held.
+type lock struct {
+	held  chan struct{}
+	users int // that hold it or wait for it
 }
 
 // Lock takes the locks of all keys and returns the function that releases them.
 // They are taken in one order, so callers with the same keys in different orders
 // do not block each other for ever. The error is that of the context.
 func (l *Locks) Lock(ctx context.Context, keys ...string) (unlock func(), err error) {
-	var stripes []int
-	for _, key := range keys {
-		stripes = append(stripes, int(maphash.String(l.seed, key)%uint64(len(l.locks))))
+	if len(keys) > 1 {
+		keys = slices.Clone(keys)
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
 	}
-	slices.Sort(stripes)
-	stripes = slices.Compact(stripes)
 	taken := 0
 	unlock = func() {
-		for _, i := range stripes[:taken] {
-			<-l.locks[i]
+		for _, key := range keys[:taken] {
+			l.release(key, true)
 		}
 	}
-	for _, i := range stripes {
+	for _, key := range keys {
+		k := l.use(key)
 		select {
-		case l.locks[i] <- struct{}{}:
+		case k.held <- struct{}{}:
 			taken++
 		case <-ctx.Done():
+			l.release(key, false)
 			unlock()
 			return nil, ctx.Err()
 		}
 	}
 	return unlock, nil
+}
+
+// use returns the lock of a key, which stays until release.
+func (l *Locks) use(key string) *lock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.keys[key]
+	if !ok {
+		if l.keys == nil {
+			l.keys = make(map[string]*lock)
+		}
+		k = &lock{held: make(chan struct{}, 1)}
+		l.keys[key] = k
+	}
+	k.users++
+	return k
+}
+
+func (l *Locks) release(key string, held bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.keys[key]
+	if held {
+		<-k.held
+	}
+	if k.users--; k.users == 0 {
+		delete(l.keys, key)
+	}
+}
+
+// len is the number of keys that are held or waited for.
+func (l *Locks) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.keys)
 }

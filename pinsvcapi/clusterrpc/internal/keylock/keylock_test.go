@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"testing"
 )
 
 func TestLocks_OneHolderOfAKey(t *testing.T) {
-	l := New(4)
+	l := new(Locks)
 	counters := make(map[string]*int)
 	for i := range 10 {
 		counters[fmt.Sprint(i)] = new(int)
@@ -39,7 +38,7 @@ func TestLocks_OneHolderOfAKey(t *testing.T) {
 }
 
 func TestLocks_CallersOfSeveralKeysDoNotBlockEachOtherForEver(t *testing.T) {
-	l := New(16)
+	l := new(Locks)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -62,30 +61,23 @@ func TestLocks_CallersOfSeveralKeysDoNotBlockEachOtherForEver(t *testing.T) {
 
 // Locks that were taken before the context ended are given back.
 func TestLocks_WaitingEndsWithTheContext(t *testing.T) {
-	l := New(256)
-	held, other := "held", "other"
-	for stripe(l, other) == stripe(l, held) {
-		other += "x"
-	}
-	if stripe(l, other) > stripe(l, held) {
-		held, other = other, held // So that other is taken first.
-	}
-	unlock, err := l.Lock(t.Context(), held)
+	l := new(Locks)
+	unlock, err := l.Lock(t.Context(), "b")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	waited := make(chan error)
 	go func() {
-		_, err := l.Lock(ctx, held, other)
+		_, err := l.Lock(ctx, "b", "a")
 		waited <- err
 	}()
 	cancel()
 	if err := <-waited; !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	for _, key := range []string{other, held} {
-		if key == held {
+	for _, key := range []string{"a", "b"} {
+		if key == "b" {
 			unlock()
 		}
 		again, err := l.Lock(t.Context(), key)
@@ -94,14 +86,30 @@ func TestLocks_WaitingEndsWithTheContext(t *testing.T) {
 		}
 		again()
 	}
+	if n := l.len(); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
 }
 
-func stripe(l *Locks, key string) uint64 {
-	return maphash.String(l.seed, key) % uint64(len(l.locks))
+// A write that does not end has its lock until it does: no other key may wait for it.
+func TestLocks_AHeldKeyHoldsUpNoOther(t *testing.T) {
+	l := new(Locks)
+	unlock, err := l.Lock(t.Context(), "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for i := range 10_000 {
+		other, err := l.Lock(t.Context(), fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other()
+	}
 }
 
 func TestLocks_NoKeys(t *testing.T) {
-	unlock, err := New(1).Lock(t.Context())
+	unlock, err := new(Locks).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 
 // restoreMetadata writes what the view knows of a pin into a record that lacks it.
 func restoreMetadata(row pinset.Pin) statesync.Mutation {
-	return statesync.Mutation{Apply: func(current statesync.Versioned) statesync.Versioned {
+	return func(current statesync.Versioned) statesync.Versioned {
 		if !current.Found || !pinrecord.Visible(current.Rec) {
 			return current
 		}
@@ -147,5 +147,5 @@ func restoreMetadata(row pinset.Pin) statesync.Mutation {
 		}
 		rec := pinrecord.WithReserved(current.Rec, requested, row.Created)
 		return statesync.Versioned{Rec: rec, Found: true}
-	}}
+	}
 }

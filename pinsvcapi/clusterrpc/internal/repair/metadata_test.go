@@ -97,7 +97,7 @@ func TestMetadata_WhatAnotherToolRemovedIsWrittenBack(t *testing.T) {
 		t.Errorf("the row is %+v", row)
 	}
 	f.step(MetadataDelay - 1)
-	if f.fake.Called("Cluster.Pin") != 0 {
+	if f.fake.Called("Consensus.LogPin") != 0 {
 		t.Error("it is written back while the tool may not be done")
 	}
 	f.step(1)
@@ -110,7 +110,7 @@ func TestMetadata_WhatAnotherToolRemovedIsWrittenBack(t *testing.T) {
 		t.Errorf("what the tool wrote is %+v; %d repairs", got, f.Repaired())
 	}
 	f.step(time.Hour)
-	if n := f.fake.Called("Cluster.Pin"); n != 1 {
+	if n := f.fake.Called("Consensus.LogPin"); n != 1 {
 		t.Errorf("written %d times", n)
 	}
 }
@@ -123,7 +123,7 @@ func TestMetadata_WhatIsGoneOrRepairedIsLeftAlone(t *testing.T) {
 	f.fake.Remove(gone)
 	f.fake.Put(again) // Another peer was faster.
 	f.step(time.Hour)
-	if n := f.fake.Called("Cluster.Pin"); n != 0 || f.Repaired() != 0 {
+	if n := f.fake.Called("Consensus.LogPin"); n != 0 || f.Repaired() != 0 {
 		t.Errorf("written %d times", n)
 	}
 }
@@ -144,12 +144,12 @@ func TestMetadata_IsLeftToCloserPeersForATime(t *testing.T) {
 	for range 3 {
 		f.step(MetadataDelay)
 	}
-	if n := f.fake.Called("Cluster.Pin"); n != mine || theirs == 0 {
+	if n := f.fake.Called("Consensus.LogPin"); n != mine || theirs == 0 {
 		t.Errorf("%d written, want %d", n, mine)
 	}
 	f.step(slotTime)
 	f.step(0)
-	if n := f.fake.Called("Cluster.Pin"); n != mine+theirs {
+	if n := f.fake.Called("Consensus.LogPin"); n != mine+theirs {
 		t.Errorf("%d written in the end, want %d", n, mine+theirs)
 	}
 }
@@ -157,21 +157,21 @@ func TestMetadata_IsLeftToCloserPeersForATime(t *testing.T) {
 func TestMetadata_AFailureIsTriedAgain(t *testing.T) {
 	f := newMetadataFixture(t)
 	f.overwritten(f.made(1, 1))
-	f.fake.Fail("Cluster.Pin", errBroken)
+	f.fake.Fail("Consensus.LogPin", errBroken)
 	f.step(MetadataDelay)
-	f.fake.Fail("Cluster.Pin", nil)
+	f.fake.Fail("Consensus.LogPin", nil)
 	f.step(MetadataDelay)
 	if f.Repaired() != 1 {
 		t.Errorf("%d repairs", f.Repaired())
 	}
 	// But not on a peer that may not write.
 	f.overwritten(f.made(2, 2))
-	f.fake.Fail("Cluster.Pin", errors.New("this peer is configured to be in follower mode"))
-	before := f.fake.Called("Cluster.Pin")
+	f.fake.Fail("Consensus.LogPin", errors.New("this peer is configured to be in follower mode"))
+	before := f.fake.Called("Consensus.LogPin")
 	for range 5 {
 		f.step(time.Minute)
 	}
-	if n := f.fake.Called("Cluster.Pin") - before; n != 1 {
+	if n := f.fake.Called("Consensus.LogPin") - before; n != 1 {
 		t.Errorf("a follower tried %d times", n)
 	}
 }

@@ -32,18 +32,6 @@ func named(n int, name string) api.Pin {
 
 func version(rec api.Pin) Versioned { return Versioned{rec, true} }
 
-// rename is the mutation that sets the name and drops all metadata. It makes the record
-// if there is none.
-func rename(n int, name string) Mutation {
-	return Mutation{Absolute: true, Apply: func(current Versioned) Versioned {
-		if !current.Found {
-			return version(named(n, name))
-		}
-		current.Rec.Name, current.Rec.Metadata = name, nil
-		return current
-	}}
-}
-
 // sharedState is a state and a sink. It is a Reader and a Sink.
 type sharedState struct {
 	mu       sync.Mutex

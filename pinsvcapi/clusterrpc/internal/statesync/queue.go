@@ -12,10 +12,8 @@ import (
 // the receiver reads the state.
 type Event struct {
 	CID cid.Cid
-	// Written is when the new record was written; zero if the pin was removed.
-	Written time.Time
-	// Form is the hash of the new record (FNV-1a, 64 bits, of its ProtoMarshal),
-	// which distinguishes two records of one second; zero when it is not known.
+	// Form is the hash of the new record (FNV-1a, 64 bits, of its ProtoMarshal);
+	// zero if the pin was removed.
 	Form    uint64
 	Removed bool
 }

@@ -143,7 +143,7 @@ func (s *Syncer) enterStreamed(ctx context.Context, rec api.Pin) error {
 		return err
 	}
 	defer unlock()
-	if _, pending := s.uncommitted.Resubmitted(key); !pending && !s.wasTouched(key) {
+	if !s.uncommitted.Pending(key) && !s.wasTouched(key) {
 		s.enter(key, Versioned{rec, true}, false)
 	}
 	return nil

@@ -83,7 +83,9 @@ func TestResync_AStreamOfAnOlderStateOverwritesNothing(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.Written(t.Context(), write(3, version(written), version(named(3, "ours"))))
+		if err := submit(t.Context(), t, s, write(3, version(written), version(named(3, "ours"))), accepted); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := s.Resync(t.Context()); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/keylock"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/span"
 )
 
 var log = logging.Logger("clusterrpc")
@@ -39,12 +40,10 @@ type Config struct {
 	Reader Reader
 	Sink   Sink
 	Now    func() time.Time
-	// CommitTime is how long the state may take to show an accepted write.
+	// CommitTime is how long the state usually takes to show an accepted write, at most.
 	CommitTime time.Duration
-	// Durable: the cluster loses no write that it accepted. With Raft the log has it,
-	// and a follower's state may show it late; a resubmission could only undo what
-	// other peers wrote after it.
-	Durable bool
+	// WaitsForCommit: the state has a write when the consensus accepts it.
+	WaitsForCommit bool
 	// StateTimeout bounds one read of one record.
 	StateTimeout time.Duration
 	// ResyncInterval is the time between two reads of the whole state.
@@ -61,8 +60,9 @@ type Config struct {
 type Syncer struct {
 	cfg         Config
 	uncommitted *Uncommitted
+	inFlight    inFlight
 	events      *eventQueue
-	keys        *keylock.Locks
+	keys        keylock.Locks
 
 	mu sync.Mutex
 	// touched are the keys read since the resync in progress began; nil without
@@ -78,8 +78,8 @@ type Syncer struct {
 // New returns a syncer. Nothing is read before Resync or Run.
 func New(cfg Config) *Syncer {
 	s := &Syncer{
-		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime, cfg.Durable),
-		events: newEventQueue(cfg.Now), keys: keylock.New(64),
+		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime),
+		events: newEventQueue(cfg.Now),
 	}
 	s.resync.init(cfg.Now)
 	return s
@@ -139,23 +139,67 @@ func (s *Syncer) Committed(ctx context.Context, key api.Cid) (Versioned, error) 
 	}
 }
 
-// Written enters a write that the cluster accepted. If the state shows it already,
-// it is not uncommitted, and what others do next is seen as such.
-func (s *Syncer) Written(ctx context.Context, w Write) {
+// Begin notes that a writer has the locks of pins, before it reads any of their records,
+// until the function that it returns is called.
+func (s *Syncer) Begin(pins ...cid.Cid) (end func()) {
+	for _, c := range pins {
+		s.inFlight.begin(c)
+	}
+	return func() {
+		for _, c := range pins {
+			s.inFlight.end(c)
+		}
+	}
+}
+
+// Submit runs the function that hands a write to the consensus, and enters the write if
+// the consensus accepts it. The writer holds the pin: see Begin.
+//
+// Where the consensus waits for the commit, the state is read back only when an event
+// told of another change while the writer held the pin. Elsewhere the write is kept as
+// uncommitted until the state shows it.
+func (s *Syncer) Submit(ctx context.Context, w *Write, submit func() error) error {
+	var outstanding []uint64
+	if s.cfg.WaitsForCommit {
+		s.inFlight.submitted(w.Key, w.After.form())
+	} else {
+		// Earlier writes may be committed, and dropped, before the state shows this one.
+		outstanding = s.uncommitted.Outstanding(w.Key)
+	}
+	if err := submit(); err != nil {
+		// It may take effect all the same, and may have been announced already.
+		s.inFlight.failed(w.Key)
+		s.Reread(*w)
+		return err
+	}
 	// The write is done, whatever the request does.
-	unlock, err := s.keys.Lock(context.WithoutCancel(ctx), w.Key.KeyString())
+	ctx, end := span.Start(context.WithoutCancel(ctx), "update_view")
+	defer end()
+	unlock, err := s.keys.Lock(ctx, w.Key.KeyString())
 	if err != nil {
-		return // It does not end.
+		return nil // It does not end.
 	}
 	defer unlock()
-	s.uncommitted.add(w)
 	s.touch(w.Key, s.resyncSequence())
+	if s.cfg.WaitsForCommit && s.inFlight.alone(w.Key) {
+		s.enter(w.Key, w.After, true)
+		return nil
+	}
+	if !s.cfg.WaitsForCommit {
+		s.uncommitted.add(*w, outstanding)
+	}
 	now, err := s.Read(ctx, api.NewCid(w.Key))
 	if err != nil {
 		log.Warnf("the write to pin %s was accepted but cannot be read back: %s", w.Key, err)
 		now = w.After
 	}
 	s.enter(w.Key, now, true)
+	return nil
+}
+
+// Reread has the state read for a write that may have taken effect, or may do so.
+func (s *Syncer) Reread(w Write) {
+	s.events.add(Event{CID: w.Key, Form: w.After.form(), Removed: !w.After.Found})
 }
 
 func (s *Syncer) enter(key cid.Cid, now Versioned, rewritten bool) {
@@ -166,8 +210,12 @@ func (s *Syncer) enter(key cid.Cid, now Versioned, rewritten bool) {
 	}
 }
 
-// Notify enters an event. It never blocks.
+// Notify enters an event. It never blocks. That of a write in flight of this peer is no
+// news: the writer enters what it wrote.
 func (s *Syncer) Notify(e Event) {
+	if s.inFlight.ours(e) {
+		return
+	}
 	s.uncommitted.announced(e)
 	s.events.add(e)
 }
@@ -209,14 +257,8 @@ func (s *Syncer) followEvents(ctx context.Context) {
 	}
 }
 
-// shows reports whether the state has what an event announced, or something newer.
-func shows(e Event, now Versioned) bool {
-	switch {
-	case e.Removed || !now.Found:
-		return e.Removed && !now.Found
-	case e.Form == 0 || now.form() == e.Form:
-		return now.Rec.Timestamp.Unix() >= e.Written.Unix()
-	default:
-		return now.Rec.Timestamp.Unix() > e.Written.Unix()
-	}
-}
+// shows reports whether the state has what an event announced. Only the records are
+// compared: which of two is newer is for the consensus to decide, and the times in them
+// are by the clocks of the peers that wrote them. What an event announced and something
+// newer has overtaken is read until the last of rereadDelays.
+func shows(e Event, now Versioned) bool { return now.form() == e.Form }

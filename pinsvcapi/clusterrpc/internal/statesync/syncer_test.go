@@ -18,7 +18,7 @@ import (
 func key(n int) api.Cid { return api.NewCid(pinsvctest.RawCID(n)) }
 
 func eventOf(rec api.Pin) Event {
-	return Event{CID: rec.Cid.Cid, Written: rec.Timestamp, Form: pinrecord.Form(rec)}
+	return Event{CID: rec.Cid.Cid, Form: pinrecord.Form(rec)}
 }
 
 func TestSyncer_EventsOfChangesByOthersReachTheSink(t *testing.T) {
@@ -175,11 +175,22 @@ func TestSyncer_AHangingStateEndsAReadInTime(t *testing.T) {
 	})
 }
 
-func TestSyncer_WrittenIsSeenBeforeItsCommit(t *testing.T) {
+func accepted() error { return nil }
+
+// submit is what a writer does with a write of pin n.
+func submit(ctx context.Context, t *testing.T, s *Syncer, w Write, send func() error) error {
+	t.Helper()
+	defer s.Begin(w.Key)()
+	return s.Submit(ctx, &w, send)
+}
+
+func TestSubmit_AWriteIsSeenBeforeItsCommit(t *testing.T) {
 	state := newState()
 	s := state.syncer()
 	after := version(named(1, "ours"))
-	s.Written(t.Context(), write(1, Versioned{}, after))
+	if err := submit(t.Context(), t, s, write(1, Versioned{}, after), accepted); err != nil {
+		t.Fatal(err)
+	}
 	if row, ok := state.row(1); !ok || row.Name != "ours" || s.Uncommitted().Len() != 1 {
 		t.Errorf("row %+v, %d uncommitted", row, s.Uncommitted().Len())
 	}
@@ -193,26 +204,133 @@ func TestSyncer_WrittenIsSeenBeforeItsCommit(t *testing.T) {
 }
 
 // The write is done, whatever becomes of the request and of the state.
-func TestSyncer_WrittenIsEnteredWithoutTheState(t *testing.T) {
+func TestSubmit_AWriteIsEnteredWithoutTheState(t *testing.T) {
 	state := newState()
 	state.err = errBroken
 	s := state.syncer()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s.Written(ctx, write(1, Versioned{}, version(named(1, "ours"))))
+	if err := submit(ctx, t, s, write(1, Versioned{}, version(named(1, "ours"))), accepted); err != nil {
+		t.Fatal(err)
+	}
 	if row, ok := state.row(1); !ok || row.Name != "ours" {
 		t.Errorf("row %+v, %t", row, ok)
 	}
 }
 
+// waiting is a syncer over a consensus that waits for the commit.
+func waiting(state *sharedState) *Syncer {
+	s := state.syncer()
+	s.cfg.WaitsForCommit = true
+	return s
+}
+
+// The state has what such a consensus accepted: nothing is read back, neither by the
+// writer nor for the event of the write.
+func TestSubmit_ACommittedWriteIsNotReadBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := newState()
+		s := running(t, waiting(state))
+		ours := version(named(1, "ours"))
+		for _, w := range []Write{write(1, Versioned{}, ours), write(1, ours, Versioned{})} {
+			if err := submit(t.Context(), t, s, w, func() error {
+				s.Reread(write(2, Versioned{}, Versioned{})) // Another key is none of ours.
+				e := Event{CID: w.Key, Form: w.After.form(), Removed: !w.After.Found}
+				s.Notify(e)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if row, ok := state.row(1); ok != w.After.Found || row.Name != w.After.Rec.Name {
+				t.Errorf("row %+v, %t", row, ok)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := state.reads(1); n != 0 || s.Uncommitted().Any() {
+			t.Errorf("%d reads, %d uncommitted", n, s.Uncommitted().Len())
+		}
+	})
+}
+
+// Another peer's write came in between: what the state has is for the consensus to decide.
+func TestSubmit_AnotherChangeInFlightIsReadBack(t *testing.T) {
+	theirs := named(1, "theirs")
+	for name, announce := range map[string]func(s *Syncer, before bool){
+		"before it was submitted": func(s *Syncer, before bool) {
+			if before {
+				s.Notify(eventOf(theirs))
+			}
+		},
+		"while it was submitted": func(s *Syncer, before bool) {
+			if !before {
+				s.Notify(eventOf(theirs))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newState()
+			s := waiting(state)
+			w := write(1, Versioned{}, version(named(1, "ours")))
+			defer s.Begin(w.Key)()
+			announce(s, true)
+			err := s.Submit(t.Context(), &w, func() error {
+				announce(s, false)
+				state.set(func() { state.records[w.Key] = theirs })
+				return nil
+			})
+			if row, _ := state.row(1); err != nil || row.Name != "theirs" {
+				t.Errorf("%v, row %+v", err, row)
+			}
+		})
+	}
+}
+
+// A write that failed may take effect all the same, and its event may have come before.
+func TestSubmit_AFailedWriteThatTakesEffectIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := newState()
+		s := running(t, waiting(state))
+		w := write(1, Versioned{}, version(named(1, "ours")))
+		err := submit(t.Context(), t, s, w, func() error {
+			s.Notify(eventOf(w.After.Rec))
+			return errBroken
+		})
+		if !errors.Is(err, errBroken) || state.len() != 0 {
+			t.Errorf("%v, %d rows", err, state.len())
+		}
+		time.Sleep(4 * time.Second)
+		state.set(func() { state.records[w.Key] = w.After.Rec })
+		time.Sleep(rereadDelays[2])
+		synctest.Wait()
+		if row, ok := state.row(1); !ok || row.Name != "ours" {
+			t.Errorf("row %+v, %t", row, ok)
+		}
+	})
+}
+
+// The clock of the peer that wrote is half an hour back: its record is older by the time in
+// it, and newer all the same. The event comes before the commit, as with a CRDT.
+func TestSyncer_ARecordWithAnOlderClockReachesTheSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before, renamed := named(1, "before"), named(1, "renamed")
+		renamed.Timestamp = before.Timestamp.Add(-30 * time.Minute)
+		state := newState(before)
+		s := running(t, state.syncer())
+		s.Notify(eventOf(renamed))
+		synctest.Wait()
+		state.set(func() { state.records[renamed.Cid.Cid] = renamed })
+		time.Sleep(rereadDelays[0])
+		synctest.Wait()
+		if row, _ := state.row(1); row.Name != "renamed" {
+			t.Errorf("row %+v", row)
+		}
+	})
+}
+
 func TestShows(t *testing.T) {
-	rec := named(1, "a")
-	other, later := named(1, "b"), named(1, "c")
+	rec, other := named(1, "a"), named(1, "b")
+	later := named(1, "c")
 	later.Timestamp = rec.Timestamp.Add(time.Second)
-	earlier := named(1, "d")
-	earlier.Timestamp = rec.Timestamp.Add(-time.Second)
-	written := eventOf(rec)
-	unknownForm := Event{CID: rec.Cid.Cid, Written: rec.Timestamp}
 	removed := Event{CID: rec.Cid.Cid, Removed: true}
 	for _, tt := range []struct {
 		name  string
@@ -220,13 +338,10 @@ func TestShows(t *testing.T) {
 		now   Versioned
 		want  bool
 	}{
-		{"the record", written, version(rec), true},
-		{"another record of that second", written, version(other), false},
-		{"a later record", written, version(later), true},
-		{"an earlier record", written, version(earlier), false},
-		{"none yet", written, Versioned{}, false},
-		{"form unknown, of that second", unknownForm, version(other), true},
-		{"form unknown, earlier", unknownForm, version(earlier), false},
+		{"the record", eventOf(rec), version(rec), true},
+		{"another record of that second", eventOf(rec), version(other), false},
+		{"a record with a later time", eventOf(rec), version(later), false},
+		{"none yet", eventOf(rec), Versioned{}, false},
 		{"removed", removed, Versioned{}, true},
 		{"not removed yet", removed, version(rec), false},
 	} {

@@ -21,57 +21,51 @@ const (
 	// rereadInterval is the shortest time between two reads of the state for one
 	// write. An old write is checked more rarely.
 	rereadInterval = 500 * time.Millisecond
+	// giveUpShift makes the time after which the state shows a write or never will:
+	// 64 times the usual one. A Raft follower may be that far behind.
+	giveUpShift = 6
+	// maxStep bounds the time that counts between two calls of Age. A process that
+	// was frozen has not waited: the cluster has not had that time either.
+	maxStep = 5 * time.Second
 )
 
 // Uncommitted has the writes that the cluster accepted from this peer and that its
 // state does not show yet. It is safe for concurrent use.
 type Uncommitted struct {
 	now func() time.Time
-	// commitTime is how long the state may take to show a write.
+	// commitTime is how long the state usually takes to show a write, at most.
 	commitTime time.Duration
-	// durable: an accepted write is never lost, so none is submitted again. See
-	// Config.Durable.
-	durable bool
 
 	mu     sync.Mutex
 	writes map[cid.Cid]*uncommittedWrite
 	bytes  int
 	seq    uint64
 	size   atomic.Int64 // of writes, readable without the lock
+	aged   time.Time    // when Age was last called
 
-	resubmissions atomic.Uint64
+	lost atomic.Uint64
 }
 
 // uncommittedWrite is all that is uncommitted of one key, made one write.
 type uncommittedWrite struct {
-	after    Versioned
-	form     uint64              // of after: what the state will show
-	earlier  map[uint64]struct{} // forms that the state may show until then
-	mutation Mutation
-	// cleared: an uncommitted removal came before, so the mutation keeps nothing of the
-	// record that the state may still have.
-	cleared bool
+	after   Versioned
+	form    uint64              // of after: what the state will show
+	earlier map[uint64]struct{} // forms that the state may show until then
 	// repeats: form is among the earlier ones, because an earlier write undid the
 	// same, so the state may show it before this write is committed.
 	repeats bool
 	seq     uint64
-	// submitted is when the write was last submitted, and resubmitted how often
-	// after the first time.
-	submitted   time.Time
-	resubmitted int
-	readAt      time.Time // when the state was last read for it
+	waited  time.Duration // while this process ran
+	readAt  time.Duration // of waited: when the state was last read for it
 	// announced: an event reported the write, so later events are of newer changes.
 	announced bool
 }
 
-// NewUncommitted returns an empty table. commitTime is how long the state may take to
-// show a write before it is submitted again; durable is as in Config.
-func NewUncommitted(now func() time.Time, commitTime time.Duration, durable bool) *Uncommitted {
-	return &Uncommitted{now: now, commitTime: commitTime, durable: durable, writes: make(map[cid.Cid]*uncommittedWrite)}
+// NewUncommitted returns an empty table. commitTime is how long the state usually takes
+// to show a write, at most.
+func NewUncommitted(now func() time.Time, commitTime time.Duration) *Uncommitted {
+	return &Uncommitted{now: now, commitTime: commitTime, writes: make(map[cid.Cid]*uncommittedWrite), aged: now()}
 }
-
-// CommitTime is how long the state may take to show a write.
-func (u *Uncommitted) CommitTime() time.Duration { return u.commitTime }
 
 // Room returns an error of KindUnavailable when the table has no room for another
 // write to the key.
@@ -147,11 +141,10 @@ func (u *Uncommitted) Outstanding(key cid.Cid) []uint64 {
 }
 
 // add enters an accepted write.
-func (u *Uncommitted) add(write Write) {
+func (u *Uncommitted) add(write Write, outstanding []uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seq++
-	now := u.now()
 	last, ok := u.writes[write.Key]
 	if !ok {
 		last = &uncommittedWrite{earlier: make(map[uint64]struct{})}
@@ -159,17 +152,13 @@ func (u *Uncommitted) add(write Write) {
 		last.earlier[last.form] = struct{}{}
 		u.bytes -= last.after.size()
 	}
-	w := &uncommittedWrite{
-		after: write.After, form: write.After.form(), earlier: last.earlier,
-		mutation: write.Mutation.after(last.mutation), seq: u.seq, submitted: now, readAt: now,
-	}
-	for _, form := range write.Outstanding {
+	w := &uncommittedWrite{after: write.After, form: write.After.form(), earlier: last.earlier, seq: u.seq}
+	for _, form := range outstanding {
 		w.earlier[form] = struct{}{}
 	}
 	w.earlier[write.Before.form()] = struct{}{}
 	if ok {
 		_, w.repeats = w.earlier[w.form]
-		w.cleared = last.cleared || !last.after.Found
 	}
 	u.writes[write.Key] = w
 	u.bytes += w.after.size()
@@ -196,19 +185,15 @@ func (u *Uncommitted) announced(e Event) {
 	}
 }
 
-// Resubmitted is how often the uncommitted write to a key was submitted again;
-// pending is false when the state shows all writes to the key.
-func (u *Uncommitted) Resubmitted(key cid.Cid) (times int, pending bool) {
+// Pending reports whether the state does not show all writes to the key yet.
+func (u *Uncommitted) Pending(key cid.Cid) bool {
 	if !u.Any() {
-		return 0, false
+		return false
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	w, ok := u.writes[key]
-	if !ok {
-		return 0, false
-	}
-	return w.resubmitted, true
+	_, ok := u.writes[key]
+	return ok
 }
 
 // Any reports whether there is any uncommitted write.
@@ -217,117 +202,39 @@ func (u *Uncommitted) Any() bool { return u.size.Load() > 0 }
 // Len is the number of keys with an uncommitted write.
 func (u *Uncommitted) Len() int { return int(u.size.Load()) }
 
-// Resubmissions is how many writes were submitted again since the start.
-func (u *Uncommitted) Resubmissions() uint64 { return u.resubmissions.Load() }
+// Lost is how many accepted writes the state never showed, since the start.
+func (u *Uncommitted) Lost() uint64 { return u.lost.Load() }
 
-// DueReads are the keys for which it is time to read the state.
-func (u *Uncommitted) DueReads() []cid.Cid {
-	if !u.Any() {
-		return nil
-	}
+// Age counts the time since its last call, which a loop makes about once a second. due
+// are the keys for which it is time to read the state; over are those whose write has
+// ended because the state has not shown it for so long that it never will. The caller
+// reads the state for the latter too, because readers still have the writes.
+//
+// A write is never submitted again: how much time passed is no evidence that the
+// cluster lost it, and a second copy would undo what others wrote after the first.
+func (u *Uncommitted) Age() (due, over []cid.Cid) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.now()
-	var keys []cid.Cid
+	step := min(max(now.Sub(u.aged), 0), maxStep)
+	u.aged = now
 	for key, w := range u.writes {
-		if now.Sub(w.readAt) >= max(now.Sub(w.submitted)/8, rereadInterval) {
-			w.readAt = now
-			keys = append(keys, key)
+		w.waited += step
+		if w.waited >= u.commitTime {
+			w.repeats = false // The earlier write is committed by now.
 		}
-	}
-	return keys
-}
-
-// EndOverdue ends the writes of a durable cluster that its state has not shown for so
-// long that it never will, and returns their keys: other peers have written since. The
-// caller reads the state for them, because readers still have the writes.
-func (u *Uncommitted) EndOverdue() (keys []cid.Cid) {
-	if !u.durable || !u.Any() {
-		return nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for key, w := range u.writes {
-		// Raft applies a write before it is announced: this one was undone since.
-		undone := w.announced && u.overdue(w)
-		if undone || u.now().Sub(w.submitted) >= u.commitTime<<durableShift {
+		switch {
+		// Once it was announced, the state had it: it was undone since.
+		case w.waited >= u.commitTime<<giveUpShift, w.announced && w.waited >= u.commitTime:
+			if !w.announced {
+				u.lost.Add(1)
+			}
 			u.drop(key, w)
-			keys = append(keys, key)
+			over = append(over, key)
+		case w.waited-w.readAt >= max(w.waited/8, rereadInterval):
+			w.readAt = w.waited
+			due = append(due, key)
 		}
 	}
-	return keys
-}
-
-// durableShift makes the time after which a durable cluster's state shows a write or
-// never will: 64 times the usual one.
-const durableShift = 6
-
-// Overdue are the keys whose write the state should have shown by now, none of a durable
-// cluster. What to submit is decided by Resubmission, under the lock of the pin.
-//
-// A write that was announced may be among them: the hooks of a CRDT run before its commit,
-// which may fail. If it was committed and undone since, an event has ended it.
-func (u *Uncommitted) Overdue() (keys []cid.Cid) {
-	if u.durable || !u.Any() {
-		return nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for key, w := range u.writes {
-		if u.overdue(w) {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-// overdue needs the lock. The time doubles with each resubmission.
-func (u *Uncommitted) overdue(w *uncommittedWrite) bool {
-	return u.now().Sub(w.submitted) >= u.commitTime<<min(w.resubmitted, 6)
-}
-
-// Resubmission returns the mutation to apply to the state for an overdue write; ok
-// is false when nothing is overdue any more. id is for resubmitted. The caller has
-// the lock of the pin, so nobody writes to the key meanwhile.
-func (u *Uncommitted) Resubmission(key cid.Cid) (m Mutation, id uint64, ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	w, found := u.writes[key]
-	if !found || !u.overdue(w) {
-		return Mutation{}, 0, false
-	}
-	w.repeats = false // Whatever was accepted before is committed by now.
-	m = w.mutation
-	if w.cleared {
-		m.Apply = func(Versioned) Versioned { return w.mutation.Apply(Versioned{}) }
-	}
-	return m, w.seq, true
-}
-
-// Settled ends an overdue write for which there is nothing to submit: the state has
-// what the mutation would make of it.
-func (u *Uncommitted) Settled(key cid.Cid, id uint64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if w, ok := u.writes[key]; ok && w.seq == id {
-		u.drop(key, w)
-	}
-}
-
-// WasResubmitted enters that a write was submitted again, as after.
-func (u *Uncommitted) WasResubmitted(key cid.Cid, id uint64, after Versioned) {
-	u.resubmissions.Add(1)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	w, ok := u.writes[key]
-	if !ok || w.seq != id {
-		return
-	}
-	u.seq++
-	u.bytes += after.size() - w.after.size()
-	w.earlier[w.form] = struct{}{}
-	w.after, w.form, w.seq = after, after.form(), u.seq
-	w.repeats, w.announced = false, false
-	w.submitted = u.now()
-	w.resubmitted++
+	return due, over
 }

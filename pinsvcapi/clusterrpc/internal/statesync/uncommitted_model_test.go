@@ -2,11 +2,9 @@ package statesync
 
 import (
 	"fmt"
-	"maps"
 	"testing"
 	"time"
 
-	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	"pgregory.net/rapid"
 
@@ -14,16 +12,15 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
-// uncommittedModel is one key of a cluster whose writes commit in order, late, in
-// batches or never, and the Uncommitted under test. An accepted write commits within
-// commitTime or is lost.
+// uncommittedModel is one key of a cluster whose writes commit in order, late and in
+// batches, and the Uncommitted under test.
 type uncommittedModel struct {
 	t     *rapid.T
 	clock clusterfake.Clock
 	u     *Uncommitted
 	key   cid.Cid
 	state Versioned
-	// accepted are the writes of this peer that are neither committed nor lost.
+	// accepted are the writes of this peer that are not committed.
 	accepted []acceptedWrite
 	// want is what a reader of this peer has to see.
 	want Versioned
@@ -32,9 +29,7 @@ type uncommittedModel struct {
 	anyWant bool
 	// submitting: a write is submitted and not yet known to the table.
 	submitting bool
-	// reliable: nothing is lost and nothing fails any more.
-	reliable bool
-	foreign  int
+	foreign    int
 }
 
 type acceptedWrite struct {
@@ -46,7 +41,7 @@ const modelCommitTime = time.Minute
 
 func newUncommittedModel(t *rapid.T) *uncommittedModel {
 	m := &uncommittedModel{t: t, key: pinsvctest.RawCID(1)}
-	m.u = NewUncommitted(m.clock.Now, modelCommitTime, false)
+	m.u = NewUncommitted(m.clock.Now, modelCommitTime)
 	return m
 }
 
@@ -54,7 +49,7 @@ func describe(v Versioned) string {
 	if !v.Found {
 		return "none"
 	}
-	return v.Rec.Name + " " + v.Rec.Metadata["tag"]
+	return v.Rec.Name
 }
 
 // read is what the syncer does.
@@ -96,7 +91,7 @@ func (m *uncommittedModel) commit(n int) {
 
 func (m *uncommittedModel) announce(v Versioned) {
 	if v.Found {
-		m.u.announced(Event{CID: m.key, Written: v.Rec.Timestamp, Form: v.form()})
+		m.u.announced(Event{CID: m.key, Form: v.form()})
 	} else {
 		m.u.announced(Event{CID: m.key, Removed: true})
 	}
@@ -106,25 +101,15 @@ func (m *uncommittedModel) commitSome() {
 	m.commit(rapid.IntRange(0, len(m.accepted)).Draw(m.t, "commit"))
 }
 
-func (m *uncommittedModel) loseOne() {
-	if n := len(m.accepted); n > 0 && !m.reliable {
-		i := rapid.IntRange(0, n-1).Draw(m.t, "lost")
-		m.accepted = append(m.accepted[:i:i], m.accepted[i+1:]...)
-	}
-}
-
 // others is what may happen while a write is submitted.
 func (m *uncommittedModel) others() {
 	m.submitting = true
 	defer func() { m.submitting = false }()
 	for range rapid.IntRange(0, 3).Draw(m.t, "others") {
-		switch rapid.IntRange(0, 2).Draw(m.t, "what") {
-		case 0:
+		if rapid.Bool().Draw(m.t, "commit") {
 			m.commitSome()
-		case 1:
+		} else {
 			m.read()
-		default:
-			m.loseOne()
 		}
 	}
 }
@@ -136,28 +121,21 @@ func (m *uncommittedModel) accept(after Versioned) {
 	m.accepted = append(m.accepted, acceptedWrite{after, m.clock.Now()})
 }
 
-// put is statewrite.Writer.Put.
-func (m *uncommittedModel) put(mutation Mutation) {
-	before := m.read()
-	after := mutation.Apply(before)
+// write is Syncer.Submit.
+func (m *uncommittedModel) write(before, after Versioned) {
+	outstanding := m.u.Outstanding(m.key)
 	m.accept(after)
 	m.others()
-	m.u.add(Write{Key: m.key, Mutation: mutation, Before: before, After: after})
+	m.u.add(Write{Key: m.key, Before: before, After: after}, outstanding)
 	m.wrote(after)
 }
 
-// remove is statewrite.Writer.Delete.
+func (m *uncommittedModel) put(name string) { m.write(m.read(), version(named(1, name))) }
+
 func (m *uncommittedModel) remove() {
-	before, outstanding := m.state, m.u.Outstanding(m.key)
-	if !before.Found && len(outstanding) == 0 {
-		return
+	if before := m.read(); before.Found {
+		m.write(before, Versioned{})
 	}
-	mutation := Remove(api.NewCid(m.key))
-	after := mutation.Apply(before)
-	m.accept(after)
-	m.others()
-	m.u.add(Write{Key: m.key, Mutation: mutation, Before: before, After: after, Outstanding: outstanding})
-	m.wrote(after)
 }
 
 func (m *uncommittedModel) wrote(after Versioned) {
@@ -174,83 +152,39 @@ func (m *uncommittedModel) writeForeign() {
 	m.anyWant = len(m.accepted) > 0
 }
 
-// pass lets time pass. What is older than the commit time is committed or lost.
+// pass lets time pass. What is older than the commit time is committed.
 func (m *uncommittedModel) pass(d time.Duration) {
 	m.clock.Advance(d)
 	for len(m.accepted) > 0 && m.clock.Now().Sub(m.accepted[0].at) >= modelCommitTime {
-		if !m.reliable && rapid.Bool().Draw(m.t, "lost") {
-			m.accepted = m.accepted[1:]
-		} else {
-			m.commit(1)
-		}
+		m.commit(1)
 	}
 }
 
 // settle is statewrite.Writer.SettleUncommitted.
 func (m *uncommittedModel) settle() {
-	for range m.u.DueReads() {
-		m.check()
-	}
-	for range m.u.Overdue() {
-		m.read()
-		mutation, id, overdue := m.u.Resubmission(m.key)
-		if !overdue {
-			continue
-		}
-		current := m.state
-		if mutation.In(current) {
-			m.u.Settled(m.key, id)
-			continue
-		}
-		after := mutation.Apply(current)
-		if m.reliable || rapid.Bool().Draw(m.t, "accepted") {
-			m.accept(after)
-			m.others()
-		}
-		m.u.WasResubmitted(m.key, id, after)
-	}
+	m.u.Age()
 	m.check()
 }
 
-func tag(text string) Mutation {
-	return Mutation{Apply: func(current Versioned) Versioned {
-		if !current.Found {
-			return current
-		}
-		meta := maps.Clone(current.Rec.Metadata)
-		if meta == nil {
-			meta = make(map[string]string)
-		}
-		meta["tag"] = text
-		current.Rec.Metadata = meta
-		return current
-	}}
-}
-
-// Whatever commits late or never, a reader of its own writes never sees an older value,
-// and an accepted write that nothing superseded is in the state in the end.
+// Whatever commits late, a reader of its own writes never sees an older value, and no
+// write stays uncommitted for ever.
 func TestUncommitted_Model(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newUncommittedModel(t)
 		name := rapid.SampledFrom([]string{"a", "b"})
 		t.Repeat(map[string]func(*rapid.T){
-			"rename":  func(t *rapid.T) { m.put(rename(1, name.Draw(t, "name"))) },
-			"tag":     func(t *rapid.T) { m.put(tag(name.Draw(t, "tag"))) },
+			"put":     func(t *rapid.T) { m.put(name.Draw(t, "name")) },
 			"remove":  func(*rapid.T) { m.remove() },
 			"commit":  func(*rapid.T) { m.commitSome() },
-			"lose":    func(*rapid.T) { m.loseOne() },
 			"foreign": func(*rapid.T) { m.writeForeign() },
 			"settle":  func(*rapid.T) { m.settle() },
 			"second":  func(*rapid.T) { m.pass(time.Second) },
-			"minute":  func(*rapid.T) { m.pass(modelCommitTime) },
-			"":        func(*rapid.T) { m.check() },
 		})
-		m.reliable = true
-		for range 2 {
-			m.commit(len(m.accepted))
-			m.check()
-			m.pass(modelCommitTime << 6)
-			m.settle()
+		m.commit(len(m.accepted))
+		m.check()
+		for range (modelCommitTime << giveUpShift) / maxStep {
+			m.clock.Advance(maxStep)
+			m.u.Age()
 		}
 		if m.u.Any() {
 			t.Fatalf("an uncommitted write is left; the state has %q, want %q", describe(m.state), describe(m.want))

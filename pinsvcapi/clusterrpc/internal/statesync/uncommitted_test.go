@@ -6,26 +6,34 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
 func write(n int, before, after Versioned) Write {
-	return Write{
-		Key: pinsvctest.RawCID(n), Before: before, After: after,
-		Mutation: Mutation{Absolute: true, Apply: func(Versioned) Versioned { return after }},
-	}
+	return Write{Key: pinsvctest.RawCID(n), Before: before, After: after}
 }
 
-func pending(u *Uncommitted, n int) bool {
-	_, pending := u.Resubmitted(pinsvctest.RawCID(n))
-	return pending
+func pending(u *Uncommitted, n int) bool { return u.Pending(pinsvctest.RawCID(n)) }
+
+// age lets time pass for a process that runs, and returns what Age did.
+func age(u *Uncommitted, clock *clusterfake.Clock, d time.Duration) (due, over []cid.Cid) {
+	for d > 0 {
+		step := min(d, time.Second)
+		clock.Advance(step)
+		d -= step
+		nowDue, nowOver := u.Age()
+		due, over = append(due, nowDue...), append(over, nowOver...)
+	}
+	return due, over
 }
 
 func TestUncommitted_ANewerWriteOfAnotherPeerWins(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
-	u.add(write(1, Versioned{}, version(named(1, "ours"))))
+	u := NewUncommitted(time.Now, time.Minute)
+	u.add(write(1, Versioned{}, version(named(1, "ours"))), nil)
 	got := u.Resolve(pinsvctest.RawCID(1), u.Sequence(), version(named(1, "theirs")))
 	if got.Rec.Name != "theirs" || u.Any() {
 		t.Errorf("%q, %d uncommitted", got.Rec.Name, u.Len())
@@ -33,9 +41,9 @@ func TestUncommitted_ANewerWriteOfAnotherPeerWins(t *testing.T) {
 }
 
 func TestUncommitted_AStateReadBeforeTheWriteDecidesNothing(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
+	u := NewUncommitted(time.Now, time.Minute)
 	seq := u.Sequence()
-	u.add(write(1, version(named(1, "before")), version(named(1, "ours"))))
+	u.add(write(1, version(named(1, "before")), version(named(1, "ours"))), nil)
 	got := u.Resolve(pinsvctest.RawCID(1), seq, version(named(1, "long before")))
 	if got.Rec.Name != "ours" || !pending(u, 1) {
 		t.Errorf("%q, %d uncommitted", got.Rec.Name, u.Len())
@@ -45,19 +53,19 @@ func TestUncommitted_AStateReadBeforeTheWriteDecidesNothing(t *testing.T) {
 // Another tool may undo a write the moment that it is committed.
 func TestUncommitted_AWriteThatOthersUndoIsOver(t *testing.T) {
 	for name, undone := range map[string]Event{
-		"removed": {Removed: true}, "written": {Written: time.Unix(1_700_000_000, 0), Form: 7},
+		"removed": {Removed: true}, "written": {Form: 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var clock clusterfake.Clock
-			u := NewUncommitted(clock.Now, time.Hour, false)
+			u := NewUncommitted(clock.Now, time.Hour)
 			key, ours := pinsvctest.RawCID(1), version(named(1, "ours"))
 			undone.CID = key
-			u.add(write(1, Versioned{}, ours))
+			u.add(write(1, Versioned{}, ours), nil)
 			u.announced(undone) // Of a change before the write.
 			if !u.Any() {
 				t.Error("an event of an earlier change ends it")
 			}
-			u.announced(Event{CID: key, Written: ours.Rec.Timestamp, Form: ours.form()})
+			u.announced(Event{CID: key, Form: ours.form()})
 			if got := u.Resolve(key, u.Sequence(), Versioned{}); !got.Found {
 				t.Error("a state that does not show it yet ends it")
 			}
@@ -69,105 +77,53 @@ func TestUncommitted_AWriteThatOthersUndoIsOver(t *testing.T) {
 	}
 }
 
-// A CRDT announces a write before it commits it, and the commit may fail.
-func TestUncommitted_AnAnnouncedWriteMayBeLost(t *testing.T) {
-	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute, false)
-	ours := version(named(1, "ours"))
-	u.add(write(1, Versioned{}, ours))
-	u.announced(Event{CID: pinsvctest.RawCID(1), Form: ours.form()})
-	clock.Advance(time.Minute)
-	if overdue := u.Overdue(); len(overdue) != 1 {
-		t.Errorf("overdue %v", overdue)
-	}
-}
-
-// Raft loses no accepted write, and announces it when it is applied. One that its state
-// does not show in the end was undone by a write of another peer.
-func TestUncommitted_ADurableWriteIsNeverOverdue(t *testing.T) {
+// A write that the state does not show in the end was undone by another peer if it was
+// announced, and lost if it was not.
+func TestUncommitted_AWriteThatIsNeverShownEnds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		announced bool
 		after     time.Duration
-	}{"announced": {true, time.Minute}, "not announced": {false, time.Minute << durableShift}} {
+		lost      uint64
+	}{"announced": {true, time.Minute, 0}, "not announced": {false, time.Minute << giveUpShift, 1}} {
 		t.Run(name, func(t *testing.T) {
 			var clock clusterfake.Clock
-			u := NewUncommitted(clock.Now, time.Minute, true)
+			u := NewUncommitted(clock.Now, time.Minute)
 			ours := version(named(1, "ours"))
-			u.add(write(1, Versioned{}, ours))
+			u.add(write(1, Versioned{}, ours), nil)
 			if tt.announced {
 				u.announced(Event{CID: pinsvctest.RawCID(1), Form: ours.form()})
 			}
-			clock.Advance(tt.after - 1)
-			if overdue, ended := u.Overdue(), u.EndOverdue(); len(overdue)+len(ended) != 0 {
-				t.Errorf("too early: overdue %v, ended %v", overdue, ended)
+			if _, over := age(u, &clock, tt.after-time.Second); len(over) != 0 {
+				t.Errorf("too early: %v", over)
 			}
-			clock.Advance(1)
-			if overdue, ended := u.Overdue(), u.EndOverdue(); len(overdue) != 0 || len(ended) != 1 || u.Any() {
-				t.Errorf("overdue %v, ended %v", overdue, ended)
+			if _, over := age(u, &clock, time.Second); len(over) != 1 || u.Any() || u.Lost() != tt.lost {
+				t.Errorf("over %v, %d lost", over, u.Lost())
 			}
 		})
 	}
 }
 
-// C1: a write that came after Overdue is never replaced by the one that was overdue.
-func TestUncommitted_ResubmissionIsDecidedWhenItIsMade(t *testing.T) {
+// A process that was frozen for a day has not waited for its commit that long.
+func TestUncommitted_AFrozenProcessHasNotWaited(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute, false)
-	key := pinsvctest.RawCID(1)
-	a, b := version(named(1, "a")), version(named(1, "b"))
-	u.add(write(1, Versioned{}, a))
-	clock.Advance(time.Minute)
-	if overdue := u.Overdue(); len(overdue) != 1 {
-		t.Fatalf("overdue %v", overdue)
-	}
-	m, id, ok := u.Resubmission(key)
-	if !ok {
-		t.Fatal("not overdue")
-	}
-	u.add(write(1, a, b))
-	if _, _, ok := u.Resubmission(key); ok {
-		t.Error("a write of this moment is overdue")
-	}
-	u.WasResubmitted(key, id, m.Apply(Versioned{}))
-	u.Settled(key, id)
-	if got := u.Resolve(key, u.Sequence(), a); got.Rec.Name != "b" || !pending(u, 1) {
-		t.Errorf("%q, pending %t", got.Rec.Name, pending(u, 1))
-	}
-}
-
-func TestUncommitted_ResubmissionsComeLessAndLessOften(t *testing.T) {
-	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Minute, false)
-	key := pinsvctest.RawCID(1)
-	u.add(write(1, Versioned{}, version(named(1, "a"))))
-	for i := range 9 {
-		wait := time.Minute << min(i, 6)
-		clock.Advance(wait - time.Second)
-		if len(u.Overdue()) != 0 {
-			t.Fatalf("overdue before %s", wait)
-		}
-		clock.Advance(time.Second)
-		m, id, ok := u.Resubmission(key)
-		if len(u.Overdue()) != 1 || !ok {
-			t.Fatalf("not overdue after %s", wait)
-		}
-		u.WasResubmitted(key, id, m.Apply(Versioned{}))
-		if times, _ := u.Resubmitted(key); times != i+1 || u.Resubmissions() != uint64(i+1) {
-			t.Fatalf("resubmitted %d times, want %d", times, i+1)
+	u := NewUncommitted(clock.Now, time.Minute)
+	ours := version(named(1, "ours"))
+	u.add(write(1, Versioned{}, ours), nil)
+	u.announced(Event{CID: pinsvctest.RawCID(1), Form: ours.form()})
+	for _, d := range []time.Duration{24 * time.Hour, -48 * time.Hour, 24 * time.Hour} {
+		clock.Advance(d)
+		if _, over := u.Age(); len(over) != 0 {
+			t.Fatalf("it is over after the clock went by %s", d)
 		}
 	}
 }
 
 func TestUncommitted_DueReadsComeLessAndLessOften(t *testing.T) {
 	var clock clusterfake.Clock
-	u := NewUncommitted(clock.Now, time.Hour, false)
-	u.add(write(1, Versioned{}, version(named(1, "a"))))
-	reads := 0
-	for range 60 * 10 {
-		clock.Advance(100 * time.Millisecond)
-		reads += len(u.DueReads())
-	}
-	if reads < 10 || reads > 60 {
+	u := NewUncommitted(clock.Now, time.Hour)
+	u.add(write(1, Versioned{}, version(named(1, "a"))), nil)
+	due, _ := age(u, &clock, time.Minute)
+	if reads := len(due); reads < 10 || reads > 60 {
 		t.Errorf("%d reads in a minute", reads)
 	}
 }
@@ -188,12 +144,12 @@ func wantRoom(t *testing.T, u *Uncommitted, n int) {
 }
 
 func TestUncommitted_IsBoundedByCount(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
+	u := NewUncommitted(time.Now, time.Minute)
 	for i := range maxUncommitted {
 		if i == maxUncommitted-1 {
 			wantRoom(t, u, i)
 		}
-		u.add(write(i, Versioned{}, version(named(i, "a"))))
+		u.add(write(i, Versioned{}, version(named(i, "a"))), nil)
 	}
 	wantFull(t, u, maxUncommitted)
 	wantRoom(t, u, 1) // It takes no more keys.
@@ -202,7 +158,7 @@ func TestUncommitted_IsBoundedByCount(t *testing.T) {
 }
 
 func TestUncommitted_IsBoundedByBytes(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
+	u := NewUncommitted(time.Now, time.Minute)
 	text := strings.Repeat("x", 1<<20)
 	large := func(i int) Versioned {
 		rec := named(i, "large")
@@ -214,7 +170,7 @@ func TestUncommitted_IsBoundedByBytes(t *testing.T) {
 		if n > 2*maxUncommittedBytes>>20 {
 			t.Fatal("there is no bound")
 		}
-		u.add(write(n, Versioned{}, large(n)))
+		u.add(write(n, Versioned{}, large(n)), nil)
 	}
 	wantFull(t, u, n)
 	// What is committed, undone or replaced by something small makes room, all of it.
@@ -225,7 +181,7 @@ func TestUncommitted_IsBoundedByBytes(t *testing.T) {
 		case 1:
 			u.Resolve(pinsvctest.RawCID(i), u.Sequence(), version(named(i, "theirs")))
 		default:
-			u.add(write(i, large(i), version(named(i, "small"))))
+			u.add(write(i, large(i), version(named(i, "small"))), nil)
 			u.Resolve(pinsvctest.RawCID(i), u.Sequence(), version(named(i, "small")))
 		}
 	}
@@ -236,14 +192,14 @@ func TestUncommitted_IsBoundedByBytes(t *testing.T) {
 }
 
 func TestUncommitted_IsBoundedByVersionsOfOneKey(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
+	u := NewUncommitted(time.Now, time.Minute)
 	last, n := Versioned{}, 0
 	for ; u.Room(pinsvctest.RawCID(1)) == nil; n++ {
 		if n > 2*maxEarlier {
 			t.Fatal("there is no bound")
 		}
 		next := version(named(1, fmt.Sprint(n)))
-		u.add(write(1, last, next))
+		u.add(write(1, last, next), nil)
 		last = next
 	}
 	wantFull(t, u, 1)
@@ -255,7 +211,7 @@ func TestUncommitted_IsBoundedByVersionsOfOneKey(t *testing.T) {
 // C19: the versions that the state may show were copied with each write, which made
 // re-adds of one key cost O(n²).
 func TestUncommitted_ReAddsOfOneKeyCostTheSameEach(t *testing.T) {
-	u := NewUncommitted(time.Now, time.Minute, false)
+	u := NewUncommitted(time.Now, time.Minute)
 	const writes, window = 100_000, 1000
 	last := version(named(1, "0"))
 	var first, end time.Duration
@@ -263,7 +219,7 @@ func TestUncommitted_ReAddsOfOneKeyCostTheSameEach(t *testing.T) {
 		next := version(named(1, fmt.Sprint(i+1)))
 		w := write(1, last, next)
 		began := time.Now()
-		u.add(w)
+		u.add(w, nil)
 		switch took := time.Since(began); {
 		case i < window:
 			first += took

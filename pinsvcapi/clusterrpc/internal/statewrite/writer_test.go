@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -61,7 +62,10 @@ type fixture struct {
 	rows   *rows
 }
 
-func newFixture(t testing.TB) fixture {
+// newFixture is a writer to a consensus that does not wait for the commit.
+func newFixture(t testing.TB) fixture { return newFixtureFor(t, false) }
+
+func newFixtureFor(t testing.TB, waitsForCommit bool) fixture {
 	f := fixture{
 		t: t, fake: clusterfake.New(), clock: &clusterfake.Clock{}, health: &clusterfake.Health{},
 		rows: &rows{all: make(map[cid.Cid]api.Pin)},
@@ -69,7 +73,7 @@ func newFixture(t testing.TB) fixture {
 	client := clusterapi.New(f.fake.Client(t))
 	f.syncer = statesync.New(statesync.Config{
 		Reader: client, Sink: f.rows, Now: f.clock.Now, CommitTime: commitTime,
-		StateTimeout: 10 * time.Second, ResyncInterval: time.Hour,
+		WaitsForCommit: waitsForCommit, StateTimeout: 10 * time.Second, ResyncInterval: time.Hour,
 	})
 	f.Writer = New(Config{
 		Submitter: client, Syncer: f.syncer, Now: f.clock.Now, Timeout: 30 * time.Second, Consensus: f.health.Consensus,
@@ -78,14 +82,14 @@ func newFixture(t testing.TB) fixture {
 }
 
 func rename(n int, name string) statesync.Mutation {
-	return statesync.Mutation{Absolute: true, Apply: func(current statesync.Versioned) statesync.Versioned {
+	return func(current statesync.Versioned) statesync.Versioned {
 		if !current.Found {
 			current.Rec = pinrecord.New(pinsvctest.RawCID(n))
 			current.Rec.Allocations = []peer.ID{clusterfake.Self()}
 		}
 		current.Rec.Name = name
 		return statesync.Versioned{Rec: current.Rec, Found: true}
-	}}
+	}
 }
 
 // put is what a request does.
@@ -111,9 +115,20 @@ func (f fixture) mustPut(n int, name string) {
 	}
 }
 
+// delete is what a request does; false: there was no record.
 func (f fixture) delete(n int) (bool, error) {
 	f.t.Helper()
-	return f.Delete(f.t.Context(), api.NewCid(pinsvctest.RawCID(n)))
+	c := pinsvctest.RawCID(n)
+	unlock, err := f.Lock(f.t.Context(), c)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	rec, found, err := f.syncer.Get(f.t.Context(), api.NewCid(c))
+	if err != nil || !found {
+		return false, err
+	}
+	return true, f.Delete(f.t.Context(), rec)
 }
 
 // name is that of a record in the state; empty when there is none.
@@ -122,9 +137,16 @@ func (f fixture) name(n int) string {
 	return rec.Name
 }
 
+// settle lets time pass for a peer that runs.
+func (f fixture) settle(d time.Duration) {
+	for ; d > 0; d -= time.Second {
+		f.clock.Advance(time.Second)
+		f.SettleUncommitted(f.t.Context())
+	}
+}
+
 func (f fixture) pending(n int) bool {
-	_, pending := f.syncer.Uncommitted().Resubmitted(pinsvctest.RawCID(n))
-	return pending
+	return f.syncer.Uncommitted().Pending(pinsvctest.RawCID(n))
 }
 
 func TestWriter_WritesToOnePinWaitForEachOther(t *testing.T) {
@@ -203,8 +225,7 @@ func TestWriter_DeleteOfAnUncommittedPin(t *testing.T) {
 			t.Error("it is seen")
 		}
 		w.fake.Commit()
-		w.clock.Advance(commitTime)
-		w.SettleUncommitted(t.Context())
+		w.settle(commitTime)
 	}
 	if w.pending(1) || w.fake.Len() != 0 {
 		t.Errorf("pending %t, %d records", w.pending(1), w.fake.Len())
@@ -218,25 +239,23 @@ func TestWriter_RefusesWhatUncommittedHasNoRoomFor(t *testing.T) {
 	w.fake.Set(func() { w.fake.Batching = true })
 	var err error
 	n := 0
-	// Timestamps tell the versions apart.
-	w.fake.Set(func() { w.fake.Written = func() time.Time { return time.Unix(int64(1_700_000_000+n), 0) } })
 	for ; err == nil && n < 10_000; n++ {
+		w.clock.Advance(time.Second) // Timestamps tell the versions apart.
 		err = w.put(t.Context(), 1, "again")
 	}
-	submitted := w.fake.Called("Cluster.Pin")
+	submitted := w.fake.Called("Consensus.LogPin")
 	_, deleteErr := w.delete(1)
 	for _, err := range []error{err, deleteErr} {
 		if pinsvc.KindOf(err) != pinsvc.KindUnavailable || !strings.Contains(pinsvc.FailureOf(err).Details, "consensus.crdt.batching.max_batch_age") {
 			t.Errorf("%v", err)
 		}
 	}
-	if w.fake.Called("Cluster.Pin") != submitted || w.fake.Called("Cluster.Unpin") != 0 {
+	if w.fake.Called("Consensus.LogPin") != submitted || w.fake.Called("Consensus.LogUnpin") != 0 {
 		t.Error("what is refused was submitted")
 	}
 	w.mustPut(2, "another")
 	w.fake.Commit()
-	w.clock.Advance(time.Minute)
-	w.SettleUncommitted(t.Context())
+	w.settle(time.Minute)
 	w.mustPut(1, "room again")
 }
 
@@ -257,8 +276,8 @@ func TestWriter_AFailureWithoutConsensusIsThatOfTheConsensus(t *testing.T) {
 			w := newFixture(t)
 			w.fake.Held(pinsvctest.RawCID(1))
 			w.health.Set(errNoLeader, nil)
-			w.fake.Fail("Cluster.Pin", tt.failure)
-			w.fake.Fail("Cluster.Unpin", tt.failure)
+			w.fake.Fail("Consensus.LogPin", tt.failure)
+			w.fake.Fail("Consensus.LogUnpin", tt.failure)
 			_, deleteErr := w.delete(1)
 			for _, err := range []error{w.put(t.Context(), 1, "b"), deleteErr} {
 				if got := pinsvc.FailureOf(err).Details; (got == errNoLeader.Details) != tt.isIt {
@@ -283,11 +302,11 @@ func TestWriter_AWriteInProgressEndsWhenTheConsensusIsLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t)
 			w.fake.Held(pinsvctest.RawCID(1))
-			t.Cleanup(w.fake.Hang("Cluster.Pin"))
-			t.Cleanup(w.fake.Hang("Cluster.Unpin"))
+			t.Cleanup(w.fake.Hang("Consensus.LogPin"))
+			t.Cleanup(w.fake.Hang("Consensus.LogUnpin"))
 			ended := make(chan error, 1)
 			go func() { ended <- write(w) }()
-			clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Cluster.Pin")+w.fake.Called("Cluster.Unpin") > 0 })
+			clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin")+w.fake.Called("Consensus.LogUnpin") > 0 })
 			w.health.Set(errNoLeader, nil)
 			if err := w.Available(); err != nil {
 				t.Errorf("an election is an outage: %v", err)
@@ -306,14 +325,109 @@ func TestWriter_AWriteInProgressEndsWhenTheConsensusIsLost(t *testing.T) {
 // Half a change is worse than a whole one.
 func TestWriter_AWriteGoesOnWithoutItsRequest(t *testing.T) {
 	w := newFixture(t)
-	release := w.fake.Hang("Cluster.Pin")
+	release := w.fake.Hang("Consensus.LogPin")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.put(ctx, 1, "a") }()
-	clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Cluster.Pin") > 0 })
+	clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin") > 0 })
 	cancel()
 	release()
 	if err := <-ended; err != nil || w.name(1) != "a" || w.rows.name(1) != "a" {
 		t.Errorf("%v, the state has %q, the view %q", err, w.name(1), w.rows.name(1))
 	}
+}
+
+// The first write goes through the cluster, which makes the checks of a write and reads the
+// record for them. From what it made of it the others are made without another read.
+func TestWriter_AWriteReadsItsRecordOnce(t *testing.T) {
+	w := newFixtureFor(t, true)
+	w.mustPut(1, "first")
+	w.fake.ResetCalls()
+	w.mustPut(2, "new")
+	w.mustPut(2, "renamed")
+	if found, err := w.delete(2); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	for method, want := range map[string]int{
+		"Cluster.PinGet": 3, "Cluster.Pin": 0, "Cluster.Unpin": 0, "Consensus.LogPin": 2, "Consensus.LogUnpin": 1,
+	} {
+		if got := w.fake.Called(method); got != want {
+			t.Errorf("%s was called %d times, want %d", method, got, want)
+		}
+	}
+}
+
+// A process that was frozen submits nothing again, for another peer may have deleted the
+// pin since: batching of two peers, whose commits come in this order.
+func TestWriter_NothingIsSubmittedAgain(t *testing.T) {
+	w := newFixture(t)
+	w.mustPut(0, "first")
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "ours")
+	w.clock.Advance(time.Hour) // It was frozen.
+	w.SettleUncommitted(t.Context())
+	w.fake.Commit()
+	rec, _ := w.fake.Record(pinsvctest.RawCID(1))
+	w.fake.Remove(rec) // By another peer.
+	w.settle(2 * commitTime << 6)
+	w.fake.Commit()
+	if w.name(1) != "" || w.rows.name(1) != "" || w.pending(1) {
+		t.Errorf("the deleted pin is back: the state has %q, the view %q, pending %t", w.name(1), w.rows.name(1), w.pending(1))
+	}
+}
+
+// C10: a write that took too long for its client takes effect later. Until then no other
+// write to the pin begins, so that it cannot overtake one; other pins do not wait.
+func TestWriter_AnOverdueWriteKeepsItsLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixtureFor(t, true)
+		w.mustPut(1, "first")
+		release := w.fake.Hang("Consensus.LogPin")
+		began := time.Now()
+		err := w.put(t.Context(), 1, "overdue")
+		if took := time.Since(began); pinsvc.KindOf(err) != pinsvc.KindUnavailable || took != w.cfg.Timeout {
+			t.Fatalf("after %s: %v", took, err)
+		}
+		if found, err := w.delete(1); found || pinsvc.KindOf(err) != pinsvc.KindUnavailable {
+			t.Errorf("a delete behind it: %t, %v", found, err)
+		}
+		w.fake.Held(pinsvctest.RawCID(2))
+		if found, err := w.delete(2); !found || err != nil {
+			t.Errorf("a delete of another pin: %t, %v", found, err)
+		}
+		release()
+		synctest.Wait()
+		w.mustPut(1, "later")
+		synctest.Wait()
+		if w.name(1) != "later" || w.rows.name(1) != "later" || w.overdue.len() != 0 {
+			t.Errorf("the state has %q, the view %q, %d are overdue", w.name(1), w.rows.name(1), w.overdue.len())
+		}
+	})
+}
+
+// What does not heed its context does not end; what does ends in bounded time.
+func TestWriter_AnOverdueWriteEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixtureFor(t, true)
+		ended := make(chan time.Duration, 1)
+		unlock, err := w.Lock(t.Context(), pinsvctest.RawCID(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err = w.submit(t.Context(), &statesync.Write{Key: pinsvctest.RawCID(1)}, func(ctx context.Context) (none statesync.Versioned, err error) {
+			<-ctx.Done()
+			ended <- time.Since(began)
+			return none, ctx.Err()
+		})
+		unlock()
+		if err == nil {
+			t.Error("it succeeded")
+		}
+		if took := <-ended; took != w.cfg.Timeout+maxOverdue {
+			t.Errorf("it ended after %s", took)
+		}
+		synctest.Wait()
+		w.mustPut(1, "free again")
+	})
 }

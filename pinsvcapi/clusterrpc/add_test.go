@@ -383,10 +383,12 @@ func TestAdd_APinUnderItsCIDv0StaysTheOnlyRecord(t *testing.T) {
 	if _, err := peers[0].Cluster.Pin(t.Context(), api.NewCid(v0), api.PinOptions{Name: "theirs"}); err != nil {
 		t.Fatal(err)
 	}
+	last := "theirs"
 	for i, s := range services {
-		s.counts(pinsvc.Query{}, 1)
+		s.counts(pinsvc.Query{Name: last}, 1)
 		for j, c := range []cid.Cid{v1, v0} {
-			if got := s.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i, j)}); got.RequestID != v0.String() {
+			last = fmt.Sprint(i, j)
+			if got := s.add(pinsvc.Pin{CID: c, Name: last}); got.RequestID != v0.String() {
 				t.Errorf("%s was pinned as %s", c, got.RequestID)
 			}
 		}

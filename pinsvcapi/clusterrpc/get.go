@@ -45,6 +45,9 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 	if !ok {
 		return pinsvc.PinStatus{}, clusterapi.NotFound(requestID) // It was removed this moment.
 	}
+	if row.Status == pinsvc.StatusFailed {
+		return b.failedHere(ctx, user, rec, row), nil
+	}
 	return b.render(ctx, row), nil
 }
 

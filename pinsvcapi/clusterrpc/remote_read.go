@@ -2,6 +2,7 @@ package clusterrpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
@@ -65,7 +66,10 @@ func (b *Backend) awaitKnown(ctx context.Context, user pinsvc.User, c cid.Cid) e
 func (b *Backend) awaitListed(ctx context.Context, user pinsvc.User, cids []cid.Cid) error {
 	var group errgroup.Group
 	for _, c := range cids {
-		if b.known(c) {
+		if row, ok := b.view.Get(c); ok {
+			if row.Status == pinsvc.StatusFailed {
+				group.Go(func() error { return b.awaitRewritten(ctx, user, c) })
+			}
 			continue
 		}
 		group.Go(func() error {
@@ -77,6 +81,44 @@ func (b *Backend) awaitListed(ctx context.Context, user pinsvc.User, cids []cid.
 		})
 	}
 	return group.Wait()
+}
+
+// awaitRewritten returns nil unless another peer has rewritten a pin that has failed, and the
+// change does not arrive in time.
+func (b *Backend) awaitRewritten(ctx context.Context, user pinsvc.User, c cid.Cid) error {
+	rec, found, err := b.lookUp(ctx, c)
+	if err != nil || !found {
+		return err
+	}
+	if _, rewritten, here := b.remote.Rewritten(ctx, user, rec, b.notFailed(rec)); rewritten && !here {
+		return &pinsvc.Error{
+			Kind: pinsvc.KindUnavailable, RetryAfter: time.Second,
+			Details: "another peer of the cluster has changed the pin, and the change has not reached this one yet",
+		}
+	}
+	return nil
+}
+
+// failedHere is the response for a pin that has failed at what this peer knows. Clients give up
+// at that, so it is not said of a record that another peer has rewritten since: a re-add starts
+// the attempts anew.
+func (b *Backend) failedHere(ctx context.Context, user pinsvc.User, rec api.Pin, row pinset.Pin) pinsvc.PinStatus {
+	other, rewritten, here := b.remote.Rewritten(ctx, user, rec, b.notFailed(rec))
+	if !rewritten {
+		return b.render(ctx, row)
+	}
+	if row, ok := b.view.Get(rec.Cid.Cid); here && ok {
+		return b.render(ctx, row)
+	}
+	return b.renderRecord(ctx, other)
+}
+
+// notFailed reports whether the pin of a record has not failed any more.
+func (b *Backend) notFailed(rec api.Pin) func() bool {
+	return func() bool {
+		m, ok := b.view.Lookup(rec.Cid.Cid)
+		return !ok || m.Status != pinsvc.StatusFailed
+	}
 }
 
 // getElsewhere is Get for a pin that this peer does not know.

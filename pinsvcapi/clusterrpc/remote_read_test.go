@@ -2,6 +2,7 @@ package clusterrpc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -211,5 +212,51 @@ func TestGet_APeerThatIsGone(t *testing.T) {
 	peers[1].add(pinsvc.Pin{CID: c})
 	if _, err := peers[0].Get(t.Context(), "", c.String()); err != nil {
 		t.Errorf("a pin of a living peer: %v", err)
+	}
+}
+
+// Kubo gives up at the first "failed": a peer that has not heard of a re-add does not say it.
+func TestGet_OldFailureAtAnotherPeerAfterAReAdd(t *testing.T) {
+	for name, opts := range map[string]clustertest.Options{
+		"everywhere": {}, "allocated": {ReplicationMin: 1, ReplicationMax: 1}, "upstream": {UpstreamPolicy: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const pins = 30
+			peers := services(t, 3, opts)
+			for _, p := range peers {
+				p.peer.Node.HoldPins(true)
+			}
+			for i := range pins {
+				c := pinsvctest.RawCID(i)
+				for _, p := range peers {
+					p.peer.Node.Fail(c, errors.New("merkledag: malformed"))
+				}
+				peers[0].add(pinsvc.Pin{CID: c, Name: "before"})
+			}
+			last := peers[0].get(pinsvctest.RawCID(pins - 1).String()).Created
+			for i := range pins {
+				for _, p := range peers {
+					p.becomes(pinsvctest.RawCID(i).String(), pinsvc.StatusFailed)
+					p.peer.Node.Undecided(pinsvctest.RawCID(i))
+				}
+			}
+			eventually(t, "records have another second", func() error {
+				if time.Since(last) < 1100*time.Millisecond {
+					return errors.New("too early")
+				}
+				return nil
+			})
+			for i := range pins {
+				c := pinsvctest.RawCID(i)
+				at, elsewhere := peers[i%3], peers[(i+1)%3]
+				at.add(pinsvc.Pin{CID: c, Name: "after"})
+				if st := elsewhere.get(c.String()); st.Status == pinsvc.StatusFailed || st.Pin.Name != "after" {
+					t.Fatalf("pin %d is %s (%s) at another peer right after the re-add", i, st.Status, st.Pin.Name)
+				}
+				if page := peers[(i+2)%3].list(pinsvc.Query{CIDs: []cid.Cid{c}}); page.Count != 1 || page.Results[0].Status == pinsvc.StatusFailed {
+					t.Fatalf("pin %d is %v in a list of the third peer", i, page.Results)
+				}
+			}
+		})
 	}
 }

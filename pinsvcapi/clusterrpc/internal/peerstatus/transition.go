@@ -106,9 +106,11 @@ func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int,
 }
 
 // failurePredatesRewrite reports whether a failure is one from before the record was last
-// written: the peer has not seen the record yet, or the report is late.
+// written: the peer has not seen the record yet, or the report is late. The clocks of the peers
+// that wrote the two records may differ, so a failure of a later one does not count either; if
+// the record is new indeed, it comes to this peer, and the next report counts.
 func (t *Tracker) failurePredatesRewrite(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) bool {
-	if r.RecordTime > 0 && r.RecordTime < int64(m.Written) {
+	if r.RecordTime > 0 && r.RecordTime != int64(m.Written) {
 		return true
 	}
 	switch old {

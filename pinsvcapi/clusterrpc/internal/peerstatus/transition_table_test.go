@@ -45,12 +45,12 @@ unpin_error    *        *            queued    .         queued    queued    que
 unexp_unpinned settled  *            lost      lost      lost      .         lost      lost      lost      .         .
 unexp_unpinned fresh    *            queued    .         lost      .         lost      lost      lost      .         .
 
-attempt_1_of_3 *        same,newer   retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
+attempt_1_of_3 *        same         retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
 attempt_1_of_3 *        none         retrying  retrying  retrying  retrying  retrying  retrying  retrying  .         .
-attempt_1_of_3 *        older        queued    .         .         .         .         .         .         .         .
-attempt_3_of_3 *        same,newer   failed    failed    failed    failed    failed    failed    failed    failed    .
+attempt_1_of_3 *        older,newer  queued    .         .         .         .         .         .         .         .
+attempt_3_of_3 *        same         failed    failed    failed    failed    failed    failed    failed    failed    .
 attempt_3_of_3 *        none         failed    failed    failed    failed    failed    failed    failed    failed    .
-attempt_3_of_3 *        older        queued    .         .         .         .         .         .         .         .
+attempt_3_of_3 *        older,newer  queued    .         .         .         .         .         .         .         .
 
 unavailable    *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .
 timed_out      *        *            waiting   waiting   waiting   waiting   .         .         .         waiting   .

@@ -211,7 +211,7 @@ func (r *Reader) askPeer(ctx context.Context, p peer.ID, c cid.Cid) reply {
 	return reply{}
 }
 
-// readAt reads a record of another peer's state.
+// readAt reads a record of another peer's state. See statusAt for what is left out.
 func (r *Reader) readAt(ctx context.Context, p peer.ID, key api.Cid) (rec api.Pin, found bool, err error) {
 	if r.denied.has(p) {
 		return r.statusAt(ctx, p, key)

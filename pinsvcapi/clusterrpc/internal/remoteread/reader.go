@@ -150,15 +150,16 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 	}
 	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
 	defer cancel()
+	known := func() bool { return r.cfg.Known(c) }
 	q, asked := r.ask(user, c)
 	if !asked {
-		if r.arrives(ctx, c, nil, limitedPatience) {
+		if r.arrives(ctx, known, nil, limitedPatience) {
 			return api.Pin{}, arrived, nil
 		}
 		return api.Pin{}, limited, r.tooMany(user)
 	}
 	switch {
-	case r.arrives(ctx, c, q.done, r.cfg.Timeout):
+	case r.arrives(ctx, known, q.done, r.cfg.Timeout):
 		return api.Pin{}, arrived, nil
 	case !q.answered():
 		return api.Pin{}, unanswered, unavailable("the other peers of the cluster did not answer in time whether they have the pin")
@@ -166,7 +167,7 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 		return api.Pin{}, unanswered, q.err
 	case !q.found:
 		return api.Pin{}, absent, clusterapi.NotFound(c.String())
-	case r.arrivesOrIsRead(ctx, c, patience):
+	case r.arrivesOrIsRead(ctx, c, known, patience):
 		return api.Pin{}, arrived, nil
 	case patience < r.cfg.Timeout && request.Err() == nil:
 		return r.readAgain(ctx, q)
@@ -174,45 +175,42 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 	return api.Pin{}, unanswered, unavailable("another peer of the cluster has the pin, and it has not reached this one yet")
 }
 
-// arrives waits until the view has the pin; false: done was closed, or patience or the
-// context ended first. done may be nil.
-func (r *Reader) arrives(ctx context.Context, c cid.Cid, done <-chan struct{}, patience time.Duration) bool {
+// arrives waits until known says so; false: done was closed, or patience or the context
+// ended first. known is called after changes of the view. done may be nil.
+func (r *Reader) arrives(ctx context.Context, known func() bool, done <-chan struct{}, patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		seq := r.cfg.View.Seq()
-		if r.cfg.Known(c) {
+		if known() {
 			return true
 		}
 		select {
 		case <-r.cfg.View.Changed(seq):
 			backoff.Sleep(ctx, newsPause)
 		case <-done:
-			return r.cfg.Known(c)
+			return known()
 		case <-timer.C:
-			return r.cfg.Known(c)
+			return known()
 		case <-ctx.Done():
-			return r.cfg.Known(c)
+			return known()
 		}
 	}
 }
 
 // arrivesOrIsRead is arrives for a pin that another peer has: this peer's state is read now
 // and then as well.
-func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, patience time.Duration) bool {
+func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, known func() bool, patience time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		if r.arrives(ctx, c, nil, lookInterval) {
+		if r.arrives(ctx, known, nil, lookInterval) {
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		// A state that cannot be read has nothing; the wait goes on.
-		if found, err := r.cfg.Look(ctx, c); err == nil && found {
-			return true
-		}
+		_, _ = r.cfg.Look(ctx, c) // A state that cannot be read has nothing; the wait goes on.
 	}
 }
 

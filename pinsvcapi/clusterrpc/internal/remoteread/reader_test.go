@@ -178,7 +178,7 @@ func TestReader_FindReturnsTheOtherPeersRecord(t *testing.T) {
 			t.Errorf("%v %t %v", got, found, err)
 		}
 		isKind(t, "Await", w.reader.Await(t.Context(), "", rec.Cid.Cid), pinsvc.KindUnavailable)
-		w.looks = func(cid.Cid) bool { return true } // No event came, and the state has it.
+		w.looks = func(cid.Cid) bool { w.view.Put(rowOf(rec)); return true } // No event came, and the state has it.
 		if err := w.reader.Await(t.Context(), "", rec.Cid.Cid); err != nil {
 			t.Error(err)
 		}
@@ -327,6 +327,38 @@ func TestReader_ConnectedPeersAreAskedAndNeedNotAnswer(t *testing.T) {
 			t.Error(err)
 		}
 		isKind(t, "another pin", w.reader.Await(t.Context(), "", pinsvctest.RawCID(2)), pinsvc.KindNotFound)
+	})
+}
+
+func TestReader_Rewritten(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mine := record(pinsvctest.RawCID(1), 100)
+		theirs := mine
+		w.pinGet = func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+			if p == far {
+				return theirs, nil
+			}
+			return api.Pin{}, errors.New("stream reset")
+		}
+		never, always := func() bool { return false }, func() bool { return true }
+		if _, rewritten, _ := w.reader.Rewritten(t.Context(), "", mine, never); rewritten {
+			t.Error("the same record is another one")
+		}
+		theirs.Name = "after" // In the same second.
+		began := time.Now()
+		if other, rewritten, here := w.reader.Rewritten(t.Context(), "", mine, never); !rewritten || here || other.Name != "after" {
+			t.Errorf("%v %t %t", other, rewritten, here)
+		}
+		if took := time.Since(began); took > 2*readPatience {
+			t.Errorf("it took %s", took)
+		}
+		if _, rewritten, here := w.reader.Rewritten(t.Context(), "", mine, always); !rewritten || !here {
+			t.Errorf("%t %t", rewritten, here)
+		}
+		w.removed.Add(rowOf(theirs))
+		if _, rewritten, _ := w.reader.Rewritten(t.Context(), "", mine, never); rewritten {
+			t.Error("a record that was removed here counts")
+		}
 	})
 }
 

@@ -1,0 +1,68 @@
+package remoteread
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+// Rewritten reports whether another peer has another record of a pin than rec, which is what
+// this peer has. What follows from rec, such as a failure, may be old news then: Rewritten
+// waits a moment for the change to arrive, until arrived says so, and returns arrived's last
+// word and the other peer's record.
+//
+// It is for statuses that clients give up at. Peers that do not answer at once do not count,
+// and when the user has no question left, nothing is asked.
+func (r *Reader) Rewritten(ctx context.Context, user pinsvc.User, rec api.Pin, arrived func() bool) (other api.Pin, rewritten, here bool) {
+	if !r.limiter.Take(string(user)) {
+		return api.Pin{}, false, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	other, rewritten = r.otherRecord(ctx, rec)
+	if !rewritten {
+		return api.Pin{}, false, false
+	}
+	return other, true, r.arrivesOrIsRead(ctx, rec.Cid.Cid, arrived, readPatience)
+}
+
+// otherRecord asks all living peers for a record that is not rec.
+func (r *Reader) otherRecord(ctx context.Context, rec api.Pin) (other api.Pin, found bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	peers, _, err := r.others(ctx)
+	if err != nil {
+		return api.Pin{}, false
+	}
+	replies := make(chan reply, len(peers))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, p := range peers {
+		wg.Go(func() { replies <- r.differs(ctx, p, rec) })
+	}
+	for range peers {
+		if got := <-replies; got.found {
+			cancel()
+			return got.rec, true
+		}
+	}
+	return api.Pin{}, false
+}
+
+// differs asks one peer for its record; found: it is another one than rec.
+func (r *Reader) differs(ctx context.Context, p peer.ID, rec api.Pin) reply {
+	got, found, err := r.readAt(ctx, p, rec.Cid)
+	if err != nil || !found || !pinrecord.Visible(got) || r.cfg.Removed.has(got) {
+		return reply{err: err}
+	}
+	same := got.Timestamp.Unix() == rec.Timestamp.Unix()
+	if same && !r.denied.has(p) { // Else not all of the record is known.
+		same = pinrecord.Form(got) == pinrecord.Form(rec)
+	}
+	return reply{by: p, rec: got, found: !same}
+}

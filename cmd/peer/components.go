@@ -158,6 +158,9 @@ func (p *Peer) connect() error {
 		inner = external
 	}
 	p.ipfsRPC = kuborpc.New(p.ipfsAddr)
+	if err := p.newOrphanScanner(); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	p.connector = newReadyConnector(p.dialOrigins(p.confirmPins(inner)))
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil

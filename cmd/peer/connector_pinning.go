@@ -28,6 +28,7 @@ func (p *Peer) confirmPins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConn
 	p.pins = pinning.New(inner, pinning.Config{
 		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
 		Storage: pinning.NewStorage(p.ipfsRPC, free),
+		GivenUp: func(key cid.Cid, failed bool) { p.orphans.GivenUp(key, failed) },
 	})
 	p.details.add(p.pins.Details)
 	return p.pins

@@ -37,6 +37,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/orphans"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/pinning"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
@@ -80,6 +81,7 @@ type Peer struct {
 	connector *readyConnector
 	ipfsRPC   *kuborpc.Client
 	pins      *pinning.Connector
+	orphans   *orphans.Scanner
 	origins   *origins.Connector
 	tracker   *watch.Tracker
 	monitor   *runningMonitor

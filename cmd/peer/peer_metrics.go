@@ -8,6 +8,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/orphans"
 )
 
 // peerMetrics are the metrics of the peer's life. A registry cannot
@@ -33,6 +34,18 @@ func (m *peerMetrics) countRestarts(restarts func() int) error {
 		Name: "pinsvc_ipfs_restarts_total",
 		Help: "Starts of the managed IPFS node (Kubo) after the first one.",
 	}, func() float64 { return float64(restarts()) }))
+}
+
+// countOrphans counts the pins of the IPFS node that the cluster does not have.
+func (m *peerMetrics) countOrphans(stats func() orphans.Stats) error {
+	return errors.Join(
+		m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pinsvc_orphan_pins", Help: "Recursive pins of the IPFS node that the cluster does not have and that stay.",
+		}, func() float64 { return float64(stats().Orphans) })),
+		m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "pinsvc_orphan_pins_removed_total", Help: "Pins that the IPFS node had kept after the cluster gave them up, and that were removed.",
+		}, func() float64 { return float64(stats().Removed) })),
+	)
 }
 
 // countDials counts the dials of origins.

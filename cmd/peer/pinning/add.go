@@ -97,7 +97,7 @@ func (c *Connector) responds(ctx context.Context) bool {
 }
 
 // watchdog cancels a pin that makes no progress, or whose node does not respond any
-// more. Only the former is the pin's fault.
+// more. Only the former is the pin's fault (U42 in docs/upstream-faults.md).
 type watchdog struct {
 	silence, stall time.Duration
 	responds       func(context.Context) bool

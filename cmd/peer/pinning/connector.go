@@ -41,10 +41,10 @@ type Config struct {
 	InformerTrigger int
 	// Storage is the IPFS node's.
 	Storage Storage
-	// InDoubt, if not nil, is called when the IPFS node may keep a pin that the
-	// cluster has given up: a pin was cancelled, or could not be removed. It returns
-	// at once.
-	InDoubt func(cid.Cid)
+	// GivenUp, if not nil, is called when the IPFS node may keep a pin that the cluster
+	// has given up: a pin was cancelled, or, with failed, could not be removed. It
+	// returns at once.
+	GivenUp func(key cid.Cid, failed bool)
 }
 
 // Connector is an IPFS connector that reports true outcomes of pins. All other
@@ -70,8 +70,8 @@ type Connector struct {
 // New wraps a connector. Shutdown of the wrapper shuts the inner one down.
 func New(inner ipfscluster.IPFSConnector, cfg Config) *Connector {
 	const silence, probe = 15 * time.Second, 10 * time.Second
-	if cfg.InDoubt == nil {
-		cfg.InDoubt = func(cid.Cid) {}
+	if cfg.GivenUp == nil {
+		cfg.GivenUp = func(cid.Cid, bool) {}
 	}
 	c := &Connector{
 		IPFSConnector: inner, cfg: cfg, space: newSpace(cfg.RPC, cfg.Storage),
@@ -116,8 +116,9 @@ func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 		err = c.fetch(ctx, pin)
 	}
 	if ctx.Err() != nil {
-		// The node may pin the content all the same, after the request to remove it.
-		c.cfg.InDoubt(pin.Cid.Cid)
+		// The node may pin the content all the same, after the request to remove it
+		// (U40 in docs/upstream-faults.md).
+		c.cfg.GivenUp(pin.Cid.Cid, false)
 	}
 	if err != nil {
 		return err
@@ -186,7 +187,8 @@ func (c *Connector) Unpin(ctx context.Context, key api.Cid) error {
 	c.space.forget(key.Cid)
 	err := c.IPFSConnector.Unpin(ctx, key)
 	if err != nil {
-		c.cfg.InDoubt(key.Cid)
+		// The tracker does not try again (U41 in docs/upstream-faults.md).
+		c.cfg.GivenUp(key.Cid, true)
 		return err
 	}
 	c.count(-1)

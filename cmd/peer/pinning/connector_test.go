@@ -41,7 +41,8 @@ type node struct {
 	repo     uint64
 	silent   bool
 	probes   chan struct{} // Gets a value for each request of the version, as far as it has room.
-	doubts   []cid.Cid
+	givenUp  []cid.Cid
+	failed   bool // of the last one
 }
 
 func newNode(t *testing.T, add http.HandlerFunc) *node {
@@ -115,7 +116,9 @@ func (n *node) connector(change func(*Config)) *Connector {
 	rpc := kuborpc.New(func() (multiaddr.Multiaddr, error) { return addr, nil })
 	cfg := Config{
 		RPC: rpc, PinTimeout: time.Minute, Name: "ours", Storage: NewStorage(rpc, nil),
-		InDoubt: func(c cid.Cid) { n.set(func() { n.doubts = append(n.doubts, c) }) },
+		GivenUp: func(c cid.Cid, failed bool) {
+			n.set(func() { n.givenUp, n.failed = append(n.givenUp, c), failed })
+		},
 	}
 	if change != nil {
 		change(&cfg)
@@ -176,8 +179,8 @@ func TestPin_IsConfirmedByTheNode(t *testing.T) {
 	if want := "arg=" + content + "&name=ours&progress=true&recursive=true"; n.query != want {
 		t.Errorf("requested %s, want %s", n.query, want)
 	}
-	if len(n.doubts) != 0 {
-		t.Errorf("in doubt: %v", n.doubts)
+	if len(n.givenUp) != 0 {
+		t.Errorf("given up: %v", n.givenUp)
 	}
 }
 
@@ -274,7 +277,7 @@ func TestPin_SilenceAloneIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestPin_CancelledIsInDoubt(t *testing.T) {
+func TestPin_CancelledIsGivenUp(t *testing.T) {
 	n := newNode(t, keeps)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -282,19 +285,19 @@ func TestPin_CancelledIsInDoubt(t *testing.T) {
 	if err := n.connector(nil).Pin(ctx, pin); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if len(n.doubts) != 1 || n.doubts[0] != pin.Cid.Cid {
-		t.Errorf("in doubt: %v", n.doubts)
+	if len(n.givenUp) != 1 || n.givenUp[0] != pin.Cid.Cid || n.failed {
+		t.Errorf("given up: %v", n.givenUp)
 	}
 }
 
-func TestUnpin_ThatFailsIsInDoubt(t *testing.T) {
+func TestUnpin_ThatFailsIsGivenUp(t *testing.T) {
 	n := newNode(t, nil)
 	c, pin := n.connector(nil), pinOf(t, content)
-	if err := c.Unpin(t.Context(), pin.Cid); err != nil || len(n.doubts) != 0 {
-		t.Errorf("got %v, in doubt %v", err, n.doubts)
+	if err := c.Unpin(t.Context(), pin.Cid); err != nil || len(n.givenUp) != 0 {
+		t.Errorf("got %v, given up %v", err, n.givenUp)
 	}
 	n.unpinErr = errors.New("connection refused")
-	if err := c.Unpin(t.Context(), pin.Cid); !errors.Is(err, n.unpinErr) || len(n.doubts) != 1 {
-		t.Errorf("got %v, in doubt %v", err, n.doubts)
+	if err := c.Unpin(t.Context(), pin.Cid); !errors.Is(err, n.unpinErr) || len(n.givenUp) != 1 || !n.failed {
+		t.Errorf("got %v, given up %v", err, n.givenUp)
 	}
 }

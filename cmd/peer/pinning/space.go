@@ -244,7 +244,7 @@ func (s *space) details() []string {
 	defer s.mu.Unlock()
 	switch n := len(s.waiting); {
 	case n > 0:
-		return []string{fmt.Sprintf("storage full: the IPFS node has no space for %d pins, which wait for it", n)}
+		return []string{fmt.Sprintf("storage full: pins that wait for space in the IPFS node: %d", n)}
 	case s.full:
 		return []string{"storage full: the IPFS node has no space left"}
 	default:

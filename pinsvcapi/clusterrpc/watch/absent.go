@@ -1,0 +1,44 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+)
+
+// UntrackAbsent has the inner tracker remove a pin, unless the state has it or the
+// tracker is pinning it: a record can be read a moment after its Track (U40 in
+// docs/upstream-faults.md). begun reports whether it does. What the state shows later is followed, as after every removal.
+func (t *Tracker) UntrackAbsent(ctx context.Context, c api.Cid) (begun bool, err error) {
+	unlock, err := t.keys.Lock(ctx, c.KeyString())
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	switch t.PinTracker.Status(ctx, c).Status {
+	case api.TrackerStatusPinQueued, api.TrackerStatusPinning:
+		return false, nil
+	}
+	st, err := t.state(ctx)
+	if err != nil {
+		return false, err
+	}
+	// Last, so that nothing is between this and the removal.
+	has, err := st.Has(ctx, c)
+	if err != nil || has {
+		return false, err
+	}
+	if err := t.PinTracker.Untrack(ctx, c); err != nil {
+		return false, fmt.Errorf("unpin %s: %w", c, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.removals[c.Cid] = &removal{since: time.Now()}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return true, nil
+}

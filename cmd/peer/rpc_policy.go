@@ -12,7 +12,8 @@ import (
 // copied.
 func rpcPolicy(policy map[string]ipfscluster.RPCEndpointType) map[string]ipfscluster.RPCEndpointType {
 	policy = maps.Clone(policy)
-	// A client that reads at another peer what it has just written: clusterrpc/internal/remoteread.
+	// A client that reads at another peer what it has just written (U43):
+	// clusterrpc/internal/remoteread.
 	policy["Cluster.PinGet"] = ipfscluster.RPCTrusted
 	return policy
 }

@@ -198,6 +198,14 @@ type Config struct {
 	// proxy in front passes the prefix on. Empty means the root.
 	BasePath string `key:"base_path,added"`
 
+	// WaitForCommit has a change answered when it is committed and on the disk,
+	// also with consensus.crdt.batching. With false, a change that waits for its
+	// batch is answered when it is queued. A peer that is killed or loses power
+	// then loses the pins and deletes that it accepted within max_batch_age, and
+	// those whose batch could not be committed. Without batches, and with Raft,
+	// it has no effect.
+	WaitForCommit bool `key:"wait_for_commit,added" default:"true"`
+
 	// TLS is made of PathSSLCertFile and PathSSLKeyFile when the section is
 	// read. An embedder may set it instead of them. Nil means plain HTTP.
 	TLS *tls.Config

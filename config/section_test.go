@@ -57,7 +57,8 @@ func drawConfig(t *rapid.T) *Config {
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"),
 			netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::1/128"),
 		}), 0, 4, rapid.ID[netip.Prefix]).Draw(t, "proxies"),
-		BasePath: rapid.SampledFrom([]string{"", "/psa", "/a/b"}).Draw(t, "base path"),
+		BasePath:      rapid.SampledFrom([]string{"", "/psa", "/a/b"}).Draw(t, "base path"),
+		WaitForCommit: rapid.Bool().Draw(t, "wait for commit"),
 	}
 	if rapid.Bool().Draw(t, "libp2p") {
 		drawLibp2p(t, c)

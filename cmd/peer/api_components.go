@@ -137,7 +137,10 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
 	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
 	if kind, _, err := p.cfg.Engines(); err == nil {
-		opts.WaitsForCommit = kind == ConsensusCRDT && !batches(p.cfg.Helper.Configs().Crdt)
+		opts.WaitsForCommit = kind == ConsensusCRDT && p.waitsForCommits()
+		if batching := p.cfg.Helper.Configs().Crdt.Batching; opts.WaitsForCommit && batches(batching) {
+			opts.WriteTimeout = clusterrpc.DefaultWriteTimeout + batching.MaxBatchAge
+		}
 	}
 	opts.HealthDetails = p.details.all
 	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }

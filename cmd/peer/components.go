@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/monitor/pubsubmon"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 )
@@ -59,7 +60,7 @@ func (p *Peer) startCluster() error {
 	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
-		p.consensus, p.apis.components(), p.connector, p.tracker, p.monitor, allocator, informers, p.tracer)
+		p.consensus, p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
@@ -186,17 +187,37 @@ func (p *Peer) newConsensus() error {
 		if err != nil {
 			return err
 		}
-		if batches(cfgs.Crdt) {
-			p.consensus = newReadyCRDT(&batchingCRDT{Consensus: inner, maxAge: cfgs.Crdt.Batching.MaxBatchAge}, true)
-		} else {
-			p.consensus = newReadyCRDT(syncedCRDT{Consensus: inner, store: p.store}, false)
+		p.consensus = newReadyCRDT(inner)
+		if err != nil {
+			return err
 		}
+		if err := p.metrics.countCommits(); err != nil {
+			return fmt.Errorf("registering metrics of commits: %w", err)
+		}
+		inner.onOpen = p.space.bind
+		p.rewriting = inner.rewriting
+		p.consensus = newReadyCRDT(inner)
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil
 }
 
-// batches reports whether changes are committed in batches.
-func batches(cfg *crdt.Config) bool {
-	return cfg.Batching.MaxBatchSize > 0 && cfg.Batching.MaxBatchAge > 0
+// commits is how the changes of a CRDT are committed: at once, or in the batches that are
+// configured.
+func (p *Peer) commits() groupcommit.Config {
+	batching := p.cfg.Helper.Configs().Crdt.Batching
+	commits := groupcommit.Config{MaxQueue: batching.MaxQueueSize, NoWait: !p.waitsForCommits(), Metrics: p.metrics.commits}
+	if batches(batching) {
+		commits.Linger, commits.LingerSize = batching.MaxBatchAge, batching.MaxBatchSize
+		commits.MaxGroup = min(batching.MaxBatchSize, groupcommit.DefaultMaxGroup)
+	}
+	return commits
+}
+
+// batches reports whether changes are to be committed in batches.
+func batches(cfg crdt.BatchingConfig) bool { return cfg.MaxBatchSize > 0 && cfg.MaxBatchAge > 0 }
+
+// waitsForCommits reports whether a CRDT accepts a change when it is committed.
+func (p *Peer) waitsForCommits() bool {
+	return !batches(p.cfg.Helper.Configs().Crdt.Batching) || !p.cfg.HasPinsvcapi() || p.cfg.Pinsvcapi.WaitForCommit
 }

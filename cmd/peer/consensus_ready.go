@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +32,6 @@ type readyConsensus struct {
 	ready *gate
 	// missing describes what Raft lacks for a quorum. It is not used for CRDT.
 	missing func(context.Context) string
-	// batching is set for CRDT with batching, see awaitSetup.
-	batching bool
 
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -43,8 +40,8 @@ type readyConsensus struct {
 	started   atomic.Bool // Set once the inner consensus has its client.
 }
 
-func newReadyCRDT(inner ipfscluster.Consensus, batching bool) *readyConsensus {
-	return newReadyConsensus(&readyConsensus{Consensus: inner, kind: ConsensusCRDT, batching: batching})
+func newReadyCRDT(inner ipfscluster.Consensus) *readyConsensus {
+	return newReadyConsensus(&readyConsensus{Consensus: inner, kind: ConsensusCRDT})
 }
 
 func newReadyRaft(inner ipfscluster.Consensus, missing func(context.Context) string) *readyConsensus {
@@ -114,19 +111,16 @@ func (c *readyConsensus) awaitQuorum() {
 func (c *readyConsensus) Shutdown(ctx context.Context) error {
 	c.startOnce.Do(func() {}) // A SetClient from now on starts nothing.
 	if c.started.Load() && c.kind == ConsensusCRDT {
-		if err := c.awaitSetup(ctx); err != nil && c.batching {
-			return err
-		}
+		c.awaitSetup(ctx)
 	}
 	c.cancel()
 	c.wg.Wait()
 	return c.Consensus.Shutdown(ctx)
 }
 
-// awaitSetup waits until upstream's CRDT is set up. A shutdown before that
-// races with the setup; with batching it waits forever for a worker that only
-// the end of the setup starts (U3).
-func (c *readyConsensus) awaitSetup(ctx context.Context) error {
+// awaitSetup waits until upstream's CRDT is set up, within limits. A shutdown before that races with
+// the setup (U3).
+func (c *readyConsensus) awaitSetup(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		c.wg.Wait()
@@ -136,10 +130,7 @@ func (c *readyConsensus) awaitSetup(ctx context.Context) error {
 	defer timeout.Stop()
 	select {
 	case <-done:
-		return nil
 	case <-timeout.C:
-		return errors.New("the CRDT store is still being set up")
 	case <-ctx.Done():
-		return fmt.Errorf("the CRDT store is still being set up: %w", ctx.Err())
 	}
 }

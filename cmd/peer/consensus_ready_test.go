@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -32,7 +31,7 @@ func (c *setupConsensus) Shutdown(context.Context) error {
 // Peers fails, instead of using a client that is not there, until there is one.
 func TestReadyConsensus_PeersBeforeTheClient(t *testing.T) {
 	inner := &setupConsensus{set: make(chan struct{})}
-	c := newReadyCRDT(inner, false)
+	c := newReadyCRDT(inner)
 	if _, err := c.Peers(t.Context()); err == nil {
 		t.Error("the list of peers was requested before there was a client")
 	}
@@ -45,30 +44,23 @@ func TestReadyConsensus_PeersBeforeTheClient(t *testing.T) {
 	noError(t, c.Shutdown(t.Context()))
 }
 
-// A CRDT with batching that is still being set up is left alone, because its
-// shutdown would never return; without batching it is shut down.
+// A CRDT that is still being set up is shut down when the limit is over.
 func TestReadyConsensus_ShutdownDuringTheSetup(t *testing.T) {
-	for name, batching := range map[string]bool{"with batching": true, "without": false} {
-		t.Run(name, func(t *testing.T) {
-			inner := &setupConsensus{set: make(chan struct{})}
-			c := newReadyCRDT(inner, batching)
-			c.SetClient(&rpc.Client{})
-			ended, cancel := context.WithCancel(t.Context())
-			cancel()
-			err := c.Shutdown(ended)
-			if batching != errors.Is(err, context.Canceled) || batching == (inner.stops.Load() == 1) {
-				t.Errorf("the error is %v, %d shutdowns", err, inner.stops.Load())
-			}
-			c.cancel()
-			c.wg.Wait()
-		})
+	inner := &setupConsensus{set: make(chan struct{})}
+	c := newReadyCRDT(inner)
+	c.SetClient(&rpc.Client{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	noError(t, c.Shutdown(ended))
+	if inner.stops.Load() != 1 {
+		t.Errorf("%d shutdowns", inner.stops.Load())
 	}
 }
 
 // A consensus that never got a client is shut down at once.
 func TestReadyConsensus_ShutdownBeforeTheClient(t *testing.T) {
 	inner := &setupConsensus{set: make(chan struct{})}
-	c := newReadyCRDT(inner, true)
+	c := newReadyCRDT(inner)
 	noError(t, c.Shutdown(t.Context()))
 	c.SetClient(&rpc.Client{}) // Starts nothing.
 	c.wg.Wait()

@@ -59,16 +59,21 @@ func crdtConfig(cfg *crdt.Config) *crdt.Config {
 }
 
 // newCRDT makes upstream's consensus over a store of its own.
-func (p *Peer) newCRDT() (*crdt.Consensus, error) {
+func (p *Peer) newCRDT() (*committedCRDT, error) {
 	store, err := p.openCRDTStore(p.pinset)
 	if err != nil {
 		return nil, fmt.Errorf("consensus.crdt: %w", err)
 	}
 	p.crdtStore = store
+	if err := p.metrics.countCommits(); err != nil {
+		return nil, fmt.Errorf("registering metrics of commits: %w", err)
+	}
 	cfg := crdtConfig(p.cfg.Helper.Configs().Crdt)
-	inner, err := crdt.New(p.network.host, p.network.dht, p.network.pubsub, cfg, store)
+	inner, err := newCommittedCRDT(p.network.host, p.network.dht, p.network.pubsub, cfg, store, p.commits())
 	if err != nil {
 		return nil, fmt.Errorf("consensus.crdt: %w", err)
 	}
+	inner.onOpen = p.space.bind
+	p.rewriting = inner.rewriting
 	return inner, nil
 }

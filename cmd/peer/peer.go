@@ -26,6 +26,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
+	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	logging "github.com/ipfs/go-log/v2"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
@@ -73,11 +74,16 @@ type Peer struct {
 	reloader *reloader
 	created  time.Time // When New began.
 
+	// space watches the disk of the store.
+	space *storeSpace
+
 	// Set by Start.
 	consensus *readyConsensus
 	pinset    *digest.Store
 	crdtStore *crdtstore.Store // nil with Raft.
 	watcher   *divergence.Watcher
+	// rewriting is nil with Raft, see rewriteTracker.
+	rewriting func(cid.Cid) bool
 	connector *readyConnector
 	ipfsRPC   *kuborpc.Client
 	pins      *pinning.Connector
@@ -189,6 +195,10 @@ func (p *Peer) openStore() error {
 		if err := raft.CleanupRaft(cfgs.Raft); err != nil {
 			return fmt.Errorf("removing the Raft state before joining: %w", err)
 		}
+	}
+	p.space = &storeSpace{}
+	if engine == cfgs.Pebble.ConfigKey() {
+		p.space.watch(cfgs.Pebble)
 	}
 	states, err := cmdutils.NewStateManager(string(kind), engine, p.cfg.Helper.Identity(), cfgs)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/divergence"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/orphans"
 )
@@ -17,15 +18,25 @@ type peerMetrics struct {
 	registerer   prometheus.Registerer
 	registered   []prometheus.Collector
 	readySeconds prometheus.Gauge
+	commits      *groupcommit.Metrics
 }
 
 func newPeerMetrics(registerer prometheus.Registerer) (*peerMetrics, error) {
-	m := &peerMetrics{registerer: registerer}
+	m := &peerMetrics{registerer: registerer, commits: groupcommit.NewMetrics()}
 	m.readySeconds = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "pinsvc_ready_seconds",
 		Help: "Time from the start of the peer until it served requests; 0 until then.",
 	})
 	return m, m.register(m.readySeconds)
+}
+
+// countCommits registers the metrics of the CRDT's commits.
+func (m *peerMetrics) countCommits() error {
+	var err error
+	for _, c := range m.commits.Collectors() {
+		err = errors.Join(err, m.register(c))
+	}
+	return err
 }
 
 // countRestarts counts the restarts of the managed IPFS node.

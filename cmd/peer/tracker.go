@@ -1,9 +1,13 @@
 package peer
 
 import (
+	"context"
 	"time"
 
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
+	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
@@ -18,15 +22,38 @@ func (p *Peer) newTracker() {
 	p.pins.WatchSpace(p.retryPin)
 }
 
+// clusterTracker is the tracker as the cluster gets it.
+func (p *Peer) clusterTracker() ipfscluster.PinTracker {
+	if p.rewriting == nil {
+		return p.tracker
+	}
+	return rewriteTracker{p.tracker, p.rewriting}
+}
+
+// rewriteTracker keeps content while its record is removed and added in one commit: the CRDT calls
+// its hook for the removal although the same commit adds the pin (U13 in docs/upstream-faults.md),
+// and a garbage collection could come in between.
+type rewriteTracker struct {
+	ipfscluster.PinTracker
+	rewriting func(cid.Cid) bool
+}
+
+// Untrack passes a removal on, unless a Track follows.
+func (t rewriteTracker) Untrack(ctx context.Context, c api.Cid) error {
+	if t.rewriting(c.Cid) {
+		return nil
+	}
+	return t.PinTracker.Untrack(ctx, c)
+}
+
 // promptCommit is the batch age of a cluster that commits each change at once:
 // a change that the state does not show after this time is lost.
 const promptCommit = 5 * time.Second
 
 // batchAge is how long the cluster may hold an accepted change back.
 func (p *Peer) batchAge() time.Duration {
-	cfg := p.cfg.Helper.Configs().Crdt
-	if kind, _, err := p.cfg.Engines(); err != nil || kind != ConsensusCRDT || !batches(cfg) {
+	if kind, _, err := p.cfg.Engines(); err != nil || kind != ConsensusCRDT || p.waitsForCommits() {
 		return promptCommit
 	}
-	return max(cfg.Batching.MaxBatchAge, promptCommit)
+	return max(p.cfg.Helper.Configs().Crdt.Batching.MaxBatchAge, promptCommit)
 }

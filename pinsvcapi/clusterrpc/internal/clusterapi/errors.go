@@ -24,6 +24,9 @@ const (
 	CauseNotEnoughPeers        // the replication factor cannot be reached now
 	CauseShard                 // the CID belongs to a sharded pin
 	CauseIPFSUnavailable       // an IPFS node did not respond
+	CauseUncertain             // the change is not committed, and may be later
+	CauseStore                 // the store of the shared state takes no writes
+	CauseBehind                // the peer has not received older changes yet
 	CauseQueueFull             // the cluster takes no more writes for now
 	CausePinQueueFull          // a tracker takes no more pins for now
 	CauseRefused               // an IPFS node responded with an error of its own
@@ -43,6 +46,10 @@ var causeTexts = [...]struct {
 	{"configured to be in follower mode", CauseFollower},
 	{"not enough peers to allocate", CauseNotEnoughPeers},
 	{"cannot repin CID with different tracking method", CauseShard},
+	// Of cmd/peer/groupcommit; the first may have one of the others in it.
+	{"the change may still take effect", CauseUncertain},
+	{"the store of the shared state takes no writes", CauseStore},
+	{"still catching up with the cluster", CauseBehind},
 	{"max_queue_size reached", CauseQueueFull},
 	{"operation queue is full", CausePinQueueFull},
 	// The message of an IPFS node may contain any of the texts below.
@@ -142,6 +149,12 @@ func Failure(err error, action string) error {
 		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "%s", shortageOf(err).describe())
 	case CauseShard:
 		return pinsvc.Wrap(pinsvc.KindBadRequest, cause, DetailsShard)
+	case CauseUncertain:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the change is not committed yet and may still take effect; %s. Sending the same request again is safe", storeState(err))
+	case CauseStore:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the change was not begun: %s", storeState(err))
+	case CauseBehind:
+		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "this peer is still catching up with the cluster, and older changes of the pin may be to come")
 	case CauseQueueFull:
 		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster's write queue is full (consensus.crdt.batching.max_queue_size)")
 	case CausePinQueueFull:
@@ -152,6 +165,20 @@ func Failure(err error, action string) error {
 		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster did not %s in time", action)
 	default:
 		return pinsvc.Wrap(pinsvc.KindUnavailable, cause, "the cluster could not %s", action)
+	}
+}
+
+// storeState says what is known of the store that did not commit a change.
+func storeState(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "no space left on device"):
+		return "the disk of the peer's datastore is full"
+	case CauseOf(strings.ReplaceAll(text, "the change may still take effect", "")) == CauseBehind:
+		return "this peer is still catching up with the cluster"
+	case strings.Contains(text, context.DeadlineExceeded.Error()):
+		return "the peer's datastore did not commit it in time"
+	default:
+		return "the peer's datastore fails, and the commit is tried again"
 	}
 }
 

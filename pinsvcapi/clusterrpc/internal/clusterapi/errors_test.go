@@ -19,6 +19,9 @@ const (
 	textShortage  = "not enough peers to allocate CID. Needed at least: 2. Wanted at most: 3. Available candidates: 1. See logs for more info."
 	textShard     = "cannot repin CID with different tracking method, clear state with pin rm to proceed. New: pin. Was: shard-pin"
 	textQueueFull = "error batching item: batching max_queue_size reached. Too many operations are waiting to be batched. Try increasing the max_queue_size"
+	textUncertain = "the commit has not succeeded, and the change may still take effect: "
+	textStore     = "the store of the shared state takes no writes: "
+	textBehind    = "this peer is still catching up with the cluster"
 	textPinsFull  = "pin/unpin operation queue is full. Try increasing max_pin_queue_size"
 	textNoNode    = `Post "http://127.0.0.1:5001/api/v0/pin/add": dial tcp 127.0.0.1:5001: connect: connection refused`
 	textRefusal   = "IPFS error (pin/add?arg=x). Code: 500. Message: "
@@ -36,6 +39,9 @@ func TestCauseOf_Texts(t *testing.T) {
 		{textShortage, CauseNotEnoughPeers},
 		{textShard, CauseShard},
 		{textQueueFull, CauseQueueFull},
+		{textUncertain + textStore + "input/output error", CauseUncertain},
+		{textStore + "input/output error", CauseStore},
+		{textBehind + ": context deadline exceeded", CauseBehind},
 		{textPinsFull, CausePinQueueFull},
 		{textNoNode, CauseIPFSUnavailable},
 		{`Post "http://127.0.0.1:5001/api/v0/pin/add": EOF`, CauseIPFSUnavailable},

@@ -1,0 +1,79 @@
+package commitstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+)
+
+// errClosed is the error of every call after Close.
+var errClosed = errors.New("the CRDT is shut down")
+
+// Close implements datastore.Datastore, but the datastore under it stays open: it waits for the
+// calls in progress and has later ones fail. The
+// provider's queue of the CRDT's blocks is still written after the consensus was shut down, and
+// pebble ends the process when it is written after it was closed (U54 in docs/upstream-faults.md).
+func (s *Store) Close() error {
+	s.open.Lock()
+	defer s.open.Unlock()
+	s.closed = true
+	return nil
+}
+
+// use runs a call unless the store is closed.
+func (s *Store) use(call func() error) error {
+	s.open.RLock()
+	defer s.open.RUnlock()
+	if s.closed {
+		return errClosed
+	}
+	return call()
+}
+
+// Get implements datastore.Read.
+func (s *Store) Get(ctx context.Context, key datastore.Key) (value []byte, err error) {
+	err = s.use(func() (err error) {
+		value, err = s.Batching.Get(ctx, key)
+		return err
+	})
+	return value, err
+}
+
+// Has implements datastore.Read.
+func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err error) {
+	err = s.use(func() (err error) {
+		exists, err = s.Batching.Has(ctx, key)
+		return err
+	})
+	return exists, err
+}
+
+// GetSize implements datastore.Read.
+func (s *Store) GetSize(ctx context.Context, key datastore.Key) (size int, err error) {
+	err = s.use(func() (err error) {
+		size, err = s.Batching.GetSize(ctx, key)
+		return err
+	})
+	return size, err
+}
+
+// Query implements datastore.Read.
+func (s *Store) Query(ctx context.Context, q query.Query) (results query.Results, err error) {
+	err = s.use(func() (err error) {
+		results, err = s.Batching.Query(ctx, q)
+		return err
+	})
+	return results, err
+}
+
+// Delete implements datastore.Write.
+func (s *Store) Delete(ctx context.Context, key datastore.Key) error {
+	return s.use(func() error { return s.Batching.Delete(ctx, key) })
+}
+
+// Sync implements datastore.Datastore.
+func (s *Store) Sync(ctx context.Context, prefix datastore.Key) error {
+	return s.use(func() error { return s.Batching.Sync(ctx, prefix) })
+}

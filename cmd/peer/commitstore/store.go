@@ -1,0 +1,191 @@
+// Package commitstore decorates the datastore of the cluster's CRDT for the commits of this peer
+// (D12): a commit is on the disk before its block is announced to other peers, and what it did to
+// the state is known.
+//
+// go-ds-crdt passes the context of a commit down to each write, so a commit of this peer is known
+// by its context (Watch). The merges of what other peers wrote have none, and are not synced: they
+// are sent again.
+package commitstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// The namespaces of ipfs-lite and go-ds-crdt v0.6.8 within that of the CRDT: crdt.go and set.go.
+const (
+	processedPath = "b"
+	blocksPath    = "b/blocks" // what the blockstore keeps
+	headsPath     = "h"
+	elementsPath  = "s/s"
+	valuesPath    = "s/k"
+	valueSuffix   = "/v"
+)
+
+// Store decorates a datastore. It is safe for concurrent use, as far as the datastore is.
+type Store struct {
+	datastore.Batching
+	processed, blocks, heads, elements, values string // prefixes, with a slash at the end
+	synced                                     func(time.Duration)
+	open                                       sync.RWMutex // held by each call for reading
+	closed                                     bool
+	merged                                     atomic.Int64 // when a block of another peer was, see Stalled
+}
+
+// New decorates the datastore of a CRDT with that namespace. synced, if not nil, is called with the
+// duration of each sync.
+func New(inner datastore.Batching, namespace string, synced func(time.Duration)) *Store {
+	root := datastore.NewKey(namespace)
+	prefix := func(path string) string { return root.ChildString(path).String() + "/" }
+	if synced == nil {
+		synced = func(time.Duration) {}
+	}
+	s := &Store{
+		Batching: inner, synced: synced, processed: prefix(processedPath),
+		blocks: prefix(blocksPath), heads: prefix(headsPath), elements: prefix(elementsPath), values: prefix(valuesPath),
+	}
+	s.merged.Store(time.Now().UnixNano())
+	return s
+}
+
+// Stalled reports whether no block of another peer was merged for some time, or since New.
+func (s *Store) Stalled(after time.Duration) bool {
+	return time.Since(time.Unix(0, s.merged.Load())) > after
+}
+
+// Put implements datastore.Write.
+func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	effects := effectsOf(ctx)
+	name := key.String()
+	switch {
+	case effects == nil:
+		if strings.HasPrefix(name, s.processed) && !strings.HasPrefix(name, s.blocks) {
+			s.merged.Store(time.Now().UnixNano())
+		}
+	case strings.HasPrefix(name, s.blocks):
+		effects.begin()
+	case strings.HasPrefix(name, s.heads):
+		b, err := s.Batch(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.Put(ctx, key, value); err != nil {
+			return err
+		}
+		return b.Commit(ctx)
+	}
+	return s.use(func() error { return s.Batching.Put(ctx, key, value) })
+}
+
+// Batch implements datastore.Batching.
+func (s *Store) Batch(ctx context.Context) (datastore.Batch, error) {
+	var inner datastore.Batch
+	err := s.use(func() (err error) {
+		inner, err = s.Batching.Batch(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := plainBatch{inner, s}
+	effects := effectsOf(ctx)
+	if effects == nil {
+		return b, nil
+	}
+	return &batch{Batch: b, store: s, effects: effects, values: make(map[string]groupcommit.Effect)}, nil
+}
+
+// sync has everything that was written before on the disk when it returns, which upstream leaves to
+// the datastore (U5 in docs/upstream-faults.md).
+func (s *Store) sync(ctx context.Context) error {
+	began := time.Now()
+	if err := s.Sync(ctx, datastore.NewKey("/")); err != nil {
+		return fmt.Errorf("write the commit to the disk: %w", err)
+	}
+	s.synced(time.Since(began))
+	return nil
+}
+
+// plainBatch is a batch of whatever else writes.
+type plainBatch struct {
+	datastore.Batch
+	store *Store
+}
+
+// Commit implements datastore.Batch.
+func (b plainBatch) Commit(ctx context.Context) error {
+	return b.store.use(func() error { return b.Batch.Commit(ctx) })
+}
+
+// batch is a batch of a commit of this peer.
+type batch struct {
+	datastore.Batch
+	store   *Store
+	effects *Effects
+
+	values         map[string]groupcommit.Effect // by the CRDT's key
+	head, elements bool
+}
+
+// Put implements datastore.Batch.
+func (b *batch) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	switch name := key.String(); {
+	case strings.HasPrefix(name, b.store.heads):
+		b.head = true
+	case strings.HasPrefix(name, b.store.elements):
+		b.elements = true
+	default:
+		b.note(name, groupcommit.EffectAdded)
+	}
+	return b.Batch.Put(ctx, key, value)
+}
+
+// Delete implements datastore.Batch.
+func (b *batch) Delete(ctx context.Context, key datastore.Key) error {
+	b.note(key.String(), groupcommit.EffectRemoved)
+	return b.Batch.Delete(ctx, key)
+}
+
+func (b *batch) note(name string, effect groupcommit.Effect) {
+	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(b.store.values, "/"))
+	if !ok {
+		return
+	}
+	if key, ok := strings.CutSuffix(rest, valueSuffix); ok {
+		b.values[key] = effect
+	}
+}
+
+// Commit implements datastore.Batch. The head is the last thing that a commit writes: with it the
+// commit is complete, and is synced before it is announced.
+func (b *batch) Commit(ctx context.Context) error {
+	err := b.commit(ctx)
+	if err != nil {
+		b.effects.fail(err)
+	}
+	return err
+}
+
+func (b *batch) commit(ctx context.Context) error {
+	complete := b.head && b.effects.complete()
+	if len(b.values) > 0 || b.elements {
+		b.effects.merge()
+	}
+	if err := b.Batch.Commit(ctx); err != nil {
+		return err
+	}
+	// A value that a batch without elements wrote is one that survives a removal.
+	b.effects.enter(b.values, b.elements)
+	if !complete {
+		return nil
+	}
+	return b.store.sync(ctx)
+}

@@ -1,0 +1,182 @@
+package commitstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/boxo/datastore/dshelp"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	dssync "github.com/ipfs/go-datastore/sync"
+	mh "github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// syncs counts the syncs of a datastore.
+type syncs struct {
+	datastore.Batching
+	mu    sync.Mutex
+	count int
+	fails error
+}
+
+func (s *syncs) Sync(context.Context, datastore.Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	return s.fails
+}
+
+func newStore() (*Store, *syncs) {
+	inner := &syncs{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	return New(inner, "/c", nil), inner
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replaceHead writes a head as go-ds-crdt does.
+func replaceHead(t *testing.T, ctx context.Context, s *Store) error {
+	t.Helper()
+	b, err := s.Batch(ctx)
+	noError(t, err)
+	noError(t, b.Put(ctx, datastore.NewKey("/c/h/NEW"), []byte{1}))
+	noError(t, b.Delete(ctx, datastore.NewKey("/c/h/OLD")))
+	return b.Commit(ctx)
+}
+
+// A commit of this peer is synced once for each of its blocks, when the block becomes a head. What
+// other peers wrote is not.
+func TestStore_SyncsTheCommitsOfThisPeer(t *testing.T) {
+	s, inner := newStore()
+	noError(t, replaceHead(t, t.Context(), s))
+	noError(t, s.Put(t.Context(), datastore.NewKey("/c/h/A"), []byte{1}))
+	if inner.count != 0 {
+		t.Errorf("%d syncs for another peer", inner.count)
+	}
+	ctx, effects := Watch(t.Context())
+	for block := range 2 {
+		noError(t, s.Put(ctx, datastore.NewKey("/c/b/blocks/NEW"), []byte("block")))
+		if !effects.Begun() || inner.count != block {
+			t.Errorf("begun %t, %d syncs", effects.Begun(), inner.count)
+		}
+		noError(t, replaceHead(t, ctx, s))
+		noError(t, replaceHead(t, ctx, s)) // It joins two heads.
+		if inner.count != block+1 {
+			t.Errorf("%d syncs after %d blocks", inner.count, block+1)
+		}
+	}
+	first, _ := Watch(t.Context())
+	noError(t, s.Put(first, datastore.NewKey("/c/h/FIRST"), []byte{1})) // A peer without heads puts one.
+	if inner.count != 3 {
+		t.Errorf("%d syncs", inner.count)
+	}
+}
+
+// go-ds-crdt only logs some failures to write a head.
+func TestStore_ASyncThatFailsFailsTheCommit(t *testing.T) {
+	s, inner := newStore()
+	inner.fails = errors.New("broken")
+	ctx, effects := Watch(t.Context())
+	if err := replaceHead(t, ctx, s); !errors.Is(err, inner.fails) || !errors.Is(effects.Err(), inner.fails) {
+		t.Errorf("%v, %v", err, effects.Err())
+	}
+}
+
+func TestEffects_OfKeys(t *testing.T) {
+	s, _ := newStore()
+	ctx, effects := Watch(t.Context())
+	keyOf := func(name string) (api.Cid, string) {
+		sum, err := mh.Sum([]byte(name), mh.SHA2_256, -1)
+		noError(t, err)
+		c := api.NewCid(cid.NewCidV1(cid.Raw, sum))
+		return c, dshelp.NewKeyFromBinary(c.Bytes()).String()
+	}
+	added, addedKey := keyOf("added")
+	ignored, ignoredKey := keyOf("ignored")
+	removed, removedKey := keyOf("removed")
+	kept, keptKey := keyOf("kept")
+	write := func(f func(datastore.Batch) error) {
+		b, err := s.Batch(ctx)
+		noError(t, err)
+		noError(t, f(b))
+		noError(t, b.Commit(ctx))
+	}
+	if effects.Merging() {
+		t.Error("it merges at once")
+	}
+	write(func(b datastore.Batch) error { // putTombs
+		return errors.Join(
+			b.Delete(ctx, datastore.NewKey("/c/s/k"+addedKey+"/v")), b.Delete(ctx, datastore.NewKey("/c/s/k"+addedKey+"/p")),
+			b.Delete(ctx, datastore.NewKey("/c/s/k"+removedKey+"/v")),
+			b.Put(ctx, datastore.NewKey("/c/s/k"+keptKey+"/v"), []byte("other")),
+			b.Put(ctx, datastore.NewKey("/c/s/t"+keptKey+"/ID"), nil),
+		)
+	})
+	write(func(b datastore.Batch) error { // putElems
+		return errors.Join(
+			b.Put(ctx, datastore.NewKey("/c/s/s"+addedKey+"/ID"), nil),
+			b.Put(ctx, datastore.NewKey("/c/s/k"+addedKey+"/v"), []byte("value")), b.Put(ctx, datastore.NewKey("/c/s/k"+addedKey+"/p"), []byte{2}),
+			b.Put(ctx, datastore.NewKey("/c/s/s"+ignoredKey+"/ID"), nil),
+		)
+	})
+	got := []groupcommit.Effect{effects.Of(added), effects.Of(ignored), effects.Of(removed), effects.Of(kept)}
+	want := []groupcommit.Effect{groupcommit.EffectAdded, groupcommit.EffectNone, groupcommit.EffectRemoved, groupcommit.EffectKept}
+	if !slices.Equal(got, want) || !effects.Merging() {
+		t.Errorf("effects %v, want %v; merging %t", got, want, effects.Merging())
+	}
+}
+
+// The provider of the CRDT's blocks goes on after the consensus was shut down (U54).
+func TestStore_RefusesCallsAfterClose(t *testing.T) {
+	s, inner := newStore()
+	ctx, key := t.Context(), datastore.NewKey("/c/x")
+	open, err := s.Batch(ctx)
+	noError(t, err)
+	noError(t, errors.Join(s.Put(ctx, key, nil), s.Sync(ctx, key)))
+	noError(t, s.Close())
+	_, errGet := s.Get(ctx, key)
+	_, errHas := s.Has(ctx, key)
+	_, errSize := s.GetSize(ctx, key)
+	_, errQuery := s.Query(ctx, query.Query{})
+	_, errBatch := s.Batch(ctx)
+	for i, err := range []error{
+		errGet, errHas, errSize, errQuery, errBatch, open.Commit(ctx), s.Put(ctx, key, nil), s.Delete(ctx, key), s.Sync(ctx, key),
+	} {
+		if !errors.Is(err, errClosed) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	if inner.count != 1 {
+		t.Errorf("%d syncs", inner.count)
+	}
+}
+
+func TestStore_StalledWithoutBlocksOfOthers(t *testing.T) {
+	s, _ := newStore()
+	if s.Stalled(time.Hour) || !s.Stalled(0) {
+		t.Error("it is stalled at once, or never")
+	}
+	s.merged.Store(0)
+	own, _ := Watch(t.Context())
+	noError(t, s.Put(own, datastore.NewKey("/c/b/OWN"), nil))
+	noError(t, s.Put(t.Context(), datastore.NewKey("/c/b/blocks/BLOCK"), nil))
+	if !s.Stalled(time.Hour) {
+		t.Error("a block of this peer, or one that is not merged, is no progress")
+	}
+	noError(t, s.Put(t.Context(), datastore.NewKey("/c/b/THEIRS"), nil))
+	if s.Stalled(time.Hour) {
+		t.Error("it is stalled after a block of another peer")
+	}
+}

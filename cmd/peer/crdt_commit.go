@@ -1,0 +1,183 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/routing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// committedCRDT is a CRDT consensus whose accepted changes are in the state and on the disk (D12),
+// under every API: LogPin and LogUnpin are committed in groups to the state that upstream hands out
+// for its own batches, and never go to upstream's. That would leave the sync to the datastore (U5
+// in docs/upstream-faults.md), and with batches accept changes that it has not committed (U6).
+type committedCRDT struct {
+	ipfscluster.Consensus
+	cfg     *crdt.Config // the consensus' own copy
+	store   *commitstore.Store
+	commits groupcommit.Config
+
+	ctx    context.Context // ends with Shutdown
+	cancel context.CancelFunc
+	turn   chan struct{} // held while the fields below are set, and for good by Shutdown
+	opened atomic.Pointer[openedCRDT]
+	// onOpen is called with the Committer before its first write.
+	onOpen func(*groupcommit.Committer)
+}
+
+// openedCRDT is what there is once the consensus is set up.
+type openedCRDT struct {
+	state     state.BatchingState
+	committer *groupcommit.Committer
+}
+
+// newCommittedCRDT makes the consensus on a datastore. Of the commits it sets the state, and what
+// this store knows of them.
+func newCommittedCRDT(
+	h host.Host, routes routing.Routing, topics *pubsub.PubSub,
+	cfg *crdt.Config, inner *crdtstore.Store, commits groupcommit.Config,
+) (*committedCRDT, error) {
+	if commits.Metrics == nil {
+		commits.Metrics = groupcommit.NewMetrics()
+	}
+	store := commitstore.New(inner, cfg.DatastoreNamespace, commits.Metrics.Synced)
+	commits.Watch = commitstore.Watch
+	if commits.Behind == nil {
+		commits.Behind = func() bool { return inner.Unfinished() > 0 && !store.Stalled(stalledWalk) }
+	}
+	own := *cfg
+	own.Batching.MaxBatchSize, own.Batching.MaxBatchAge = 0, 0
+	consensus, err := crdt.New(h, routes, topics, &own, store)
+	if err != nil {
+		return nil, err
+	}
+	c := &committedCRDT{Consensus: consensus, cfg: &own, store: store, commits: commits, turn: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// stalledWalk is how long writes are held back for a walk of the DAG that makes no progress: longer
+// than upstream waits for a block (DAGSyncerTimeout). A block that no peer has any more must not stop
+// the writes of this one for good.
+const stalledWalk = 150 * time.Second
+
+// LogPin returns when the pin is in the state and on the disk.
+func (c *committedCRDT) LogPin(ctx context.Context, pin api.Pin) error {
+	opened, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	return opened.committer.Pin(ctx, pin)
+}
+
+// LogUnpin returns when the pin is gone from the state, and that is on the disk.
+func (c *committedCRDT) LogUnpin(ctx context.Context, pin api.Pin) error {
+	opened, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	return opened.committer.Unpin(ctx, pin.Cid)
+}
+
+// State returns the shared state once the consensus is set up.
+func (c *committedCRDT) State(ctx context.Context) (state.ReadOnly, error) {
+	opened, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return opened.state, nil
+}
+
+// open waits until the consensus is set up and starts the commits.
+func (c *committedCRDT) open(ctx context.Context) (*openedCRDT, error) {
+	if opened := c.opened.Load(); opened != nil {
+		return opened, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, c.ended(ctx)
+	}
+	defer func() { <-c.turn }()
+	if opened := c.opened.Load(); opened != nil {
+		return opened, nil
+	}
+	batching, err := c.batchingState(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.ended(ctx))
+	}
+	commits := c.commits
+	commits.State = batching
+	opened := &openedCRDT{state: batching, committer: groupcommit.New(commits)}
+	if c.onOpen != nil {
+		c.onOpen(opened.committer)
+	}
+	c.opened.Store(opened)
+	return opened, nil
+}
+
+func (c *committedCRDT) ended(ctx context.Context) error {
+	if c.ctx.Err() != nil {
+		return groupcommit.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// batchingState takes upstream's state for batches. State returns it if batches are configured, and
+// reads that when it is called. They are configured for one call, after the setup, which would
+// otherwise start workers that commit by a timer and whose end may panic (U6).
+func (c *committedCRDT) batchingState(ctx context.Context) (state.BatchingState, error) {
+	if _, err := c.Consensus.State(ctx); err != nil { // Waits for the setup.
+		return nil, err
+	}
+	c.cfg.Batching.MaxBatchSize, c.cfg.Batching.MaxBatchAge = 1, 1
+	st, err := c.Consensus.State(ctx)
+	c.cfg.Batching.MaxBatchSize, c.cfg.Batching.MaxBatchAge = 0, 0
+	if err != nil {
+		return nil, err
+	}
+	batching, ok := st.(state.BatchingState)
+	if !ok {
+		return nil, fmt.Errorf("the CRDT handed out %T, which cannot be committed to", st)
+	}
+	return batching, nil
+}
+
+// rewriting reports whether a pin is removed only to be added in the same commit.
+func (c *committedCRDT) rewriting(key cid.Cid) bool {
+	opened := c.opened.Load()
+	return opened != nil && opened.committer.Rewriting(key)
+}
+
+// Shutdown commits what was accepted and shuts the consensus down.
+func (c *committedCRDT) Shutdown(ctx context.Context) error {
+	c.cancel()
+	var failed error
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if opened := c.opened.Load(); opened != nil {
+		failed = opened.committer.Close(ctx)
+	}
+	return errors.Join(failed, c.Consensus.Shutdown(ctx), c.store.Close())
+}

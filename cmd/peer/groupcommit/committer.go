@@ -1,0 +1,226 @@
+package groupcommit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	logging "github.com/ipfs/go-log/v2"
+)
+
+var log = logging.Logger("groupcommit")
+
+// Committer is the one writer of a state. Its methods may be called by many goroutines.
+type Committer struct {
+	cfg  Config
+	wake chan struct{} // has room for one
+	done chan struct{} // closed when the loop has ended
+
+	mu     sync.Mutex // guards the fields below, and the stages of all writes
+	queue  []*write   // oldest first
+	begun  []*write   // those of the commit that is being made
+	closed bool
+	refuse error // why no write is accepted; nil: they are
+	full   bool  // refuse was set by Suspend
+
+	// rewriting has the pins that are being written anew, see Rewriting.
+	rewriting map[cid.Cid]struct{}
+}
+
+// stage is how far a write has come.
+type stage uint8
+
+const (
+	stageQueued stage = iota
+	stageBegun
+	stageDone
+)
+
+// write is one call of Pin or Unpin.
+type write struct {
+	ctx   context.Context
+	pin   api.Pin
+	unpin bool
+	size  int
+	since time.Time
+	// answer has room for the one answer.
+	answer chan error
+
+	attempts int  // how many commits the state ignored; only the loop changes it
+	parked   bool // waits for older changes of other peers; only the loop changes it
+	stage    stage
+}
+
+// New starts a Committer, which runs until Close.
+func New(cfg Config) *Committer {
+	cfg.setDefaults()
+	c := &Committer{
+		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		rewriting: make(map[cid.Cid]struct{}),
+	}
+	go c.run()
+	return c
+}
+
+// Pin returns nil when the record is in the state, and on the disk. An error that is
+// ErrUncertain says that it may be there later; every other one, that it is not begun.
+func (c *Committer) Pin(ctx context.Context, pin api.Pin) error {
+	record, err := pin.ProtoMarshal()
+	if err != nil {
+		return fmt.Errorf("encode the record of %s: %w", pin.Cid, err)
+	}
+	return c.submit(&write{ctx: ctx, pin: pin, size: len(record) + elementBytes})
+}
+
+// Unpin is Pin for the removal of a record.
+func (c *Committer) Unpin(ctx context.Context, key api.Cid) error {
+	return c.submit(&write{ctx: ctx, pin: api.PinCid(key), unpin: true, size: elementBytes})
+}
+
+// elementBytes is about what a key, the ID of its block and their framing take.
+const elementBytes = 160
+
+func (c *Committer) submit(w *write) error {
+	w.answer, w.since = make(chan error, 1), time.Now()
+	if err := c.enqueue(w); err != nil || c.cfg.NoWait {
+		return err
+	}
+	select {
+	case err := <-w.answer:
+		return err
+	case <-w.ctx.Done():
+		return c.abandon(w)
+	}
+}
+
+func (c *Committer) enqueue(w *write) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.refuse != nil:
+		return c.refuse
+	case len(c.queue) >= c.cfg.MaxQueue:
+		return ErrQueueFull
+	}
+	c.queue = append(c.queue, w)
+	c.cfg.Metrics.queued.Set(float64(len(c.queue)))
+	c.signal()
+	return nil
+}
+
+// signal wakes the loop.
+func (c *Committer) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// abandon ends a write whose request has ended: one that is still queued is not made.
+func (c *Committer) abandon(w *write) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch w.stage {
+	case stageDone:
+		return <-w.answer
+	case stageQueued:
+		w.stage = stageDone // take drops it.
+		err := w.ctx.Err()
+		if w.parked {
+			err = fmt.Errorf("%w: %w", ErrBehind, err)
+		}
+		if w.attempts == 0 {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUncertain, w.ctx.Err())
+}
+
+// finish answers a write, once.
+func (c *Committer) finish(w *write, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finishLocked(w, err)
+}
+
+func (c *Committer) finishLocked(w *write, err error) {
+	if w.stage == stageDone {
+		return
+	}
+	if c.cfg.NoWait && err != nil {
+		log.Errorf("the change of pin %s, which was accepted, could not be committed: %s", w.pin.Cid, err)
+	}
+	w.stage = stageDone
+	w.answer <- err
+}
+
+// Rewriting reports whether the record of a pin is being removed and added in one commit, because
+// the state would otherwise ignore it. The removal is then no reason to unpin content.
+func (c *Committer) Rewriting(key cid.Cid) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.rewriting[key]
+	return ok
+}
+
+// Suspend refuses writes, and ends those that wait, until Resume: the store cannot write now. A
+// commit that is being made goes on.
+func (c *Committer) Suspend(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = true
+	c.refuse = fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	for _, w := range c.begun {
+		c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))
+	}
+	c.refuseQueued()
+}
+
+// Resume ends Suspend.
+func (c *Committer) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full, c.refuse = false, nil
+	c.signal()
+}
+
+// refuseQueued needs the lock. Writes that were accepted unseen stay.
+func (c *Committer) refuseQueued() {
+	if c.cfg.NoWait {
+		return
+	}
+	for _, w := range c.queue {
+		err := c.refuse
+		if w.attempts > 0 {
+			err = fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+		c.finishLocked(w, err)
+	}
+	c.queue = nil
+	c.cfg.Metrics.queued.Set(0)
+}
+
+// Close refuses further writes, commits those that wait, and returns when they are committed or
+// ctx has ended.
+func (c *Committer) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.signal()
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return fmt.Errorf("%d writes are not committed: %w", len(c.queue)+len(c.begun), ctx.Err())
+	}
+}

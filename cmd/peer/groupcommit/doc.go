@@ -1,0 +1,126 @@
+// Package groupcommit commits the writes of one peer to a shared state in groups (D12): what
+// arrives while a commit runs shares the next one, and each write is answered when its commit is
+// on the disk and the state shows it. A write that is alone waits for nothing but the disk.
+//
+// One goroutine makes all commits. The writes of one key keep their order, and a key stands once
+// in a commit. A write that fails by itself does not fail its neighbours. A commit that fails is
+// committed again before anything else is accepted, because the state cannot forget it.
+//
+// The package knows the state and what a commit did to it (Effects), not the engine behind them.
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+)
+
+// State is what is committed to: the state.BatchingState of the cluster's CRDT. Add and Rm put a
+// write into the commit that is being made; Commit commits it. They are called by one goroutine.
+type State interface {
+	Add(context.Context, api.Pin) error
+	Rm(context.Context, api.Cid) error
+	Get(context.Context, api.Cid) (api.Pin, error)
+	Commit(context.Context) error
+}
+
+// Effect is what a commit did to the value of a key.
+type Effect uint8
+
+// The effects.
+const (
+	// EffectNone means that the commit did not touch the value, as far as is known.
+	EffectNone Effect = iota
+	// EffectAdded means that the written value is the state's.
+	EffectAdded
+	// EffectRemoved means that the state has no value.
+	EffectRemoved
+	// EffectKept means that a value survived the removal.
+	EffectKept
+)
+
+// Effects tells what one commit did. It is asked after Commit, or after an Add or Rm that failed.
+type Effects interface {
+	// Begun reports whether the commit has reached the store.
+	Begun() bool
+	// Merging reports whether the commit may have changed the state, though it failed.
+	Merging() bool
+	// Err returns an error of the store that Commit did not return.
+	Err() error
+	// Of returns what the commit did to a key.
+	Of(api.Cid) Effect
+}
+
+// Defaults of Config.
+const (
+	// DefaultMaxGroup bounds a commit: the CRDT computes the size of the whole delta anew for
+	// each write that it adds.
+	DefaultMaxGroup = 256
+	// DefaultMaxBytes stays well below the 1 MiB at which go-ds-crdt commits by itself.
+	DefaultMaxBytes = 768 << 10
+	// DefaultMaxQueue is how many writes may wait.
+	DefaultMaxQueue = 50000
+	// DefaultRetryMin and DefaultRetryMax are the pauses before a failed commit is tried again.
+	DefaultRetryMin, DefaultRetryMax = 50 * time.Millisecond, 5 * time.Second
+)
+
+// Config is what a Committer needs. State and Watch must be set; the zero value of another field
+// stands for its default.
+type Config struct {
+	State State
+	// Watch returns the context for one commit, and its effects.
+	Watch func(context.Context) (context.Context, Effects)
+	// Behind reports whether older changes of other peers are still to come. A removal, and a
+	// change of a record, then wait, or what comes later would undo them. nil: they never are.
+	Behind func() bool
+	// MaxGroup and MaxBytes bound the writes of one commit, MaxQueue those that wait.
+	MaxGroup, MaxBytes, MaxQueue int
+	// Linger, if positive, is how long a write may wait for others to share its commit;
+	// LingerSize writes end the wait.
+	Linger     time.Duration
+	LingerSize int
+	// NoWait accepts a write when it is queued. It may then be lost with the process.
+	NoWait bool
+	// RetryMin and RetryMax bound the pauses before a failed commit is tried again.
+	RetryMin, RetryMax time.Duration
+	// Metrics may be nil.
+	Metrics *Metrics
+}
+
+func (c *Config) setDefaults() {
+	orDefault(&c.MaxGroup, DefaultMaxGroup)
+	orDefault(&c.MaxBytes, DefaultMaxBytes)
+	orDefault(&c.MaxQueue, DefaultMaxQueue)
+	orDefault(&c.LingerSize, c.MaxGroup)
+	orDefault(&c.RetryMin, DefaultRetryMin)
+	orDefault(&c.RetryMax, max(c.RetryMin, DefaultRetryMax))
+	if c.Behind == nil {
+		c.Behind = func() bool { return false }
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+}
+
+func orDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Errors of Pin and Unpin. Their texts are read by clusterapi.CauseOf, also at other peers.
+var (
+	// ErrUncertain is the error of a write whose commit failed or did not end in time.
+	ErrUncertain = errors.New("the commit has not succeeded, and the change may still take effect")
+	// ErrUnavailable is the error of a write that was not begun, because the commits fail.
+	ErrUnavailable = errors.New("the store of the shared state takes no writes")
+	// ErrBehind is the error of a write that waited for older changes of other peers. It is not
+	// begun, unless it is ErrUncertain too.
+	ErrBehind = errors.New("this peer is still catching up with the cluster")
+	// ErrQueueFull is the error of a write when too many wait.
+	ErrQueueFull = errors.New("too many writes wait to be committed: max_queue_size reached")
+	// ErrClosed is the error of a write after Close.
+	ErrClosed = errors.New("the peer is shutting down")
+)

@@ -1,0 +1,178 @@
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
+	"go.uber.org/goleak"
+)
+
+// TestMain fails when a Committer leaves its goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+
+// fault is how a commit of the fake fails.
+type fault uint8
+
+const (
+	faultNone   fault = iota
+	faultBefore       // nothing is changed
+	faultMerged       // the state is changed, and no head leads to it
+)
+
+// fake is a state that behaves as go-ds-crdt does: a failed commit keeps its delta, the elements of
+// a failed commit that were merged are in this peer's state alone, and a value that is older than
+// what the state has is ignored unless that is removed in the same delta.
+type fake struct {
+	mu sync.Mutex
+	// delta is what Add and Rm put together.
+	adds    map[string]api.Pin
+	removed map[string]bool
+	order   []string
+	// values is what the state shows, orphans which of them no other peer has.
+	values  map[string]api.Pin
+	orphans map[string]bool
+	lagging map[string]bool
+	broken  map[string]error // what Add and Rm of a key return
+
+	next    func() fault
+	before  func() // called when a commit begins, without the lock
+	commits [][]string
+}
+
+func newFake() *fake {
+	return &fake{
+		adds: make(map[string]api.Pin), removed: make(map[string]bool), values: make(map[string]api.Pin),
+		orphans: make(map[string]bool), lagging: make(map[string]bool), broken: make(map[string]error),
+		next: func() fault { return faultNone }, before: func() {},
+	}
+}
+
+func (f *fake) Add(_ context.Context, pin api.Pin) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := pin.Cid.String()
+	if err := f.broken[key]; err != nil {
+		return err
+	}
+	f.adds[key] = pin
+	f.order = append(f.order, key)
+	return nil
+}
+
+func (f *fake) Rm(_ context.Context, c api.Cid) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := c.String()
+	if err := f.broken[key]; err != nil {
+		return err
+	}
+	delete(f.adds, key)
+	f.removed[key] = true
+	f.order = append(f.order, key)
+	return nil
+}
+
+func (f *fake) Get(_ context.Context, c api.Cid) (api.Pin, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pin, ok := f.values[c.String()]
+	if !ok {
+		return api.Pin{}, state.ErrNotFound
+	}
+	return pin, nil
+}
+
+var errDisk = errors.New("input/output error")
+
+func (f *fake) Commit(ctx context.Context) error {
+	f.before()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	effects := ctx.Value(fakeEffects{}).(*fakeEffects)
+	failure := f.next()
+	if failure == faultBefore {
+		return errDisk
+	}
+	effects.merging = true
+	for key := range f.removed {
+		delete(f.values, key)
+		delete(f.orphans, key)
+		delete(f.lagging, key)
+	}
+	for key, pin := range f.adds {
+		if !f.lagging[key] {
+			f.values[key] = pin
+			f.orphans[key] = failure == faultMerged
+		}
+	}
+	if failure == faultMerged {
+		return errDisk
+	}
+	f.commits = append(f.commits, f.order)
+	f.adds, f.removed, f.order = make(map[string]api.Pin), make(map[string]bool), nil
+	return nil
+}
+
+// fakeEffects knows nothing of single keys, so that the Committer reads them.
+type fakeEffects struct{ merging bool }
+
+func (e *fakeEffects) Begun() bool       { return e.merging }
+func (e *fakeEffects) Merging() bool     { return e.merging }
+func (e *fakeEffects) Err() error        { return nil }
+func (e *fakeEffects) Of(api.Cid) Effect { return EffectNone }
+
+func watchFake(ctx context.Context) (context.Context, Effects) {
+	effects := &fakeEffects{}
+	return context.WithValue(ctx, fakeEffects{}, effects), effects
+}
+
+// start runs a Committer on the fake until the test ends.
+func start(t testing.TB, f *fake, change ...func(*Config)) *Committer {
+	t.Helper()
+	cfg := Config{State: f, Watch: watchFake, RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond}
+	for _, c := range change {
+		c(&cfg)
+	}
+	c := New(cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// name is that of a pin in the state, "" without one.
+func (f *fake) name(c api.Cid) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.values[c.String()].Name
+}
+
+func keyOf(n int) api.Cid {
+	sum, err := mh.Sum(fmt.Appendf(nil, "key %d", n), mh.SHA2_256, -1)
+	if err != nil {
+		panic(err) // SHA2-256 is always there.
+	}
+	return api.NewCid(cid.NewCidV1(cid.Raw, sum))
+}
+
+func pinOf(n int, name string) api.Pin {
+	return api.PinWithOpts(keyOf(n), api.PinOptions{Name: name})
+}

@@ -1,0 +1,378 @@
+package groupcommit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
+)
+
+// maxIgnored is how many commits may be ignored by the state before a write fails. The second
+// wins against all that this peer has seen; more are needed only when other peers write the
+// same key in the same moments.
+const maxIgnored = 4
+
+// run makes the commits. It ends when the Committer is closed and nothing waits.
+func (c *Committer) run() {
+	defer close(c.done)
+	for c.await() {
+		group := c.park(c.take())
+		if len(group) > 0 {
+			c.commit(group)
+			continue
+		}
+		pause := time.NewTimer(behindPoll) // All that is left waits for other peers, if any is.
+		select {
+		case <-c.wake:
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
+}
+
+const (
+	// behindPoll is how often it is looked whether the peer has caught up, and behindWait how
+	// long a write waits for that.
+	behindPoll, behindWait = 20 * time.Millisecond, 10 * time.Second
+)
+
+// park returns what can be committed now of a group. The CRDT orders the values of a key by the
+// height of their blocks, which it takes from the heads, and a removal removes what is there. While
+// the peer catches up, heads are low and older values are still to come (U51 in
+// docs/upstream-faults.md): a removal, and a new value for a key that has one, wait.
+func (c *Committer) park(group []*write) (ready []*write) {
+	if len(group) == 0 || !c.cfg.Behind() {
+		return group
+	}
+	var parked []*write
+	for _, w := range group {
+		if c.depends(w) {
+			parked = append(parked, w)
+		} else {
+			ready = append(ready, w)
+		}
+	}
+	c.mu.Lock()
+	for _, w := range parked {
+		w.parked = true
+		switch {
+		case c.cfg.NoWait && c.closed:
+			ready = append(ready, w)
+		case !c.cfg.NoWait && (c.closed || time.Since(w.since) > behindWait):
+			err := ErrBehind
+			if w.attempts > 0 {
+				err = fmt.Errorf("%w: %w", ErrUncertain, err)
+			}
+			c.finishLocked(w, err)
+		}
+	}
+	c.begun = ready
+	c.mu.Unlock()
+	c.requeue(slices.DeleteFunc(parked, func(w *write) bool { return slices.Contains(ready, w) }))
+	return ready
+}
+
+// depends reports whether a write must know what the state has of its key.
+func (c *Committer) depends(w *write) bool {
+	if w.unpin || w.attempts > 0 {
+		return true
+	}
+	_, err := c.cfg.State.Get(context.Background(), w.pin.Cid)
+	return !errors.Is(err, state.ErrNotFound)
+}
+
+// await returns true when a commit is to be made, and false when there will be none.
+func (c *Committer) await() bool {
+	for {
+		c.mu.Lock()
+		waiting, closed := len(c.queue), c.closed
+		var linger time.Duration
+		if waiting > 0 && waiting < c.cfg.LingerSize && c.queue[0].attempts == 0 {
+			linger = time.Until(c.queue[0].since.Add(c.cfg.Linger))
+		}
+		c.mu.Unlock()
+		switch {
+		case waiting == 0 && closed:
+			return false
+		case waiting == 0:
+			<-c.wake
+		case linger <= 0 || closed || c.cfg.Linger <= 0:
+			return true
+		default:
+			timer := time.NewTimer(linger)
+			select {
+			case <-c.wake:
+			case <-timer.C:
+			}
+			timer.Stop()
+		}
+	}
+}
+
+// take returns the writes of the next commit, oldest first, each key once.
+func (c *Committer) take() []*write {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var group []*write
+	keys, bytes := make(map[cid.Cid]struct{}), 0
+	rest := c.queue[:0]
+	for i, w := range c.queue {
+		if len(group) == c.cfg.MaxGroup || bytes >= c.cfg.MaxBytes {
+			rest = append(rest, c.queue[i:]...)
+			break
+		}
+		if w.stage == stageDone {
+			continue // Its request has ended.
+		}
+		_, taken := keys[w.pin.Cid.Cid]
+		// What does not fit keeps its key, so that later writes of it stay behind it.
+		keys[w.pin.Cid.Cid] = struct{}{}
+		if taken || len(group) > 0 && bytes+w.size > c.cfg.MaxBytes {
+			rest = append(rest, w)
+			continue
+		}
+		w.stage = stageBegun
+		group, bytes = append(group, w), bytes+w.size
+	}
+	clear(c.queue[len(rest):])
+	c.queue, c.begun = rest, group
+	c.cfg.Metrics.queued.Set(float64(len(c.queue)))
+	return group
+}
+
+// commit makes one commit and answers its writes, whose commit is on the disk by then (U5 in
+// docs/upstream-faults.md).
+func (c *Committer) commit(group []*write) {
+	began := time.Now()
+	ctx, effects := c.cfg.Watch(context.Background())
+	made, err := c.apply(ctx, effects, group)
+	if err == nil && len(made) > 0 {
+		err = c.cfg.State.Commit(ctx)
+		err = cmp.Or(err, effects.Err())
+	}
+	if err != nil {
+		c.fail(made, err)
+		if effects, err = c.again(made, effects); err != nil {
+			return
+		}
+	}
+	c.cfg.Metrics.committed(len(made), time.Since(began))
+	c.confirm(ctx, made, effects)
+}
+
+// apply puts the writes of a group into the commit, and returns those that are in it. Its error is
+// that of a commit that the state made by itself, as it does for a delta above its limit.
+func (c *Committer) apply(ctx context.Context, effects Effects, group []*write) (made []*write, err error) {
+	for i, w := range group {
+		if err = c.put(ctx, w); err == nil {
+			made = append(made, w)
+			continue
+		}
+		if !effects.Begun() {
+			if w.attempts > 0 {
+				err = fmt.Errorf("%w: %w", ErrUncertain, err)
+			}
+			c.finish(w, err)
+			c.release(w)
+			continue
+		}
+		c.requeue(group[i+1:])
+		return append(made, w), err
+	}
+	return made, nil
+}
+
+// put puts a write into the commit that is being made. One that the state ignored before is put
+// in the form that wins: the removal of every value that this peer has seen, and the new value.
+func (c *Committer) put(ctx context.Context, w *write) error {
+	if w.unpin {
+		return c.cfg.State.Rm(ctx, w.pin.Cid)
+	}
+	if w.attempts > 0 {
+		c.hold(w)
+		if err := c.cfg.State.Rm(ctx, w.pin.Cid); err != nil {
+			return err
+		}
+	}
+	return c.cfg.State.Add(ctx, w.pin)
+}
+
+func (c *Committer) hold(w *write) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rewriting[w.pin.Cid.Cid] = struct{}{}
+}
+
+func (c *Committer) release(w *write) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.rewriting, w.pin.Cid.Cid)
+}
+
+// requeue puts writes back in front of the queue.
+func (c *Committer) requeue(writes []*write) {
+	if len(writes) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	front := make([]*write, 0, len(writes)+len(c.queue))
+	for _, w := range writes {
+		if w.stage == stageBegun {
+			w.stage = stageQueued
+			front = append(front, w)
+		}
+	}
+	c.queue = append(front, c.queue...)
+	if c.refuse != nil {
+		c.refuseQueued()
+	}
+}
+
+// confirm answers the writes that the state shows, and commits the others again (U51 in
+// docs/upstream-faults.md).
+func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects) {
+	var ignored []*write
+	for _, w := range made {
+		shown, err := c.shows(ctx, w, effects)
+		c.release(w)
+		switch {
+		case err != nil:
+			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, err))
+		case shown:
+			c.finish(w, nil)
+		case w.attempts+1 == maxIgnored:
+			c.finish(w, fmt.Errorf("%w: the state does not show it after %d commits", ErrUncertain, maxIgnored))
+		default:
+			c.cfg.Metrics.ignored.Inc()
+			ignored = append(ignored, w)
+		}
+	}
+	c.mu.Lock()
+	c.begun = nil
+	for _, w := range ignored {
+		w.attempts++
+	}
+	c.mu.Unlock()
+	c.requeue(ignored)
+}
+
+// shows reports whether the state has what a write made of it.
+func (c *Committer) shows(ctx context.Context, w *write, effects Effects) (bool, error) {
+	switch effect := effects.Of(w.pin.Cid); {
+	case w.unpin && effect == EffectRemoved, !w.unpin && effect == EffectAdded:
+		return true, nil
+	}
+	rec, err := c.cfg.State.Get(ctx, w.pin.Cid)
+	if errors.Is(err, state.ErrNotFound) {
+		return w.unpin, nil
+	}
+	if err != nil || w.unpin {
+		return false, err
+	}
+	return sameRecord(rec, w.pin), nil
+}
+
+func sameRecord(a, b api.Pin) bool {
+	recordA, errA := a.ProtoMarshal()
+	recordB, errB := b.ProtoMarshal()
+	return errA == nil && errB == nil && string(recordA) == string(recordB)
+}
+
+// fail answers the writes of a commit that failed, and refuses all others until it succeeds.
+func (c *Committer) fail(made []*write, cause error) {
+	c.cfg.Metrics.failed.Inc()
+	log.Errorf("commit %d changes of the shared state: %s", len(made), cause)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.full {
+		c.refuse = fmt.Errorf("%w: its last commit failed and is tried again: %w", ErrUnavailable, cause)
+	}
+	if !c.cfg.NoWait {
+		for _, w := range made {
+			c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))
+		}
+	}
+	c.refuseQueued()
+}
+
+// again commits a failed commit again until it succeeds: the state keeps it and would add the next
+// writes to it. What may have reached the state is removed by the commit that replaces it, or it
+// would live on at this peer alone (U53). When the Committer is closed it tries once more, and gives up
+// with the error.
+func (c *Committer) again(made []*write, effects Effects) (Effects, error) {
+	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
+	for {
+		pause := time.NewTimer(retry.Next())
+		select {
+		case <-pause.C:
+		case <-c.wake: // Close, as no write is accepted.
+		}
+		pause.Stop()
+		c.mu.Lock()
+		closed := c.closed
+		c.mu.Unlock()
+		merged := effects.Merging()
+		var ctx context.Context
+		ctx, effects = c.cfg.Watch(context.Background())
+		err := c.putAgain(ctx, made, merged)
+		if err == nil {
+			err = c.cfg.State.Commit(ctx)
+			err = cmp.Or(err, effects.Err())
+		}
+		if err == nil {
+			log.Infof("committed %d changes of the shared state after %d tries", len(made), retry.Attempts()+1)
+			c.accept()
+			return effects, nil
+		}
+		c.cfg.Metrics.failed.Inc()
+		if closed {
+			log.Errorf("%d changes of the shared state are not committed: %s", len(made), err)
+			c.giveUp(err)
+			return effects, err
+		}
+		log.Warnf("commit %d changes of the shared state: try %d: %s", len(made), retry.Attempts()+1, err)
+	}
+}
+
+func (c *Committer) putAgain(ctx context.Context, made []*write, merged bool) error {
+	if !merged {
+		return nil
+	}
+	for _, w := range made {
+		c.mu.Lock()
+		w.attempts = max(w.attempts, 1)
+		c.mu.Unlock()
+		if err := c.put(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept ends fail.
+func (c *Committer) accept() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.full {
+		c.refuse = nil
+	}
+}
+
+// giveUp ends the writes that wait behind a commit that cannot be made.
+func (c *Committer) giveUp(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range append(c.begun, c.queue...) {
+		c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))
+	}
+	c.queue, c.begun = nil, nil
+}

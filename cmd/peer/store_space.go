@@ -1,0 +1,121 @@
+package peer
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	pebbleconfig "github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+const (
+	// spaceProbe is the size of a file that must fit before a full store goes on.
+	spaceProbe = 4 << 20
+	// spaceRetry is how often that is tried.
+	spaceRetry = time.Second
+)
+
+// errStoreFull is told to clients.
+var errStoreFull = errors.New("the disk of the datastore is full (no space left on device)")
+
+// storeSpace lets a store whose disk is full wait for space. It is by hand because pebble ends the
+// process when its log cannot be written (U52 in docs/upstream-faults.md). Reads go on meanwhile.
+type storeSpace struct {
+	// fits and retry are set by tests; zero: a probe file each spaceRetry.
+	fits  func(folder string) bool
+	retry time.Duration
+
+	mu        sync.Mutex
+	full      bool
+	committer *groupcommit.Committer
+}
+
+// watch has a pebble store wait. Tables are written in the background, and again when that failed:
+// only the files whose errors are fatal wait.
+func (s *storeSpace) watch(cfg *pebbleconfig.Config) {
+	base := cfg.PebbleOptions.FS
+	if base == nil {
+		base = vfs.Default
+	}
+	folder := cfg.GetFolder()
+	cfg.PebbleOptions.FS = waitingFS{FS: vfs.OnDiskFull(base, func() { s.wait(folder) }), tables: base}
+}
+
+// waitingFS waits for space, except for tables.
+type waitingFS struct {
+	vfs.FS
+	tables vfs.FS
+}
+
+// Create implements vfs.FS.
+func (f waitingFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		return f.tables.Create(name, category)
+	}
+	return f.FS.Create(name, category)
+}
+
+// wait returns when there is space in the folder.
+func (s *storeSpace) wait(folder string) {
+	logger.Errorf("%s: %s. No change of the pinset is accepted until there is space", folder, errStoreFull)
+	s.set(true)
+	check := s.fits
+	if check == nil {
+		check = fits
+	}
+	for !check(folder) {
+		time.Sleep(cmp.Or(s.retry, spaceRetry))
+	}
+	s.set(false)
+	logger.Infof("%s: there is space again", folder)
+}
+
+// fits reports whether a file of spaceProbe bytes can be written.
+func fits(folder string) bool {
+	probe := filepath.Join(folder, "space.probe")
+	err := os.WriteFile(probe, make([]byte, spaceProbe), 0o600)
+	return errors.Join(err, os.Remove(probe)) == nil
+}
+
+func (s *storeSpace) set(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+	s.tell()
+}
+
+// bind has the commits refused while the store is full.
+func (s *storeSpace) bind(c *groupcommit.Committer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.committer = c
+	s.tell()
+}
+
+// tell needs the lock.
+func (s *storeSpace) tell() {
+	switch {
+	case s.committer == nil:
+	case s.full:
+		s.committer.Suspend(errStoreFull)
+	default:
+		s.committer.Resume()
+	}
+}
+
+// Full returns why the store takes no writes, or nil.
+func (s *storeSpace) Full() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		return errStoreFull
+	}
+	return nil
+}

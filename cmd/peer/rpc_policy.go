@@ -7,7 +7,7 @@ import (
 )
 
 // rpcPolicy is the cluster's policy of who may call which RPC method, with what peers of this
-// program allow to the peers that they trust: to read the shared state. The default is a map
+// program allow to the peers that they trust: to read the shared state (U43). The default is a map
 // that all configurations of the process share (U44 in docs/upstream-faults.md), so it is
 // copied.
 func rpcPolicy(policy map[string]ipfscluster.RPCEndpointType) map[string]ipfscluster.RPCEndpointType {

@@ -10,7 +10,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/allocator/balanced"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
-	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
 	"github.com/ipfs-cluster/ipfs-cluster/informer/disk"
 	"github.com/ipfs-cluster/ipfs-cluster/informer/pinqueue"
 	"github.com/ipfs-cluster/ipfs-cluster/informer/tags"
@@ -21,6 +20,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 )
 
 // startCluster builds the components and the cluster of them. Each component
@@ -177,10 +177,11 @@ func (p *Peer) newConsensus() error {
 		return err
 	}
 	if kind == ConsensusRaft {
-		inner, err := raft.NewConsensus(p.network.host, cfgs.Raft, p.pinset, len(p.opts.Bootstraps) > 0)
+		inner, err := raftstate.New(p.network.host, cfgs.Raft, p.pinset, len(p.opts.Bootstraps) > 0)
 		if err != nil {
 			return fmt.Errorf("consensus.raft: %w", err)
 		}
+		p.raft = inner
 		p.consensus = newReadyRaft(inner, p.missingQuorum)
 	} else {
 		inner, err := p.newCRDT()

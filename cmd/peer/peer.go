@@ -40,6 +40,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/origins"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/orphans"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/pinning"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -84,14 +85,17 @@ type Peer struct {
 	watcher   *divergence.Watcher
 	// rewriting is nil with Raft, see rewriteTracker.
 	rewriting func(cid.Cid) bool
+	raft      *raftstate.Consensus // Within consensus; nil with CRDT.
 	connector *readyConnector
 	ipfsRPC   *kuborpc.Client
 	pins      *pinning.Connector
 	orphans   *orphans.Scanner
 	origins   *origins.Connector
 	tracker   *watch.Tracker
-	monitor   *runningMonitor
-	cluster   *ipfscluster.Cluster
+	// raftTracker is around tracker; nil with CRDT.
+	raftTracker *raftstate.Tracker
+	monitor     *runningMonitor
+	cluster     *ipfscluster.Cluster
 
 	ready, done chan struct{}
 	background  sync.WaitGroup

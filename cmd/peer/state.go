@@ -19,6 +19,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 )
 
 // ImportOptions change pins while they are imported; zero values keep what
@@ -195,7 +197,7 @@ func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) 
 func (c *Configuration) openRaftPinset() (*offlinePinset, error) {
 	cfgs := c.Helper.Configs()
 	store := inmem.New()
-	st, err := raft.OfflineState(cfgs.Raft, store)
+	st, err := raftstate.Offline(cfgs.Raft, store)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

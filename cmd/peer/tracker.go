@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -20,11 +21,19 @@ func (p *Peer) newTracker() {
 	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
 	p.pins.WatchSpace(p.retryPin)
+	if p.raft != nil {
+		p.raftTracker = raftstate.NewTracker(p.tracker, p.consensus.State)
+		p.raft.OnRestore(p.raftTracker.Restored)
+		p.teardown.push("pin tracker of Raft", closeLimit, p.raftTracker.Shutdown)
+	}
 }
 
 // clusterTracker is the tracker as the cluster gets it.
 func (p *Peer) clusterTracker() ipfscluster.PinTracker {
-	if p.rewriting == nil {
+	switch {
+	case p.raftTracker != nil:
+		return p.raftTracker
+	case p.rewriting == nil:
 		return p.tracker
 	}
 	return rewriteTracker{p.tracker, p.rewriting}

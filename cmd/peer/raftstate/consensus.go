@@ -1,0 +1,162 @@
+package raftstate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/multiformats/go-multicodec"
+	"github.com/multiformats/go-multihash"
+)
+
+// Consensus is the cluster's Raft component with a state that holds what was asked for.
+type Consensus struct {
+	ipfscluster.Consensus
+	store *Store
+}
+
+const (
+	// barrierTimeout is how long a peer waits for an entry of its own before it proposes another:
+	// the entry may have come as part of a snapshot.
+	barrierTimeout = 5 * time.Second
+	// applyPoll is how often the state is read for a change whose entry may have come as part of a
+	// snapshot.
+	applyPoll = 250 * time.Millisecond
+)
+
+// New makes the Raft component of a peer. The store is where it keeps the state; staging is for a
+// peer that joins others.
+func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool) (*Consensus, error) {
+	wrapped := NewStore(store, cfg.DatastoreNamespace)
+	if cfg.RaftConfig.Logger == nil {
+		cfg.RaftConfig.Logger = hclog.NewNullLogger()
+	}
+	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
+	inner, err := raft.NewConsensus(h, cfg, wrapped, staging)
+	if err != nil {
+		return nil, err
+	}
+	return &Consensus{Consensus: inner, store: wrapped}, nil
+}
+
+// OnRestore sets what is called after a snapshot of the leader changed the state. It must not block.
+func (c *Consensus) OnRestore(f func(Restored)) { c.store.OnRestore(f) }
+
+// LogPin commits a pin. When it returns nil the state of this peer has the change, on a follower
+// too.
+func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
+	pin, m, err := marked(pin)
+	if err != nil {
+		return err
+	}
+	applied, forget := c.store.expect(m.nonce)
+	defer forget()
+	if err := c.Consensus.LogPin(ctx, pin); err != nil {
+		return err
+	}
+	return c.await(ctx, applied, pin.Cid, func(now api.Pin, err error) bool {
+		record, invalid := now.ProtoMarshal()
+		return err == nil && invalid == nil && string(record) == string(m.record)
+	})
+}
+
+// LogUnpin commits the removal of a pin. The entry has the CID alone, so that nothing else of the
+// pin is left to the next entry.
+func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
+	removed := api.PinCid(pin.Cid)
+	removed.Metadata = map[string]string{markKey: noMark}
+	applied, forget := c.store.expect(c.store.key(pin.Cid).String())
+	defer forget()
+	if err := c.Consensus.LogUnpin(ctx, removed); err != nil {
+		return err
+	}
+	return c.await(ctx, applied, pin.Cid, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
+}
+
+// await waits until this peer has applied a committed entry: a follower applies it a moment after
+// the leader.
+func (c *Consensus) await(ctx context.Context, applied <-chan struct{}, key api.Cid, in func(api.Pin, error) bool) error {
+	tick := time.NewTicker(applyPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-applied:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("the change is committed, and this peer has not applied it yet: %w", ctx.Err())
+		case <-tick.C:
+		}
+		if st, err := c.State(ctx); err == nil && in(st.Get(ctx, key)) {
+			return nil
+		}
+	}
+}
+
+// WaitForSync waits for a leader, and until this peer has applied all that was committed before the
+// call. Upstream counts an entry as applied when it is queued (U33 in docs/upstream-faults.md).
+func (c *Consensus) WaitForSync(ctx context.Context) error {
+	if err := c.Consensus.WaitForSync(ctx); err != nil {
+		return err
+	}
+	for {
+		err := c.barrier(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// barrier proposes an entry that changes nothing, the removal of a pin that cannot exist, and waits
+// until it is applied here.
+func (c *Consensus) barrier(ctx context.Context) error {
+	key, err := barrierCID()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
+	defer cancel()
+	// await's look at the state would be satisfied at once.
+	applied, forget := c.store.expect(c.store.key(key).String())
+	defer forget()
+	if err := c.Consensus.LogUnpin(ctx, api.PinCid(key)); err != nil {
+		return err
+	}
+	select {
+	case <-applied:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// barrierPrefix begins the identity hash of the CIDs of barriers.
+const barrierPrefix = "pinsvc.barrier."
+
+// barrierCID is a CID that no pin has: its codec is refused everywhere.
+func barrierCID() (api.Cid, error) {
+	hash, err := multihash.Sum([]byte(barrierPrefix+rand.Text()), multihash.IDENTITY, -1)
+	if err != nil {
+		return api.CidUndef, err
+	}
+	return api.NewCid(cid.NewCidV1(uint64(multicodec.Libp2pKey), hash)), nil
+}
+
+// isBarrier reports whether a removal is a barrier.
+func isBarrier(c api.Cid) bool {
+	if c.Type() != uint64(multicodec.Libp2pKey) {
+		return false
+	}
+	hash, err := multihash.Decode(c.Hash())
+	return err == nil && hash.Code == multihash.IDENTITY && len(hash.Digest) > len(barrierPrefix) &&
+		string(hash.Digest[:len(barrierPrefix)]) == barrierPrefix
+}

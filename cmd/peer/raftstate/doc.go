@@ -1,0 +1,18 @@
+// Package raftstate keeps the shared state of a Raft peer what was asked for, on every peer and
+// after every restart. It stands between the cluster's Raft component and its datastore, and
+// contains four faults below it (docs/upstream-faults.md):
+//
+//   - An entry of the log inherits what it leaves empty from the entry before (U30). Each pin that
+//     this peer proposes carries its record in a reserved metadata key, the mark (mark.go), and the
+//     store replaces what Raft makes of the entry by that record (store.go).
+//   - The tracker is handed maps and slices that the next entry overwrites (U31). It reads the
+//     record from the state instead (tracker.go).
+//   - A snapshot that is installed on a running peer leaves what was removed meanwhile (U32). The
+//     store removes it, and the tracker is told (restore.go).
+//   - A peer counts as ready before it has applied its log (U33). Readiness waits for an entry of
+//     its own (consensus.go).
+package raftstate
+
+import logging "github.com/ipfs/go-log/v2"
+
+var log = logging.Logger("raftstate")

@@ -1,0 +1,161 @@
+package raftstate
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+)
+
+// Restored is what a snapshot changed in the state.
+type Restored struct {
+	Written, Removed []api.Cid
+}
+
+// restore is a snapshot that is being put into the state.
+type restore struct {
+	rows    map[datastore.Key]struct{}
+	changed []datastore.Key
+}
+
+func (r *restore) put(ctx context.Context, store datastore.Datastore, key datastore.Key, row []byte) {
+	r.rows[key] = struct{}{}
+	if old, err := store.Get(ctx, key); err != nil || !bytes.Equal(old, row) {
+		r.changed = append(r.changed, key)
+	}
+}
+
+// Offline reads the last snapshot of a stopped peer into a store, which is empty before. The store
+// must be safe for concurrent use. What is written to the state later counts as rows of a snapshot
+// too: marks are taken out, also of pins that were exported by ipfs-cluster-service.
+func Offline(cfg *raft.Config, store datastore.Datastore) (state.State, error) {
+	wrapped := NewStore(store, cfg.DatastoreNamespace)
+	wrapped.beginRestore()
+	return raft.OfflineState(cfg, wrapped)
+}
+
+// OnRestore sets what is called after a snapshot was restored that changed the state. It must not
+// block: Raft waits.
+func (s *Store) OnRestore(f func(Restored)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restored = f
+}
+
+// beginRestore makes what is put from now on the rows of a snapshot.
+func (s *Store) beginRestore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restore = &restore{rows: make(map[datastore.Key]struct{})}
+}
+
+// abandonRestore ends a restore that failed. Raft restores another snapshot, or asks the leader for
+// one again.
+func (s *Store) abandonRestore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restore = nil
+}
+
+// endRestore removes what the snapshot does not have: upstream only puts (U32 in
+// docs/upstream-faults.md).
+func (s *Store) endRestore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.restore == nil {
+		return
+	}
+	done := s.restore
+	s.restore = nil
+	ctx := context.Background()
+	removed, err := s.without(ctx, done.rows)
+	if err != nil {
+		log.Errorf("removing pins that the snapshot of the leader does not have: %s; restart the peer", err)
+	}
+	change := Restored{Written: s.cids(done.changed), Removed: s.cids(removed)}
+	if s.restored == nil || len(change.Written)+len(change.Removed) == 0 {
+		return
+	}
+	log.Infof("a snapshot of the leader was installed: %d pins are new or changed, %d are gone", len(change.Written), len(change.Removed))
+	s.restored(change)
+}
+
+// without removes all keys of the state but those and returns the removed ones.
+func (s *Store) without(ctx context.Context, kept map[datastore.Key]struct{}) (removed []datastore.Key, err error) {
+	results, err := s.Datastore.Query(ctx, query.Query{Prefix: s.namespace.String(), KeysOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	entries, err := results.Rest()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		key := datastore.NewKey(e.Key)
+		if _, keep := kept[key]; keep {
+			continue
+		}
+		if err := s.Datastore.Delete(ctx, key); err != nil {
+			return removed, err
+		}
+		removed = append(removed, key)
+	}
+	return removed, nil
+}
+
+func (s *Store) cids(keys []datastore.Key) []api.Cid {
+	var cids []api.Cid
+	for _, key := range keys {
+		if c, err := s.cid(key); err == nil {
+			cids = append(cids, c)
+		}
+	}
+	return cids
+}
+
+// restoreLogger is the logger that Raft is given. Raft tells nobody of a restore but its logger,
+// and the state tells an empty snapshot from none by nothing: so the messages of
+// github.com/hashicorp/raft v1.7.3 are the signal. It makes a logger with the size of the snapshot in the
+// goroutine that applies entries, right before it restores, and has applied nothing else when it
+// logs the end. TestRestore and TestPeer_RaftSnapshotOnARunningPeer fail when that changes.
+type restoreLogger struct {
+	hclog.Logger
+	store *Store
+}
+
+const (
+	argSnapshotSize  = "size-in-bytes"
+	msgRestored      = "restored from snapshot"     // at start
+	msgInstalled     = "Installed remote snapshot"  // from the leader
+	msgRestoreFailed = "failed to restore snapshot" // either
+)
+
+// With implements hclog.Logger.
+func (l restoreLogger) With(args ...any) hclog.Logger {
+	if slices.Contains(args, any(argSnapshotSize)) {
+		l.store.beginRestore()
+	}
+	return restoreLogger{l.Logger.With(args...), l.store}
+}
+
+// Info implements hclog.Logger.
+func (l restoreLogger) Info(msg string, args ...any) {
+	if msg == msgRestored || msg == msgInstalled {
+		l.store.endRestore()
+	}
+	l.Logger.Info(msg, args...)
+}
+
+// Error implements hclog.Logger.
+func (l restoreLogger) Error(msg string, args ...any) {
+	if msg == msgRestoreFailed {
+		l.store.abandonRestore()
+	}
+	l.Logger.Error(msg, args...)
+}

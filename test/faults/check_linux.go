@@ -24,7 +24,7 @@ func (r *runner) look(ctx context.Context) ([]sight, error) {
 			return nil, err
 		}
 		for _, p := range list {
-			s.rows[p.Pin.CID] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status}
+			s.rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status}
 		}
 		if len(s.rows) != len(list) {
 			r.problems.add(Agreement, "%s lists %d rows of %d CIDs", n.name, len(list), len(s.rows))

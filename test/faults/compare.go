@@ -39,7 +39,7 @@ func compare(all []sight, u universe) []Problem {
 				add(Agreement, "%s is listed at %s: %v, at %s: %v", cid, all[0].name, listed, s.name, ok)
 				continue
 			}
-			if ok && (!first.Record.equal(other.Record) || first.RequestID != other.RequestID || first.Created != other.Created) {
+			if ok && (!first.Record.equal(other.Record) || first.CID != other.CID || first.RequestID != other.RequestID || first.Created != other.Created) {
 				add(Agreement, "%s is %+v at %s, %+v at %s", cid, first, all[0].name, other, s.name)
 			}
 		}

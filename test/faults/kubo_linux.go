@@ -81,7 +81,7 @@ func (k kubo) call(ctx context.Context, command string, args url.Values, content
 	return resp, nil
 }
 
-// pins are the CIDs that the node has pinned recursively.
+// pins are the canonical CIDs that the node has pinned recursively.
 func (k kubo) pins(ctx context.Context) (map[string]bool, error) {
 	resp, err := k.call(ctx, "pin/ls", url.Values{"type": {"recursive"}, "stream": {"true"}}, "", nil)
 	if err != nil {
@@ -98,7 +98,7 @@ func (k kubo) pins(ctx context.Context) (map[string]bool, error) {
 		if line.Cid == "" {
 			return nil, fmt.Errorf("pin/ls: %s", lines.Bytes())
 		}
-		pins[line.Cid] = true
+		pins[canonical(line.Cid)] = true
 	}
 	// An error after the beginning of the answer is in the trailer.
 	if text := resp.Trailer.Get("X-Stream-Error"); text != "" {
@@ -119,7 +119,7 @@ func (k kubo) collectGarbage(ctx context.Context) error {
 }
 
 // add adds content and returns its CID.
-func (k kubo) add(ctx context.Context, content []byte) (string, error) {
+func (k kubo) add(ctx context.Context, content []byte, options url.Values) (string, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, err := form.CreateFormFile("file", "content")
@@ -132,7 +132,7 @@ func (k kubo) add(ctx context.Context, content []byte) (string, error) {
 	if err := form.Close(); err != nil {
 		return "", err
 	}
-	resp, err := k.call(ctx, "add", url.Values{"cid-version": {"1"}, "quieter": {"true"}}, form.FormDataContentType(), &body)
+	resp, err := k.call(ctx, "add", options, form.FormDataContentType(), &body)
 	if err != nil {
 		return "", err
 	}
@@ -141,7 +141,7 @@ func (k kubo) add(ctx context.Context, content []byte) (string, error) {
 	return added.Hash, json.NewDecoder(resp.Body).Decode(&added)
 }
 
-// address is where other nodes reach this one.
+// id is the node's ID.
 func (k kubo) id(ctx context.Context) (string, error) {
 	resp, err := k.call(ctx, "id", nil, "", nil)
 	if err != nil {

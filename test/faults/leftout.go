@@ -69,9 +69,9 @@ func exceptions() []exception {
 			kinds:  []FaultKind{KillPeer, RestartPeer, FallBehind, RollingStart, ReplacePeer},
 		},
 		{
-			reason:  "with Raft a record has the name, the metadata and the origins of those before it",
+			reason:  "with Raft a record has the name, the metadata, the origins and the expiry of those before it",
 			modes:   []Mode{Raft},
-			options: func(o *Options) { o.OneShape = true },
+			options: func(o *Options) { o.OneShape, o.NoExpiry = true, true },
 		},
 	}
 }

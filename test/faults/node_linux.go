@@ -55,6 +55,13 @@ type node struct {
 	ended       func(n *node, err error)
 }
 
+// onEnd sets what is called when the daemon ends by itself.
+func (n *node) onEnd(call func(n *node, err error)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ended = call
+}
+
 func newNode(index int, name string, ns *namespace, folder string, p programs, extra ...string) (*node, error) {
 	n := &node{
 		index: index, name: name, ns: ns, programs: p,

@@ -31,6 +31,6 @@ type Workload struct {
 	ClientPause time.Duration
 	// OneShape gives every record a name, the same keys of metadata and origins.
 	OneShape bool
-	// NoReplace and NoSharedDelete leave out those requests.
-	NoReplace, NoSharedDelete bool
+	// NoReplace, NoSharedDelete and NoExpiry leave out those requests.
+	NoReplace, NoSharedDelete, NoExpiry bool
 }

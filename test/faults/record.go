@@ -4,7 +4,19 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/ipfs/go-cid"
 )
+
+// canonical is the one form of all CIDs of a content: version 1, in base32. What
+// is no CID stays as it is.
+func canonical(text string) string {
+	c, err := cid.Decode(text)
+	if err != nil {
+		return text
+	}
+	return cid.NewCidV1(c.Type(), c.Hash()).String()
+}
 
 // Record is what a client may set of a pin.
 type Record struct {
@@ -84,23 +96,23 @@ type registry struct {
 func newRegistry() *registry { return &registry{written: map[string]map[Value]Record{}} }
 
 // enter comes before the request is sent.
-func (g *registry) enter(cid string, v Value, r Record) {
-	if g.written[cid] == nil {
-		g.written[cid] = map[Value]Record{}
+func (g *registry) enter(key string, v Value, r Record) {
+	if g.written[key] == nil {
+		g.written[key] = map[Value]Record{}
 	}
-	g.written[cid][v] = r
+	g.written[key][v] = r
 }
 
 // identify returns the value of a record that a peer reports for the CID, and
 // what is wrong with it when no client wrote it so.
-func (g *registry) identify(cid string, got Record) (Value, string) {
+func (g *registry) identify(key string, got Record) (Value, string) {
 	v := valueOf(got)
-	want, ok := g.written[cid][v]
+	want, ok := g.written[key][v]
 	switch {
 	case !ok:
-		return Foreign, fmt.Sprintf("%s is reported with %+v, which nobody wrote for it", cid, got)
+		return Foreign, fmt.Sprintf("%s is reported with %+v, which nobody wrote for it", key, got)
 	case !want.equal(got):
-		return Foreign, fmt.Sprintf("%s is reported with %+v, written was %+v", cid, got, want)
+		return Foreign, fmt.Sprintf("%s is reported with %+v, written was %+v", key, got, want)
 	}
 	return v, ""
 }

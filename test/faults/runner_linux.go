@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,7 +60,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 	}
 	r.log("the cluster is ready")
 	for _, n := range r.nodes {
-		n.ended = r.ended
+		n.onEnd(r.ended)
 	}
 	if err := r.prepare(ctx, users); err != nil {
 		return Summary{}, errors.Join(err, r.cluster.close())
@@ -96,7 +97,7 @@ func (r *runner) log(format string, args ...any) {
 func (r *runner) prepare(ctx context.Context, users map[string]string) error {
 	w := &workload{
 		nodes: r.nodes, start: r.start, origin: r.provider.origin, history: &History{}, opts: r.opts.Workload,
-		custody: newCustody(peers), problems: r.problems, registry: newRegistry(),
+		custody: newCustody(peers), problems: r.problems, registry: newRegistry(), expiring: map[string]bool{},
 	}
 	r.workload = w
 	content := rand.New(rand.NewPCG(r.opts.Seed, 1))
@@ -114,14 +115,21 @@ func (r *runner) prepare(ctx context.Context, users map[string]string) error {
 			c.keys = append(c.keys, &key{cid: cid, home: c.rng.IntN(peers), value: Absent})
 		}
 		c.keys = append(c.keys, &key{cid: deadCID(r.opts.Seed, i), dead: true, home: c.rng.IntN(peers), value: Absent})
-		w.clients = append(w.clients, c)
-	}
-	for k := range r.opts.Shared {
-		cid, err := r.content(ctx, content, fmt.Sprintf("shared %d, seed %d", k, r.opts.Seed))
+		expiring, err := r.content(ctx, content, fmt.Sprintf("%s, expiring, seed %d", name, r.opts.Seed))
 		if err != nil {
 			return err
 		}
-		w.shared = append(w.shared, &key{cid: cid, shared: true})
+		c.expiring = expiring
+		w.expiring[expiring] = true
+		w.clients = append(w.clients, c)
+	}
+	for k := range r.opts.Shared {
+		text := strings.Repeat(fmt.Sprintf("shared %d, seed %d\n", k, r.opts.Seed), 100)
+		v0, err := r.provider.add(ctx, []byte(text), url.Values{"cid-version": {"0"}})
+		if err != nil {
+			return err
+		}
+		w.shared = append(w.shared, &key{cid: canonical(v0), form: v0, shared: true})
 	}
 	return nil
 }
@@ -132,7 +140,7 @@ func (r *runner) content(ctx context.Context, rng *rand.Rand, text string) (stri
 	if rng.IntN(10) == 0 {
 		size = 600_000
 	}
-	return r.provider.add(ctx, []byte(strings.Repeat(text+"\n", size/len(text)+1)))
+	return r.provider.add(ctx, []byte(strings.Repeat(text+"\n", size/len(text)+1)), url.Values{"cid-version": {"1"}})
 }
 
 // rounds runs all rounds.

@@ -78,6 +78,9 @@ type Fault struct {
 }
 
 func (f Fault) String() string {
+	if f.Kind == RollingStart {
+		return string(f.Kind)
+	}
 	text := fmt.Sprintf("%s, peer%d", f.Kind, f.Peer+1)
 	if f.Kind == CutLink || f.Kind == CutOneWay || f.Kind == SlowLink {
 		text += fmt.Sprintf("-peer%d", f.Other+1)

@@ -13,7 +13,9 @@ import (
 
 // key is a CID that a client uses.
 type key struct {
-	cid string
+	// cid is the canonical one; form is how it is written in requests, when that
+	// is another.
+	cid, form string
 	// dead content is provided by nobody.
 	dead bool
 	// shared keys are used by every client at every peer.
@@ -27,6 +29,14 @@ type key struct {
 	unsettled bool
 }
 
+// text is the CID for a request.
+func (k *key) text() string {
+	if k.form != "" {
+		return k.form
+	}
+	return k.cid
+}
+
 // workload is the clients and what they share.
 type workload struct {
 	opts     Workload
@@ -38,6 +48,8 @@ type workload struct {
 	problems *problems
 	clients  []*client
 	shared   []*key
+	// expiring are CIDs that are pinned with an end by the cluster's REST API.
+	expiring map[string]bool
 
 	mu       sync.Mutex
 	registry *registry
@@ -50,11 +62,13 @@ type counts struct{ acknowledged, failed, unanswered, refused, reads, confirmed 
 // client is one user with keys of its own.
 type client struct {
 	*workload
-	name   string
-	who    Credentials
-	rng    *rand.Rand
-	keys   []*key
-	writes int
+	name string
+	who  Credentials
+	rng  *rand.Rand
+	keys []*key
+	// expiring is its CID of workload.expiring.
+	expiring string
+	writes   int
 }
 
 // run sends requests, one after the other, until the time.
@@ -68,6 +82,10 @@ func (c *client) run(ctx context.Context, until time.Time, pause time.Duration) 
 func (c *client) step(ctx context.Context) {
 	if c.rng.IntN(10) == 0 {
 		c.useShared(ctx)
+		return
+	}
+	if c.rng.IntN(100) == 0 && !c.opts.NoExpiry {
+		c.expire(ctx)
 		return
 	}
 	k := c.keys[c.rng.IntN(len(c.keys))]
@@ -93,11 +111,14 @@ func (c *client) step(ctx context.Context) {
 	}
 }
 
-// useShared writes or reads a CID of all clients at any peer. Half of them are
-// never deleted.
+// useShared writes or reads a CID of all clients at any peer, as CIDv0 or CIDv1.
+// Half of them are never deleted.
 func (c *client) useShared(ctx context.Context) {
 	i := c.rng.IntN(len(c.shared))
 	k := &key{cid: c.shared[i].cid, shared: true, home: c.rng.IntN(len(c.nodes))}
+	if c.rng.IntN(2) == 0 {
+		k.form = c.shared[i].form
+	}
 	switch n := c.rng.IntN(10); {
 	case n < 4:
 		c.add(ctx, k)
@@ -105,6 +126,23 @@ func (c *client) useShared(ctx context.Context) {
 		c.remove(ctx, k)
 	default:
 		c.get(ctx, k, k.home)
+	}
+}
+
+// expire pins a CID for a short time by the REST API of any peer. Nothing is
+// expected of that pin, but that no other one gets its end.
+func (c *client) expire(ctx context.Context) {
+	c.writes++
+	name := fmt.Sprintf("%s-%d", c.name, c.writes)
+	c.mu.Lock()
+	c.registry.enter(c.expiring, Value(name), Record{Name: name})
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	n := c.nodes[c.rng.IntN(len(c.nodes))]
+	path := "/pins/" + c.expiring + "?expire-in=20s&name=" + name
+	if req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url(restPort, path), nil); err == nil {
+		_, _, _ = send(n.http, req) // It may fail.
 	}
 }
 
@@ -128,7 +166,7 @@ func (c *client) compose(k *key) (Value, Record) {
 
 func (c *client) add(ctx context.Context, k *key) {
 	v, r := c.compose(k)
-	a := c.ask(ctx, k.home, http.MethodPost, "/pins", wirePin{CID: k.cid, Name: r.Name, Meta: r.Meta, Origins: r.Origins})
+	a := c.ask(ctx, k.home, http.MethodPost, "/pins", wirePin{CID: k.text(), Name: r.Name, Meta: r.Meta, Origins: r.Origins})
 	c.wrote(k, Write, v, a, c.history.request())
 	c.checkAccepted(k, r, a)
 	if a.code == http.StatusNotFound {
@@ -139,7 +177,7 @@ func (c *client) add(ctx context.Context, k *key) {
 // rename replaces the record by another one of the same CID.
 func (c *client) rename(ctx context.Context, k *key) {
 	v, r := c.compose(k)
-	a := c.ask(ctx, k.home, http.MethodPost, "/pins/"+k.cid, wirePin{CID: k.cid, Name: r.Name, Meta: r.Meta, Origins: r.Origins})
+	a := c.ask(ctx, k.home, http.MethodPost, "/pins/"+k.text(), wirePin{CID: k.text(), Name: r.Name, Meta: r.Meta, Origins: r.Origins})
 	c.wrote(k, Write, v, a, c.history.request())
 	c.checkAccepted(k, r, a)
 }
@@ -148,7 +186,7 @@ func (c *client) remove(ctx context.Context, k *key) {
 	if !k.shared {
 		c.custody.released(k.cid)
 	}
-	a := c.ask(ctx, k.home, http.MethodDelete, "/pins/"+k.cid, nil)
+	a := c.ask(ctx, k.home, http.MethodDelete, "/pins/"+k.text(), nil)
 	c.wrote(k, Remove, Absent, a, c.history.request())
 }
 
@@ -203,7 +241,7 @@ func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
 // get reads a key at a peer, and returns what it read.
 func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
 	generation := c.nodes[peer].generation()
-	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.cid, nil)
+	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.text(), nil)
 	if generation != c.nodes[peer].generation() {
 		return "", false // Which start answered is not known.
 	}
@@ -270,7 +308,7 @@ func (c *client) list(ctx context.Context) {
 	}
 	rows := map[string]pin{}
 	for _, row := range p.Results {
-		rows[row.Pin.CID] = row
+		rows[canonical(row.Pin.CID)] = row
 	}
 	for _, k := range some {
 		if row, ok := rows[k.cid]; ok {
@@ -346,12 +384,12 @@ func (c *client) checkAccepted(k *key, r Record, a answer) {
 // identify is the value of a row, and reports one that belongs elsewhere.
 func (w *workload) identify(where string, p pin) Value {
 	w.mu.Lock()
-	v, wrong := w.registry.identify(p.Pin.CID, p.record())
+	v, wrong := w.registry.identify(canonical(p.Pin.CID), p.record())
 	w.mu.Unlock()
 	if wrong != "" {
 		w.problems.add(OwnRecord, "%s: %s", where, wrong)
 	}
-	if until := p.Info["pinned_until"]; until != "" {
+	if until := p.Info["pinned_until"]; until != "" && !w.expiring[p.Pin.CID] {
 		w.problems.add(OwnRecord, "%s: %s expires at %s, which nobody asked for", where, p.Pin.CID, until)
 	}
 	return v

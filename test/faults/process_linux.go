@@ -96,6 +96,10 @@ func (p *process) stop(within time.Duration) error {
 	}
 	select {
 	case <-p.exited:
+		var exit *exec.ExitError
+		if errors.As(p.err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
+			return nil // It had not come to handle signals yet.
+		}
 		return p.err
 	case <-time.After(within):
 	}

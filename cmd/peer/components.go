@@ -189,15 +189,6 @@ func (p *Peer) newConsensus() error {
 			return err
 		}
 		p.consensus = newReadyCRDT(inner)
-		if err != nil {
-			return err
-		}
-		if err := p.metrics.countCommits(); err != nil {
-			return fmt.Errorf("registering metrics of commits: %w", err)
-		}
-		inner.onOpen = p.space.bind
-		p.rewriting = inner.rewriting
-		p.consensus = newReadyCRDT(inner)
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil

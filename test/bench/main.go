@@ -1,10 +1,13 @@
-// Bench puts the pinsvcapi of IPFS Cluster and ours on the same in-process
-// peer, over the same pins and the same IPFS stand-in, and measures both with
-// the same client in one run, in turn, beside a bare net/http handler that
-// returns the same bytes behind the same authentication: the limit.
+// Bench puts the pinsvcapi of IPFS Cluster and ours on in-process peers with the
+// same pins and the same IPFS stand-in, each on the consensus of its own daemon,
+// and measures both with the same client in one run, in turn, beside a bare
+// net/http handler that returns the same bytes behind the same authentication: the
+// limit.
 //
-//	bench [-n 1000,10000,100000,1000000] [-posts 100000] [-ops post,delete]
-//	      [-out test/bench/out] [-page docs/performance.md] [-cpuprofile directory] [-quick]
+//	bench [-n 1000,10000,100000,1000000] [-posts 200000] [-peers 1,3,10,30]
+//	      [-ops post,delete] [-out test/bench/out] [-page docs/performance.md] [-cpuprofile directory] [-quick]
+//
+// Our writes are on the disk when they are answered, upstream's are not.
 //
 // It prints Markdown and writes latest.json and latest.md to the output
 // folder. A complete run also writes the measured part of the page. It is no
@@ -26,6 +29,7 @@ import (
 type settings struct {
 	sizes   []int
 	posts   int
+	peers   []int           // sizes of the clusters of the simulation
 	ops     map[string]bool // empty: all
 	out     string
 	page    string // file, empty: none
@@ -64,6 +68,7 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	sizes := flags.String("n", defaultSizes, "the `sizes` of the pinset, separated by commas")
 	ops := flags.String("ops", "", "measure only these `operations`, separated by commas")
+	peers := flags.String("peers", defaultPeers, "the `sizes` of the simulated clusters, separated by commas; empty: none")
 	quick := flags.Bool("quick", false, "see only whether it runs: 1,000 pins, few requests")
 	flags.IntVar(&s.posts, "posts", defaultPosts, "how many POSTs the run by 64 clients has for each API; 0: none")
 	flags.StringVar(&s.out, "out", "test/bench/out", "the `folder` of the results")
@@ -73,7 +78,17 @@ func parse(args []string) (settings, error) {
 		return s, err
 	}
 	if *quick {
-		*sizes, s.posts, s.effort = "1000", 200, quickEffort
+		*sizes, *peers, s.posts, s.effort = "1000", "1,2", 200, quickEffort
+	}
+	for text := range strings.SplitSeq(*peers, ",") {
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 100 {
+			return s, fmt.Errorf("-peers: %q is no number of peers up to 100", text)
+		}
+		s.peers = append(s.peers, n)
 	}
 	for text := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(text)

@@ -23,7 +23,7 @@ func TestPage_ReplaceMeasured(t *testing.T) {
 // A run of a part must not replace the figures of a complete one.
 func TestPage_IsWrittenByCompleteRunsOnly(t *testing.T) {
 	for args, complete := range map[string]bool{
-		"": true, "-n 1000,10000,100000,1000000": true, "-posts 100000": true,
+		"": true, "-n 1000,10000,100000,1000000": true, "-posts 200000": true, "-n 1000,10000,100000,1000000,10000000": true,
 		"-n 1000": false, "-posts 0": false, "-ops post": false, "-quick": false,
 	} {
 		path := filepath.Join(t.TempDir(), "page.md")

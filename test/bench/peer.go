@@ -49,11 +49,14 @@ type bench struct {
 	client *client
 	events *watch.Tracker
 
-	seeding, starting time.Duration
+	seeding, starting, iterating time.Duration
 
 	store datastore.Batching
 	dir   string
 	stops []func(context.Context) error
+	// twin is a peer with the same pins, as ipfs-cluster-service runs it, for
+	// upstream's API. Nil: there is none.
+	twin *bench
 }
 
 // openBench starts a peer whose state has n pins, all of them on its IPFS
@@ -68,6 +71,11 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	if err := b.seed(ctx, n); err != nil {
 		return nil, err
 	}
+	begin := time.Now()
+	if err := clustertest.Read(ctx, b.store, n); err != nil {
+		return nil, err
+	}
+	b.iterating = time.Since(begin)
 	token, err := auth.IssueToken(user, password, time.Now())
 	if err != nil {
 		return nil, err
@@ -76,7 +84,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	node := clustertest.NewNode()
 	node.Keep(cids(n))
 
-	begin := time.Now()
+	begin = time.Now()
 	apis, err := b.listen(ctx, subjects)
 	if err != nil {
 		return nil, err
@@ -93,6 +101,34 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	// Upstream's API responds before the peer can pin: this wait is not measured.
 	return b, errors.Join(b.peer.Ready(ctx), b.peer.Members(ctx, 1))
 }
+
+// openTwin starts the peer of upstream's API.
+func (b *bench) openTwin(ctx context.Context, n int) error {
+	twin, err := openBench(ctx, n, theirs)
+	if err != nil {
+		return err
+	}
+	b.twin, b.urls[theirs] = twin, twin.urls[theirs]
+	return twin.holdPins(ctx, theirs)
+}
+
+// sync is how long one small write takes until it is on the disk: the median of
+// many to the peer's own store.
+func (b *bench) sync(ctx context.Context) (time.Duration, error) {
+	var took []time.Duration
+	value := make([]byte, 512)
+	for i := range syncs {
+		key := datastore.NewKey(fmt.Sprintf("/bench/%d", i))
+		begin := time.Now()
+		if err := errors.Join(b.store.Put(ctx, key, value), b.store.Sync(ctx, key)); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begin))
+	}
+	return quantile(took, 0.5), nil
+}
+
+const syncs = 200
 
 // seed makes a datastore as the cluster's daemon does by default, with n pins
 // in its state.
@@ -233,6 +269,9 @@ func (b *bench) close() error {
 		b.peer.Close()
 	}
 	var errs []error
+	if b.twin != nil {
+		errs = append(errs, b.twin.close())
+	}
 	for _, stop := range b.stops {
 		errs = append(errs, stop(ctx))
 	}

@@ -49,6 +49,7 @@ func (r *result) markdown() string {
 	fmt.Fprint(&b, notes)
 	r.writeSizes(&b)
 	r.writePosts(&b)
+	r.writeClusters(&b)
 	r.writeTargets(&b)
 	return b.String()
 }
@@ -96,10 +97,21 @@ func (r *result) extrapolated(n int, op string) (float64, bool) {
 }
 
 func (r *result) writeSizes(b *strings.Builder) {
-	fmt.Fprintln(b, "\n| pins | from start to ready | resident, peer and both APIs | view, bytes a pin |")
-	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(b, "\n| pins | from start to ready | reading the state | resident, peer and ours | view, bytes a pin | one sync | first page | count | POST alone | POST, 64 clients |")
+	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, s := range r.sizes {
-		fmt.Fprintf(b, "| %s | %.1f s | %d MiB | %.0f |\n", thousands(s.n), s.starting.Seconds(), s.resident>>20, s.viewBytesPerPin)
+		fmt.Fprintf(b, "| %s | %.1f s | %.1f s | %d MiB | %.0f | %s |", thousands(s.n), s.starting.Seconds(), s.iterating.Seconds(),
+			s.resident>>20, s.viewBytesPerPin, duration(microseconds(s.syncing)))
+		for _, op := range []string{"list_first", "count", "post"} {
+			row, ok := r.find(s.n, op, ours)
+			if !ok {
+				fmt.Fprint(b, " - |")
+				continue
+			}
+			fmt.Fprintf(b, " %s |", duration(row.P50))
+		}
+		post, _ := r.find(s.n, "post", ours)
+		fmt.Fprintf(b, " %s/s |\n", short(post.RPS))
 	}
 }
 
@@ -111,6 +123,20 @@ func (r *result) writePosts(b *strings.Builder) {
 	fmt.Fprintln(b, "| --- | ---: | ---: | ---: |")
 	for _, p := range r.posts {
 		fmt.Fprintf(b, "| %s | %.0f/s | %.0f/s | %.2fx |\n", p.subject, p.rate(0), p.rate(tenths-1), p.slowdown())
+	}
+}
+
+func (r *result) writeClusters(b *strings.Builder) {
+	if len(r.clusters) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nA simulation of clusters on one machine: %s pins on %d peers each, made through one peer by %d clients, until every peer's service says pinned. "+
+		"What a peer does without any pin is subtracted. Messages are those of pubsub, sent and received.\n\n", thousands(r.clusters[0].pins), copies, connections)
+	fmt.Fprintln(b, "| peers | until pinned everywhere | messages, a pin and peer | bytes, a pin and peer | CPU, a pin and peer | CPU of an idle peer |")
+	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: | ---: | ---: |")
+	for _, c := range r.clusters {
+		fmt.Fprintf(b, "| %d | %.1f s | %.2f | %s | %s | %.2f %% of a core |\n", c.peers, c.took.Seconds(), c.messages, short(c.bytes),
+			duration(microseconds(c.cpu)), 100*c.idle)
 	}
 }
 

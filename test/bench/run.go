@@ -14,8 +14,12 @@ import (
 type size struct {
 	n                 int
 	seeding, starting time.Duration
-	resident          int64
-	viewBytesPerPin   float64
+	// iterating is how long it takes to read all records of the same state, with
+	// nothing else, and syncing how long one small write to the same store takes
+	// until it is on the disk.
+	iterating, syncing time.Duration
+	resident           int64
+	viewBytesPerPin    float64
 }
 
 // result is all of a run.
@@ -26,6 +30,8 @@ type result struct {
 	rows    []row
 	sizes   []size
 	posts   []*posts
+	// clusters are those of the simulation, by their number of peers.
+	clusters []*clusterCost
 }
 
 // progress prints what the run is doing to standard error.
@@ -46,6 +52,14 @@ func (s settings) measure(ctx context.Context) (*result, error) {
 			return nil, fmt.Errorf("POSTs: %w", err)
 		}
 	}
+	for _, n := range s.peers {
+		progress("a cluster of %d", n)
+		cost, err := s.measureCluster(ctx, n)
+		if err != nil {
+			return nil, fmt.Errorf("a cluster of %d: %w", n, err)
+		}
+		r.clusters = append(r.clusters, cost)
+	}
 	r.took = time.Since(r.began)
 	return r, nil
 }
@@ -54,23 +68,30 @@ func (s settings) measure(ctx context.Context) (*result, error) {
 func (s settings) measureSize(ctx context.Context, n int, r *result) (err error) {
 	progress("%d pins", n)
 	this := size{n: n, viewBytesPerPin: viewBytesPerPin(n)}
-	subjects := []string{ours, theirs, theLimit}
-	if n > upstreamUpTo {
-		subjects = []string{ours, theLimit}
-	}
+	subjects := []string{ours, theLimit}
 	b, err := openBench(ctx, n, subjects...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	this.seeding, this.starting = b.seeding, b.starting
-	progress("  written in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.starting.Seconds())
-	if err := b.holdPins(ctx); err != nil {
+	this.seeding, this.starting, this.iterating = b.seeding, b.starting, b.iterating
+	progress("  written in %.1f s, read in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.iterating.Seconds(), b.starting.Seconds())
+	if err := b.holdPins(ctx, ours); err != nil {
 		return err
 	}
 	settle(ctx, s.effort.settle)
 	this.resident = resident()
+	if this.syncing, err = b.sync(ctx); err != nil {
+		return err
+	}
 	r.sizes = append(r.sizes, this)
+	if n <= upstreamUpTo {
+		if err := b.openTwin(ctx, n); err != nil {
+			return err
+		}
+		settle(ctx, s.effort.settle)
+		subjects = []string{ours, theirs, theLimit}
+	}
 	for _, o := range b.ops(n) {
 		if len(s.ops) > 0 && !s.ops[o.name] {
 			continue

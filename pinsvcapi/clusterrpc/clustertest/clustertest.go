@@ -83,6 +83,8 @@ type Peer struct {
 	State   *State
 	// Events announces the calls to the tracker.
 	Events *watch.Tracker
+	// Traffic counts what the host sends and receives.
+	Traffic *Traffic
 
 	dir    string
 	cancel context.CancelFunc
@@ -91,7 +93,7 @@ type Peer struct {
 
 // New starts a peer. It does not wait until the peer is ready: see Ready.
 func New(opts Options) (p *Peer, err error) {
-	p = &Peer{Node: opts.Node}
+	p = &Peer{Node: opts.Node, Traffic: newTraffic()}
 	if p.Node == nil {
 		p.Node = NewNode()
 	}
@@ -105,10 +107,10 @@ func New(opts Options) (p *Peer, err error) {
 	if p.dir, err = os.MkdirTemp("", "clustertest"); err != nil {
 		return nil, err
 	}
-	if p.Host, err = newHost(); err != nil {
+	if p.Host, err = newHost(p.Traffic); err != nil {
 		return nil, err
 	}
-	psub, err := pubsub.NewGossipSub(ctx, p.Host, pubsub.WithFloodPublish(true))
+	psub, err := pubsub.NewGossipSub(ctx, p.Host, pubsub.WithFloodPublish(true), pubsub.WithRawTracer(p.Traffic))
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +138,9 @@ func New(opts Options) (p *Peer, err error) {
 }
 
 // newHost listens on loopback and does nothing of its own accord.
-func newHost() (host.Host, error) {
+func newHost(traffic *Traffic) (host.Host, error) {
 	return libp2p.New(
+		libp2p.BandwidthReporter(traffic.bandwidth),
 		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.DisableRelay(),

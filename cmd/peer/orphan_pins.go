@@ -19,7 +19,7 @@ func (p *Peer) newOrphanScanner() error {
 		name = pinName
 	}
 	p.orphans = orphans.New(orphans.Config{
-		Node: orphans.NewKubo(p.ipfsRPC), Has: p.stateHas, Deleted: p.knownDeleted,
+		Node: orphans.NewKubo(p.ipfsRPC), List: p.listState, Has: p.stateHas, Deleted: p.knownDeleted,
 		Untrack: func(ctx context.Context, key cid.Cid) (bool, error) {
 			return p.tracker.UntrackAbsent(ctx, api.NewCid(key))
 		},
@@ -38,6 +38,21 @@ func (p *Peer) scanOrphans() {
 		p.orphans.Run(ctx)
 	case <-ctx.Done():
 	}
+}
+
+// listState calls each with every pin of the shared state.
+func (p *Peer) listState(ctx context.Context, each func(cid.Cid)) error {
+	st, err := p.consensus.State(ctx)
+	if err != nil {
+		return err
+	}
+	const buffer = 1024
+	pins, failed := make(chan api.Pin, buffer), make(chan error, 1)
+	go func() { failed <- st.List(ctx, pins) }()
+	for pin := range pins { // To its end: the sender blocks otherwise (U24).
+		each(pin.Cid.Cid)
+	}
+	return <-failed
 }
 
 func (p *Peer) stateHas(ctx context.Context, key cid.Cid) (bool, error) {

@@ -189,10 +189,10 @@ func TestAPinThatKuboCompletesAfterItsRemovalIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	somebodys := node.Add("of somebody else").String()
 	peer := h.Peer(harness.InitOptions{ExternalIPFS: addr.String()})
 	peer.Start()
 
-	somebodys := node.Add("of somebody else").String()
 	c := strings.TrimSpace(node.IpfsStdin("once in 600 times", "add", "--quieter", "--cid-version=1", "--pin=false"))
 	late.mu.Lock()
 	late.held = c

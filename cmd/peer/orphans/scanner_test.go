@@ -59,6 +59,17 @@ func (p *peer) Pinned(_ context.Context, key cid.Cid) (bool, string, error) {
 	return ok, name, p.away
 }
 
+func (p *peer) list(_ context.Context, each func(cid.Cid)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, has := range p.state {
+		if has {
+			each(key)
+		}
+	}
+	return nil
+}
+
 func (p *peer) has(_ context.Context, key cid.Cid) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +124,7 @@ func scanned(t *testing.T, name string, f func(*peer, *Scanner)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{t: t, pins: make(map[cid.Cid]string), state: make(map[cid.Cid]bool), deleted: make(map[cid.Cid]bool)}
-		s := New(Config{Node: p, Has: p.has, Deleted: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
+		s := New(Config{Node: p, List: p.list, Has: p.has, Deleted: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
 		p.scanner = s
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -49,6 +49,8 @@ const (
 	// would keep the peers and the disk busy with nothing else.
 	MinStatusSweep = time.Minute
 	MinReconcile   = 10 * time.Second
+	// MinReplicaAway is the least ReplicaAwayAfter.
+	MinReplicaAway = 10 * time.Second
 	// MinPasswordLength is the least number of characters of a password that
 	// is not warned about.
 	MinPasswordLength = 12
@@ -188,6 +190,10 @@ type Config struct {
 	// changes that this peer was not notified of; at least 10s. 0s means the
 	// default. Raise it if reading millions of pins is too much for the disk.
 	ReconcileInterval time.Duration `key:"reconcile_interval,added,zero" default:"10m"`
+	// ReplicaAwayAfter is how long a peer may be unreachable until what it
+	// holds is no replica any more in info.replicas; at least 10s. The status of
+	// its pins stays. 0s means the default.
+	ReplicaAwayAfter time.Duration `key:"replica_away_after,added,zero" default:"5m"`
 	// TrustedProxies are the IP addresses or networks (10.0.0.0/8) of the
 	// proxies whose X-Forwarded-For and Forwarded headers name the client's
 	// address. With an empty list the client's address is always the one of its

@@ -20,13 +20,15 @@ func TestApplyEnvVars_SetsTheAddedKeys(t *testing.T) {
 	t.Setenv("CLUSTER_PINSVCAPI_MAXPINATTEMPTS", "7")
 	t.Setenv("CLUSTER_PINSVCAPI_STATUSSWEEPINTERVAL", "1h")
 	t.Setenv("CLUSTER_PINSVCAPI_RECONCILEINTERVAL", "30s")
+	t.Setenv("CLUSTER_PINSVCAPI_REPLICAAWAYAFTER", "1m")
 	c := defaults(t)
 	if err := c.ApplyEnvVars(); err != nil {
 		t.Fatal(err)
 	}
 	if !c.AllowUnauthenticated || len(c.HTTPListenAddr) != 2 || c.MaxBodyBytes != 65536 ||
 		c.BodyReadTimeout != time.Minute || c.ShutdownTimeout != 0 || !c.RefusePrivateOrigins ||
-		c.MaxPinAttempts != 7 || c.StatusSweepInterval != time.Hour || c.ReconcileInterval != 30*time.Second {
+		c.MaxPinAttempts != 7 || c.StatusSweepInterval != time.Hour || c.ReconcileInterval != 30*time.Second ||
+		c.ReplicaAwayAfter != time.Minute {
 		t.Errorf("not applied: %v", c)
 	}
 }

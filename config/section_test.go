@@ -53,6 +53,7 @@ func drawConfig(t *rapid.T) *Config {
 		MaxPinAttempts:        rapid.IntMin(1).Draw(t, "attempts"),
 		StatusSweepInterval:   MinStatusSweep + limit("sweep")/2,
 		ReconcileInterval:     MinReconcile + limit("reconcile")/2,
+		ReplicaAwayAfter:      MinReplicaAway + limit("away")/2,
 		TrustedProxies: rapid.SliceOfNDistinct(rapid.SampledFrom([]netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"),
 			netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::1/128"),

@@ -163,6 +163,9 @@ func (c *Config) validateLimits(f *sectionconfig.Faults) {
 	if !f.Has("status_sweep_interval") && c.StatusSweepInterval < MinStatusSweep {
 		f.Add("status_sweep_interval", "%s is less than %s", c.StatusSweepInterval, MinStatusSweep)
 	}
+	if !f.Has("replica_away_after") && c.ReplicaAwayAfter < MinReplicaAway {
+		f.Add("replica_away_after", "%s is less than %s", c.ReplicaAwayAfter, MinReplicaAway)
+	}
 	if !f.Has("reconcile_interval") && c.ReconcileInterval < MinReconcile {
 		f.Add("reconcile_interval", "%s is less than %s", c.ReconcileInterval, MinReconcile)
 	}

@@ -142,7 +142,9 @@ func BackendOptions(cfg *config.Config) clusterrpc.Options {
 	return clusterrpc.Options{
 		MaxPinAttempts: cfg.MaxPinAttempts,
 		ScanInterval:   cfg.StatusSweepInterval,
-		ResyncInterval: cfg.ReconcileInterval,
+
+		ReplicaAwayAfter: cfg.ReplicaAwayAfter,
+		ResyncInterval:   cfg.ReconcileInterval,
 	}
 }
 

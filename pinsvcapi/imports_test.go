@@ -129,6 +129,8 @@ func rules() []rule {
 			"repairs stand on statuses, writes and polls"},
 		{only(engine + "/delegates"), false, oursBut(append(engineRooms("delegates", "clusterapi", "taskgroup"), "pinsvcapi/pinsvc")...),
 			"delegates are addresses and nothing else"},
+		{only(engine + "/clockskew"), true, oursBut(engine + "/clockskew"),
+			"clocks are measured with one call and nothing else"},
 		{only(engine + "/remoteread"), false, oursBut(append(engineRooms("remoteread", "clusterapi", "pinrecord", "taskgroup"), "pinsvcapi/pinset", "pinsvcapi/pinsvc", "pinsvcapi/ratelimit", "internal/backoff")...),
 			"remote reads ask other peers, and change nothing"},
 		{only(engineRooms("keylock", "taskgroup", "progress", "span")...), true, oursBut(engineRooms("keylock", "taskgroup", "progress", "span")...),

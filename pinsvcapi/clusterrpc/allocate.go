@@ -68,7 +68,7 @@ func (b *Backend) allocationFailure(ctx context.Context, err error) error {
 			return unavailable
 		}
 		if pings, pingErr := b.pings(ctx); pingErr == nil {
-			return clusterapi.AllocationFailure(err, len(pings), members)
+			return b.clockCause(ctx, clusterapi.AllocationFailure(err, len(pings), members))
 		}
 	}
 	return clusterapi.Failure(err, "choose the peers to hold the pin")
@@ -81,6 +81,10 @@ func (b *Backend) reallocate(ctx context.Context, rec api.Pin) (allocations, hol
 	members := b.tracker.Members()
 	if peerstatus.Everywhere(rec) {
 		return nil, members, nil
+	}
+	if slices.ContainsFunc(rec.Allocations, b.tracker.Away) {
+		peers := b.allocateBeside(ctx, rec)
+		return peers, peers, nil
 	}
 	left := func(p peer.ID) bool { return !slices.Contains(members, p) }
 	if len(rec.Allocations) > 0 && !slices.ContainsFunc(rec.Allocations, left) {
@@ -95,4 +99,32 @@ func (b *Backend) reallocate(ctx context.Context, rec api.Pin) (allocations, hol
 		return nil, nil, err
 	}
 	return nil, rec.Allocations, nil
+}
+
+// allocateBeside returns the allocations of a record some of whose holders are away: the holders
+// that are not, as many others as are wanted, and, while there are too few, those that are away.
+// The cluster by itself gives a pin to no other peer while enough for its minimum respond, so it is
+// asked as for a pin that it does not have, which is to be at the holders that respond.
+func (b *Backend) allocateBeside(ctx context.Context, rec api.Pin) []peer.ID {
+	var present, away []peer.ID
+	for _, p := range rec.Allocations {
+		if b.tracker.Away(p) {
+			away = append(away, p)
+		} else {
+			present = append(present, p)
+		}
+	}
+	wanted := max(rec.ReplicationFactorMax, len(rec.Allocations))
+	req := rec
+	req.Cid, req.UserAllocations = api.CidUndef, present
+	peers, err := b.allocate(ctx, req)
+	if err != nil {
+		log.Infof("no peers to hold pin %s in the place of %d that are away: %s", rec.Cid, len(away), err)
+	}
+	for _, p := range slices.Concat(peers, away) {
+		if len(present) < wanted && !slices.Contains(present, p) {
+			present = append(present, p)
+		}
+	}
+	return present
 }

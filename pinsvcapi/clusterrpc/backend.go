@@ -25,6 +25,7 @@
 //	poll         polls peers: one pin, active pins, full scan; circuit breaker
 //	repair       retries, and metadata that other tools removed
 //	delegates    addresses of the IPFS nodes
+//	clockskew    how far the clocks of the peers differ
 //	remoteread   pins that this peer does not know yet
 //
 // Errors of other peers arrive as text, and clusterapi.CauseOf is the one function that
@@ -40,6 +41,7 @@ import (
 	logging "github.com/ipfs/go-log/v2"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clockskew"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/delegates"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
@@ -75,10 +77,12 @@ type Backend struct {
 	cache     *delegates.Cache
 	remote    *remoteread.Reader
 	choices   choices
+	clocks    *clockskew.Monitor
 	clock     *pinrecord.Clock
 	readiness *readiness
 	tasks     *taskgroup.Group
 	metrics   *metrics // nil without a registerer
+	shortage  shortage
 	// lastRuns are when the loops of loopNames last came to their end, by name.
 	lastRuns sync.Map
 
@@ -128,6 +132,9 @@ func New(client *rpc.Client, opts Options) *Backend {
 	b.remote = remoteread.New(remoteread.Config{
 		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed,
 		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
+	})
+	b.clocks = clockskew.New(clockskew.Config{
+		Client: b.cluster, Peers: b.otherPeers, Now: opts.Now, Timeout: opts.StatusTimeout,
 	})
 	b.registerMetrics()
 	b.tasks.Go(b.run)

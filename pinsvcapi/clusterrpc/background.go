@@ -2,6 +2,7 @@ package clusterrpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
@@ -30,6 +31,8 @@ func (b *Backend) loops() []func(context.Context) {
 		b.every(repairInterval, "retry", b.retrier.RetryDue),
 		b.every(repairInterval, "metadata", b.metadata.RepairDue),
 		b.every(idlePollInterval, "active_poll", func(ctx context.Context) { b.poller.Active(ctx) }),
+		b.every(clockInterval, "clocks", b.measureClocks),
+		b.every(shortageInterval, "shortage", b.countShortage),
 		b.watchIndex,
 	}
 }
@@ -45,7 +48,7 @@ func (b *Backend) watchIndex(ctx context.Context) {
 }
 
 // loopNames are the loops whose last run is a metric.
-var loopNames = [...]string{"settle", "retry", "metadata", "active_poll"}
+var loopNames = [...]string{"settle", "retry", "metadata", "active_poll", "shortage", "clocks"}
 
 // every calls f again and again, with a pause between two calls, until the context ends.
 func (b *Backend) every(pause time.Duration, name string, f func(context.Context)) func(context.Context) {
@@ -65,7 +68,7 @@ func (b *Backend) probeAlways(ctx context.Context) {
 			pause = unhealthyInterval
 		}
 		b.readiness.probed(err)
-		if err := b.refreshMembers(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(b.refreshMembers(ctx), b.refreshPresence(ctx)); err != nil && ctx.Err() == nil {
 			log.Debugf("%s", err)
 		}
 	}

@@ -71,12 +71,14 @@ func (b *Backend) unhealthy() (which string, err error) {
 		pinsvc.FailureOf(consensus).Details, pinsvc.FailureOf(ipfs).Details)
 }
 
-// HealthDetails returns what an operator should attend to although requests can be served.
+// HealthDetails returns what an operator should attend to although requests can be served: what
+// Options.HealthDetails returns, and clocks that differ.
 func (b *Backend) HealthDetails() []string {
+	details := b.clocks.Details()
 	if b.opts.HealthDetails == nil {
-		return nil
+		return details
 	}
-	return b.opts.HealthDetails()
+	return append(b.opts.HealthDetails(), details...)
 }
 
 // watchHealth logs which components become unavailable and come back, and ends the changes

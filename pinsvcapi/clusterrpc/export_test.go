@@ -36,3 +36,6 @@ func (b *Backend) DelegatesOf(ctx context.Context, rec api.Pin) []string {
 
 // RemoteReads are the requests for pins that were not known, by how they ended.
 func (b *Backend) RemoteReads() map[string]uint64 { return b.remote.Counts() }
+
+// MeasureClocks measures the clocks of the other peers now.
+func (b *Backend) MeasureClocks(ctx context.Context) { b.measureClocks(ctx) }

@@ -25,6 +25,8 @@ var (
 		"Pins in the view, by status.", []string{"status"}, nil)
 	failingPinsDesc = prometheus.NewDesc("pinsvcapi_failing_pins",
 		"Pins that are lost, waiting, retried or failed at some peer.", nil, nil)
+	shortageDesc = prometheus.NewDesc("pinsvcapi_pins_short_of_replicas",
+		"Pinned pins with fewer replicas at peers that respond than wanted (allocations) or required (replication_factor_min).", []string{"of"}, nil)
 	uncommittedDesc = prometheus.NewDesc("pinsvcapi_uncommitted_writes",
 		"Accepted writes that the shared state does not show yet.", nil, nil)
 	lostWritesDesc = prometheus.NewDesc("pinsvcapi_lost_writes_total",
@@ -43,6 +45,8 @@ var (
 		"Polls of a peer for the statuses of pins, by result.", []string{"peer", "result"}, nil)
 	breakerDesc = prometheus.NewDesc("pinsvcapi_peer_breaker_open",
 		"Whether a peer is not polled because it did not respond (1) or is (0).", []string{"peer"}, nil)
+	clockDesc = prometheus.NewDesc("pinsvcapi_peer_clock_skew_seconds",
+		"How far the clock of a peer is ahead of this peer's; negative: behind.", []string{"peer"}, nil)
 	scanAtDesc = prometheus.NewDesc("pinsvcapi_peer_last_scan_timestamp_seconds",
 		"Unix time of the end of the last complete scan of a peer's pins; 0 before the first.", []string{"peer"}, nil)
 	rebuildsDesc = prometheus.NewDesc("pinsvcapi_index_rebuilds_total",
@@ -68,8 +72,8 @@ var (
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		pinsDesc, failingPinsDesc, uncommittedDesc, lostWritesDesc, eventsDesc, overflowsDesc, resyncsDesc,
-		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc,
+		pinsDesc, failingPinsDesc, shortageDesc, uncommittedDesc, lostWritesDesc, eventsDesc, overflowsDesc, resyncsDesc,
+		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, clockDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc,
 		remoteReadsDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
 	} {
 		ch <- desc
@@ -89,6 +93,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(pinsDesc, float64(b.view.Count(pinsvc.SetOf(status))), status.String())
 	}
 	gauge(failingPinsDesc, float64(b.tracker.FailurePins()))
+	gauge(shortageDesc, float64(b.shortage.wanted.Load()), "wanted")
+	gauge(shortageDesc, float64(b.shortage.required.Load()), "required")
 	gauge(uncommittedDesc, float64(b.syncer.Uncommitted().Len()))
 	counter(lostWritesDesc, b.syncer.Uncommitted().Lost())
 
@@ -105,6 +111,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(callsDesc, stats.Failed, id.String(), "failure")
 		gauge(breakerDesc, boolValue(stats.Open), id.String())
 		gauge(scanAtDesc, unixSeconds(stats.Scanned), id.String())
+	}
+	for id, skew := range b.clocks.Skews() {
+		gauge(clockDesc, skew.Seconds(), id.String())
 	}
 	counter(rebuildsDesc, uint64(b.view.IndexRebuilds()))
 	counter(retriesDesc, b.retrier.Sent())

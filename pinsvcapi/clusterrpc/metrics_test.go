@@ -54,6 +54,8 @@ func TestMetrics_AllAreThere(t *testing.T) {
 	values := gather(t, registry)
 	for _, name := range []string{
 		"pinsvcapi_pins queued", "pinsvcapi_pins pinning", "pinsvcapi_pins pinned", "pinsvcapi_pins failed",
+		"pinsvcapi_pins_short_of_replicas wanted", "pinsvcapi_pins_short_of_replicas required",
+		"pinsvcapi_loop_last_run_timestamp_seconds shortage", "pinsvcapi_loop_last_run_timestamp_seconds clocks",
 		"pinsvcapi_failing_pins", "pinsvcapi_uncommitted_writes", "pinsvcapi_lost_writes_total",
 		"pinsvcapi_event_queue_length", "pinsvcapi_event_queue_overflows_total",
 		"pinsvcapi_resyncs_total success", "pinsvcapi_resyncs_total failure",

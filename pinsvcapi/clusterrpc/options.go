@@ -22,6 +22,7 @@ const (
 	DefaultActivePollTimeout  = 10 * time.Second
 	DefaultMaxPinAttempts     = 3
 	DefaultRetryDelay         = 10 * time.Second
+	DefaultReplicaAwayAfter   = 5 * time.Minute
 
 	// blindResyncInterval is the longest time between two reads of the state by a
 	// backend without an EventSource.
@@ -93,6 +94,9 @@ type Options struct {
 	// RetryDelay (10 s) is the time from a failed attempt to the second; it doubles with
 	// each further one, up to 5 min.
 	RetryDelay time.Duration
+	// ReplicaAwayAfter (5 min) is how long a peer may be unreachable until what it holds is
+	// no replica any more. The status of its pins stays.
+	ReplicaAwayAfter time.Duration
 	// PinTimeout is the peers' ipfs_connector.ipfshttp.pin_timeout, for the text of
 	// failures; zero: it is not known.
 	PinTimeout time.Duration
@@ -120,6 +124,7 @@ func (o Options) withDefaults(client *rpc.Client) Options {
 	orDefault(&o.ActivePollTimeout, DefaultActivePollTimeout)
 	orDefault(&o.MaxPinAttempts, DefaultMaxPinAttempts)
 	orDefault(&o.RetryDelay, DefaultRetryDelay)
+	orDefault(&o.ReplicaAwayAfter, DefaultReplicaAwayAfter)
 	if o.Events == nil {
 		o.ResyncInterval = min(o.ResyncInterval, blindResyncInterval)
 	}

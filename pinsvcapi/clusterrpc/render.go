@@ -19,7 +19,7 @@ import (
 
 // Keys of info, beside "replicas".
 const (
-	infoDetails  = "status_details"
+	infoDetails  = peerstatus.InfoDetails
 	infoAttempts = "attempts"
 	infoUntil    = "pinned_until"
 )
@@ -59,6 +59,9 @@ func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary,
 		if at, of := b.poller.QueuePosition(key); at > 0 {
 			details = fmt.Sprintf("position %d of %d in this peer's pin queue", at, of)
 		}
+	}
+	if away := info[infoDetails]; details != "" && away != "" {
+		details += "; " + away
 	}
 	if details != "" {
 		info[infoDetails] = details

@@ -128,7 +128,7 @@ func New(opts Options) (p *Peer, err error) {
 	receiver := &clientReceiver{}
 	apis := append([]ipfscluster.API{receiver}, opts.APIs...)
 	p.Cluster, err = ipfscluster.NewCluster(ctx, p.Host, nil, nil, cfg, components.store,
-		p.State, apis, p.Node, p.Tracker, components.monitor, components.allocator,
+		p.State, apis, p.Node, p.Tracker, skewedMonitor{components.monitor, p.Tracker}, components.allocator,
 		[]ipfscluster.Informer{components.informer}, (*observations.JaegerTracer)(nil))
 	if err != nil {
 		return nil, err

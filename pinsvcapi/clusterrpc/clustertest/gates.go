@@ -135,6 +135,7 @@ type Tracker struct {
 	mu      sync.Mutex
 	thawed  chan struct{} // closed unless frozen
 	reports map[cid.Cid]api.TrackerStatus
+	ahead   time.Duration
 	broken  error
 }
 
@@ -172,6 +173,14 @@ func (t *Tracker) SetReport(c cid.Cid, status api.TrackerStatus) {
 		return
 	}
 	t.reports[c] = status
+}
+
+// SetClock makes the times that the peer tells to others those of a clock that is ahead by d:
+// those in reports of its tracker, and until when its metrics are valid.
+func (t *Tracker) SetClock(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ahead = d
 }
 
 // wait returns once the tracker is not frozen.
@@ -215,6 +224,7 @@ func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 	if status, ok := t.reports[c.Cid]; ok {
 		info.Status, info.Error = status, ""
 	}
+	info.TS = info.TS.Add(t.ahead)
 	return info
 }
 
@@ -259,4 +269,18 @@ func (t *Tracker) BreakStreams(err error) {
 func (t *Tracker) Recover(ctx context.Context, c api.Cid) (api.PinInfo, error) {
 	t.wait(ctx)
 	return t.PinTracker.Recover(ctx, c)
+}
+
+// skewedMonitor publishes metrics by the clock of the tracker.
+type skewedMonitor struct {
+	ipfscluster.PeerMonitor
+	tracker *Tracker
+}
+
+// PublishMetric implements ipfscluster.PeerMonitor.
+func (m skewedMonitor) PublishMetric(ctx context.Context, metric api.Metric) error {
+	m.tracker.mu.Lock()
+	metric.Expire += int64(m.tracker.ahead)
+	m.tracker.mu.Unlock()
+	return m.PeerMonitor.PublishMetric(ctx, metric)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -35,19 +36,34 @@ type Clock struct {
 	// Running: the clock is that of the machine, as far as a test moved it.
 	Running bool
 
-	offset atomic.Int64
+	offset, step atomic.Int64
 }
 
 // Now is the time of the clock, which starts in January 2027 unless it is running.
 func (c *Clock) Now() time.Time {
 	if c.Running {
-		return time.Now().Add(time.Duration(c.offset.Load()))
+		return setWall(time.Now().Add(time.Duration(c.offset.Load())), time.Duration(c.step.Load()))
 	}
 	return time.Unix(1_800_000_000, 0).Add(time.Duration(c.offset.Load()))
 }
 
 // Advance moves the clock; a negative duration sets it back.
 func (c *Clock) Advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+// Step sets the wall clock of a running clock by whole seconds, as an operator or NTP does: the
+// monotonic clock goes on.
+func (c *Clock) Step(d time.Duration) { c.step.Add(int64(d)) }
+
+// setWall changes the wall clock reading of a time and leaves its monotonic one, for which there
+// is no function. A Time that has both keeps the seconds in the bits from 30 on of its first word.
+func setWall(t time.Time, d time.Duration) time.Time {
+	monotonic := t
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(d/time.Second) << 30
+	if d != 0 && (t.Sub(monotonic) != 0 || t.Round(0).Sub(monotonic.Round(0)) != d) {
+		panic("time.Time has another form in this release of Go")
+	}
+	return t
+}
 
 // Events is an event source whose events a test sends. The zero value is ready for
 // use. The type of events is a parameter because this package imports no package

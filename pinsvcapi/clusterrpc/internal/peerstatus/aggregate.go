@@ -13,14 +13,18 @@ import (
 const Active = pinsvc.StatusSet(1<<pinsvc.StatusQueued | 1<<pinsvc.StatusPinning)
 
 // Keys of info that this package renders.
-const infoReplicas = "replicas"
+const (
+	infoReplicas = "replicas"
+	// InfoDetails is one sentence on what is wrong with a pin.
+	InfoDetails = "status_details"
+)
 
 // Summary is the one status of a pin, made from a placement and a vector.
 // Summaries are shared: they are read-only.
 type Summary struct {
 	Status pinsvc.Status
 	// Holders is how many peers should hold the pin, and Pinned how many of
-	// them confirmed it.
+	// them confirmed it and are not away.
 	Pinned, Holders int
 	// Failing reports whether the failure table may have details of the pin.
 	Failing bool
@@ -28,11 +32,16 @@ type Summary struct {
 	// their JSON form.
 	Info    map[string]string
 	RawInfo pinsvc.RawJSON
+
+	away string // names the holders that are away
 }
 
 func (s *Summary) render() {
 	if s.Holders > 0 {
 		s.Info = map[string]string{infoReplicas: fmt.Sprintf("%d/%d", s.Pinned, s.Holders)}
+	}
+	if s.away != "" {
+		s.Info[InfoDetails] = s.away
 	}
 	s.RawInfo = pinsvc.RawPairs(s.Info)
 }
@@ -62,7 +71,8 @@ func RequiredReplicas(rec api.Pin) int {
 }
 
 // counts are the holders of a pin, counted by what their state means.
-type counts struct{ holders, pinned, pinning, failed, failing int }
+// away are those of pinned that are no replica any more.
+type counts struct{ holders, pinned, away, pinning, failed, failing int }
 
 func (c *counts) add(s State) {
 	c.holders++
@@ -99,7 +109,7 @@ func (c counts) status(required int) pinsvc.Status {
 }
 
 func (c counts) summary(required int) Summary {
-	return Summary{Status: c.status(required), Pinned: c.pinned, Holders: c.holders, Failing: c.failing > 0}
+	return Summary{Status: c.status(required), Pinned: c.pinned - c.away, Holders: c.holders, Failing: c.failing > 0}
 }
 
 // Count aggregates the reports of single peers for a record that is not in the

@@ -23,6 +23,7 @@ type Placements struct {
 	numbers    map[peer.ID]int
 	peers      []peer.ID
 	members    memberList
+	presence   presence
 	placements []placement
 	byKey      map[string]uint32
 	vectors    interner[string]
@@ -277,17 +278,29 @@ func (s *Placements) summarize(placement, vector uint32) Summary {
 		return rootSummary(s.stateAt(placement, vector, 0))
 	}
 	var c counts
+	var away []int
+	add := func(n int, st State) {
+		c.add(st)
+		if s.presence.isAway(n) {
+			away = append(away, n)
+			if st == Pinned || st == Rewritten {
+				c.away++
+			}
+		}
+	}
 	for _, n := range s.holderNumbers(placement) {
-		c.add(s.stateAt(placement, vector, n))
+		add(n, s.stateAt(placement, vector, n))
 	}
 	if p.kind == everywhere {
 		for _, n := range s.members.departed {
 			if st := s.stateAt(placement, vector, n); st == Pinned || st == Rewritten {
-				c.add(st)
+				add(n, st)
 			}
 		}
 	}
-	return c.summary(p.required)
+	sum := c.summary(p.required)
+	sum.away = s.describeAway(away)
+	return sum
 }
 
 func (s *Placements) sizes() map[string]int {

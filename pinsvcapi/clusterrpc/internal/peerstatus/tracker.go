@@ -42,6 +42,7 @@ type Tracker struct {
 	view       *pinset.View
 	placements *Placements
 	failures   *failureTable
+	rewrites   *rewrites
 }
 
 // NewTracker returns a tracker over a view that nobody else changes.
@@ -51,7 +52,7 @@ func NewTracker(cfg Config) *Tracker {
 	}
 	return &Tracker{
 		cfg: cfg, view: cfg.View, placements: newPlacements(),
-		failures: newFailureTable(cfg.Now, cfg.RetryDelay),
+		failures: newFailureTable(cfg.Now, cfg.RetryDelay), rewrites: newRewrites(),
 	}
 }
 
@@ -113,6 +114,7 @@ func (t *Tracker) carryOver(key cid.Cid, old, fresh *pinset.Mutable, rewritten b
 	// The clocks of the peers that wrote the two records may differ, so that an
 	// earlier time is a change as well.
 	if rewritten || fresh.Written != old.Written {
+		t.rewrites.add(key, t.cfg.Now())
 		fresh.Vector = t.placements.rewritten(fresh.Vector)
 		t.failures.restart(key)
 	}

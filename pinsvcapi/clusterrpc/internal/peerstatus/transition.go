@@ -18,7 +18,8 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 	if predatesPin(m, r) {
 		return max(old, Queued)
 	}
-	fresh := t.cfg.Now().Sub(time.Unix(int64(m.Written), 0)).Abs() < trackerLag
+	now := t.cfg.Now()
+	fresh := now.Sub(time.Unix(int64(m.Written), 0)).Abs() < trackerLag || t.rewrites.fresh(key, now)
 	switch r.state() {
 	case Pinned:
 		if old != Pinned && old != Rewritten && 0 < r.RecordTime && r.RecordTime < int64(m.Written) {

@@ -319,3 +319,22 @@ func TestTracker_LateFailureOfBeforeAReAddIsIgnored(t *testing.T) {
 		tt.wantState("the late failure", peerA, Pinning, pinning)
 	}
 }
+
+// The clock of this peer was set, or that of the one that renamed the pin: what the trackers
+// report in the first seconds is about the record before all the same.
+func TestTracker_ARenameByAnotherClockKeepsTheConfirmation(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
+		tt := newTrackerTest(t)
+		tt.observe(peerA, api.TrackerStatusPinned, "", 0)
+		tt.wantState("before", peerA, Pinned, pinned)
+		before, after := tt.rec.Timestamp, tt.rec
+		after.Name, after.Timestamp = "after", tt.clock.now().Add(ahead)
+		tt.PutRecord(after, false)
+		tt.Observe(peerA, tt.key, Report{Status: api.TrackerStatusPinned, RecordTime: before.Unix()})
+		tt.Observe(peerA, tt.key, Report{Status: api.TrackerStatusPinQueued, RecordTime: after.Timestamp.Unix()})
+		tt.wantState("while the tracker queues the pin again", peerA, Rewritten, pinned)
+		tt.clock.advance(trackerLag)
+		tt.Observe(peerA, tt.key, Report{Status: api.TrackerStatusPinned, RecordTime: after.Timestamp.Unix()})
+		tt.wantState("in the end", peerA, Pinned, pinned)
+	}
+}

@@ -24,9 +24,10 @@ const (
 	// activeShare is the share of a peer's time that active polls may take: one
 	// in so many.
 	activeShare = 20
-	// failedPause is the longest pause after an active poll that failed, so that a
-	// peer that was frozen is polled soon after it is back.
-	failedPause = 30 * time.Second
+	// maxPause is the longest pause after an active poll, and failedPause after one that
+	// failed: a poll over a link that was cut takes long as well, and statuses are to be
+	// true soon after it has healed.
+	maxPause, failedPause = 20 * time.Second, 10 * time.Second
 	// maxAbsent bounds the pins for which one active poll polls a peer one by one,
 	// absentWorkers of them at a time. From scanInstead on the peer is scanned.
 	maxAbsent, absentWorkers, scanInstead = 1024, 16, 4096
@@ -36,7 +37,7 @@ const (
 
 // quietDelays are the times for which a pin is not polled at a peer that does not
 // report it as active and does not hold it.
-var quietDelays = backoff.Policy{Min: 500 * time.Millisecond, Max: time.Minute, Jitter: 0.1}
+var quietDelays = backoff.Policy{Min: 500 * time.Millisecond, Max: 20 * time.Second, Jitter: 0.1}
 
 // activePolls are the polls of what each peer is at work on. They run only while a
 // pin is not settled, and rarely when they take long. Each peer has its own, so that
@@ -173,7 +174,7 @@ func (p *Poller) beginActivePeer(id peer.ID) chan struct{} {
 		took, err := p.activePeer(ctx, id)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		state.done, state.ended, state.pause = nil, p.cfg.Now(), activeShare*took
+		state.done, state.ended, state.pause = nil, p.cfg.Now(), min(activeShare*took, maxPause)
 		if err != nil {
 			state.pause = min(state.pause, failedPause)
 		}
@@ -227,8 +228,10 @@ func (p *Poller) pollAbsent(ctx context.Context, id peer.ID, reports map[cid.Cid
 	g.SetLimit(absentWorkers)
 	for _, key := range absent {
 		g.Go(func() error {
-			holds := p.pinAt(ctx, id, api.NewCid(key))
-			p.active.polled(quietKey{key, id}, holds, p.cfg.Now())
+			// A peer that does not respond says nothing of the pin.
+			if holds, responded := p.pinAt(ctx, id, api.NewCid(key)); responded {
+				p.active.polled(quietKey{key, id}, holds, p.cfg.Now())
+			}
 			return nil
 		})
 	}
@@ -276,4 +279,19 @@ func (a *activePolls) polled(key quietKey, holds bool, now time.Time) {
 	q.polls++
 	q.until = now.Add(quietDelays.Next(q.polls))
 	a.quiet.Add(key, q)
+}
+
+// recovered has a peer that responds again polled at once, for all that it should hold and
+// has not confirmed.
+func (a *activePolls) recovered(id peer.ID) {
+	for _, key := range a.quiet.Keys() {
+		if key.peer == id {
+			a.quiet.Remove(key)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if state := a.peers[id]; state != nil {
+		state.pause = 0
+	}
 }

@@ -238,3 +238,48 @@ func TestActive_EndsWithTheGroup(t *testing.T) {
 		t.Errorf("%d polls", n)
 	}
 }
+
+// A hundred pins stayed queued for minutes after a cut link had healed: polls that nobody
+// answered had been counted.
+func TestActive_StatusesAreTrueSoonAfterALinkHeals(t *testing.T) {
+	f := newFixture(t)
+	for n := range 100 {
+		f.pin(n, api.TrackerStatusPinned, other)
+	}
+	f.fake.Fail("PinTracker.Status", errBroken)
+	for range 60 {
+		f.clock.Advance(10 * time.Second)
+		f.Active(t.Context())
+		f.idle()
+	}
+	f.want(1, queued)
+	f.fake.Fail("PinTracker.Status", nil)
+	for range 3 { // The rounds that no client requests, in 30 s.
+		f.clock.Advance(10 * time.Second)
+		f.probeOpen(t.Context())
+		f.Active(t.Context())
+		f.idle()
+	}
+	if n := f.cfg.View.Count(pinsvc.SetOf(pinned)); n != 100 {
+		t.Errorf("%d of 100 pins are pinned 30 s later", n)
+	}
+}
+
+// A slow link makes polls long, and they must not become rare for it.
+func TestActive_PausesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.pin(1, api.TrackerStatusPinning, other)
+		release := f.fake.Hang("PinTracker.StatusAll")
+		f.clock.Advance(time.Second)
+		go f.Active(t.Context())
+		time.Sleep(9 * time.Second)
+		release()
+		synctest.Wait()
+		f.active.mu.Lock()
+		defer f.active.mu.Unlock()
+		if pause := f.active.peers[other].pause; pause > maxPause {
+			t.Errorf("the next poll is in %s", pause)
+		}
+	})
+}

@@ -57,9 +57,11 @@ func (b *Breaker) Failure(p peer.ID) {
 	b.until[p] = b.now().Add(breakerPause)
 }
 
-// Success closes the circuit of a peer.
-func (b *Breaker) Success(p peer.ID) {
+// Success closes the circuit of a peer and reports whether it was open.
+func (b *Breaker) Success(p peer.ID) (recovered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	_, recovered = b.until[p]
 	delete(b.until, p)
+	return recovered
 }

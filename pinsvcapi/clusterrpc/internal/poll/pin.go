@@ -49,7 +49,10 @@ func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, requir
 	reports := make(chan bool, len(targets))
 	for _, id := range targets {
 		// A report that is too late for the client is entered all the same.
-		if !p.cfg.Tasks.Go(func(ctx context.Context) { reports <- p.pinAt(ctx, id, key) }) {
+		if !p.cfg.Tasks.Go(func(ctx context.Context) {
+			holds, _ := p.pinAt(ctx, id, key)
+			reports <- holds
+		}) {
 			reports <- false
 		}
 	}
@@ -83,13 +86,13 @@ func (p *Poller) pollTargets(holders []peer.ID, required int) []peer.ID {
 }
 
 // pinAt polls one peer for a pin, enters the report and reports whether the peer
-// holds the pin.
-func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds bool) {
+// holds the pin, and whether it responded.
+func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds, responded bool) {
 	report, ok := p.report(ctx, id, key)
 	if ok {
 		p.cfg.Tracker.Observe(id, key.Cid, report)
 	}
-	return ok && report.Status == api.TrackerStatusPinned
+	return ok && report.Status == api.TrackerStatusPinned, ok
 }
 
 // report polls one peer for a pin, unless the peer did not respond just before.

@@ -59,13 +59,15 @@ type Poller struct {
 	breaker *Breaker
 	active  *activePolls
 	scans   *scans
-	stats   pollStats
+	// replicas are the pinned pins whose other holders are polled.
+	replicas *replicaPolls
+	stats    pollStats
 }
 
 // New returns a poller. It does nothing by itself before RunScans.
 func New(cfg Config) *Poller {
 	return &Poller{
-		cfg: cfg, breaker: NewBreaker(cfg.Now), active: newActivePolls(), scans: newScans(cfg.Now),
+		cfg: cfg, breaker: NewBreaker(cfg.Now), active: newActivePolls(), scans: newScans(cfg.Now), replicas: newReplicaPolls(),
 		stats: pollStats{byPeer: make(map[peer.ID]PeerStats)},
 	}
 }
@@ -87,12 +89,20 @@ func (p *Poller) ended(ctx context.Context, id peer.ID, err error) {
 	if err != nil && ctx.Err() != nil {
 		return // The call was cancelled: no evidence about the peer.
 	}
-	p.stats.count(id, err)
+	p.stats.count(id, err, p.cfg.Now())
 	switch {
 	case err == nil:
-		p.breaker.Success(id)
+		p.succeeded(id)
 	case id != p.cfg.Self:
 		p.breaker.Failure(id)
+	}
+}
+
+// succeeded notes that a peer responded. One that did not before is polled anew.
+func (p *Poller) succeeded(id peer.ID) {
+	if p.breaker.Success(id) {
+		p.active.recovered(id)
+		p.replicas.recovered()
 	}
 }
 
@@ -107,6 +117,8 @@ type PeerStats struct {
 	Succeeded, Failed uint64
 	// Open is the state of the circuit breaker.
 	Open bool
+	// Responded is when the peer last responded; zero: never.
+	Responded time.Time
 	// Scanned is when the last complete scan ended; zero: never.
 	Scanned time.Time
 }
@@ -117,7 +129,7 @@ type pollStats struct {
 	byPeer map[peer.ID]PeerStats
 }
 
-func (s *pollStats) count(id peer.ID, err error) {
+func (s *pollStats) count(id peer.ID, err error, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.byPeer[id]
@@ -125,6 +137,7 @@ func (s *pollStats) count(id peer.ID, err error) {
 		stats.Failed++
 	} else {
 		stats.Succeeded++
+		stats.Responded = now
 	}
 	s.byPeer[id] = stats
 }

@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -9,23 +10,34 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 const (
-	// maxIncomplete bounds the pins whose other holders are polled, and
-	// maxReplicaPolls how often: for about two minutes. Scans find what is left.
-	maxIncomplete, maxReplicaPolls = 4096, 8
+	// maxIncomplete bounds the pins whose other holders are polled. The others get their
+	// turn later: they are found in the view, at most once each findInterval.
+	maxIncomplete = 4096
+	findInterval  = time.Minute
 	// changesAtOnce is how many changes of the view are read at once.
 	changesAtOnce = 1024
 )
 
+// replicaDelays are the times between two polls for one pin: ever longer, until every holder
+// has it or has given up.
+var replicaDelays = backoff.Policy{Min: 500 * time.Millisecond, Max: 15 * time.Minute, Jitter: 0.1}
+
 // replicaPolls are the pins that have become pinned while some of their holders have
-// not confirmed them. It belongs to one goroutine.
+// not confirmed them. All but missed and wake belongs to one goroutine.
 type replicaPolls struct {
 	pins map[cid.Cid]replicaPoll
+	// found is when the view was last searched.
+	found time.Time
+	// missed: there may be incomplete pins beside those in pins. wake has room for one.
+	missed atomic.Bool
+	wake   chan struct{}
 }
 
 type replicaPoll struct {
@@ -33,17 +45,32 @@ type replicaPoll struct {
 	polls int
 }
 
+func newReplicaPolls() *replicaPolls {
+	return &replicaPolls{pins: make(map[cid.Cid]replicaPoll), wake: make(chan struct{}, 1)}
+}
+
+// recovered has the view searched: a peer responds again that had been left out.
+func (r *replicaPolls) recovered() {
+	r.missed.Store(true)
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
 // FollowReplicas polls the other holders of pins that have become pinned, so that the
 // number of replicas is shown soon: once enough holders confirmed a pin, active polls
 // no longer include it. It returns with the context.
 func (p *Poller) FollowReplicas(ctx context.Context) {
-	r := replicaPolls{pins: make(map[cid.Cid]replicaPoll)}
+	r := p.replicas
 	for seq := p.cfg.View.Seq(); ctx.Err() == nil; {
-		seq = p.readChanges(&r, seq)
-		p.pollReplicas(ctx, &r)
+		seq = p.readChanges(r, seq)
+		p.findIncomplete(r)
+		p.pollReplicas(ctx, r)
 		timer := time.NewTimer(r.wait(p.cfg.Now()))
 		select {
 		case <-p.cfg.View.Changed(seq):
+		case <-r.wake:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -57,15 +84,16 @@ func (p *Poller) readChanges(r *replicaPolls, seq uint64) uint64 {
 	for {
 		changes, err := p.cfg.View.Since(seq, changesAtOnce)
 		if err != nil {
-			return p.cfg.View.Seq() // Too many at once: scans confirm the rest.
+			r.missed.Store(true) // Too many at once.
+			return p.cfg.View.Seq()
 		}
 		for _, change := range changes {
 			seq = change.Seq
-			if change.Kind == pinset.Removed || change.New != pinsvc.StatusPinned || change.Old == change.New || len(r.pins) >= maxIncomplete {
+			if change.Kind == pinset.Removed || change.New != pinsvc.StatusPinned || change.Old == change.New {
 				continue
 			}
-			if key, ok := keyOf(change.Key); ok && len(p.unconfirmed(key)) > 0 {
-				r.pins[key] = replicaPoll{due: p.cfg.Now().Add(quietDelays.Next(1))}
+			if key, ok := keyOf(change.Key); ok {
+				p.noteIncomplete(r, key)
 			}
 		}
 		if len(changes) < changesAtOnce {
@@ -74,19 +102,68 @@ func (p *Poller) readChanges(r *replicaPolls, seq uint64) uint64 {
 	}
 }
 
-// unconfirmed are the holders of a pinned pin that have neither confirmed nor failed it; of
-// a large cluster not all, since each of its peers polls. Scans poll all.
-func (p *Poller) unconfirmed(key cid.Cid) (ids []peer.ID) {
+// noteIncomplete notes a pin if holders are to be polled for it.
+func (p *Poller) noteIncomplete(r *replicaPolls, key cid.Cid) {
+	if len(p.unconfirmed(key)) == 0 {
+		return
+	}
+	if _, ok := r.pins[key]; !ok && len(r.pins) >= maxIncomplete {
+		r.missed.Store(true)
+		return
+	}
+	r.pins[key] = replicaPoll{due: p.cfg.Now().Add(replicaDelays.Next(1))}
+}
+
+// findIncomplete searches the view for pins that were missed, while there is room for many.
+func (p *Poller) findIncomplete(r *replicaPolls) {
+	now := p.cfg.Now()
+	if since := now.Sub(r.found); len(r.pins) > maxIncomplete/2 || 0 <= since && since < findInterval || !r.missed.Swap(false) {
+		return
+	}
+	r.found = now
+	var keys []cid.Cid
+	incomplete := make(map[[2]uint32]bool) // By placement and vector.
+	p.cfg.View.ForEach(pinsvc.SetOf(pinsvc.StatusPinned), func(text string, m pinset.Mutable) bool {
+		kind := [2]uint32{m.Placement, m.Vector}
+		lacks, known := incomplete[kind]
+		if !known {
+			lacks = len(p.unconfirmedOf(m)) > 0
+			incomplete[kind] = lacks
+		}
+		if key, ok := keyOf(text); ok && lacks {
+			if _, noted := r.pins[key]; !noted {
+				keys = append(keys, key)
+			}
+		}
+		return len(keys) < maxIncomplete
+	})
+	for _, key := range keys {
+		p.noteIncomplete(r, key)
+	}
+	if len(keys) >= maxIncomplete {
+		r.missed.Store(true)
+	}
+}
+
+// unconfirmed are the holders of a pinned pin that have neither confirmed nor failed it, and
+// that respond; of a large cluster not all, since each of its peers polls. Scans poll all.
+func (p *Poller) unconfirmed(key cid.Cid) []peer.ID {
 	m, found := p.cfg.View.Lookup(key)
 	if !found || m.Status != pinsvc.StatusPinned {
 		return nil
 	}
+	return p.unconfirmedOf(m)
+}
+
+func (p *Poller) unconfirmedOf(m pinset.Mutable) (ids []peer.ID) {
 	holders, _ := p.cfg.Tracker.Holders(m.Placement)
 	for _, id := range holders {
 		switch st, _ := p.cfg.Tracker.PeerState(m, id); st {
 		case peerstatus.Pinned, peerstatus.Rewritten, peerstatus.Failed:
 		default:
-			ids = append(ids, id)
+			if !p.breaker.Open(id) { // When it responds again, the view is searched.
+				ids = append(ids, id)
+			}
 		}
 		if len(ids) == maxSpare {
 			break
@@ -101,11 +178,11 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 	var g errgroup.Group
 	g.SetLimit(absentWorkers)
 	for key, poll := range r.pins {
-		if poll.due.After(now) {
+		if poll.due.After(now) && poll.due.Sub(now) <= replicaDelays.Max {
 			continue
 		}
 		ids := p.unconfirmed(key)
-		if poll.polls++; len(ids) == 0 || poll.polls > maxReplicaPolls {
+		if poll.polls++; len(ids) == 0 {
 			delete(r.pins, key)
 			continue
 		}
@@ -115,7 +192,7 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 				return nil
 			})
 		}
-		poll.due = now.Add(quietDelays.Next(poll.polls + 1))
+		poll.due = now.Add(replicaDelays.Next(poll.polls + 1))
 		r.pins[key] = poll
 	}
 	_ = g.Wait() // None of them fails.
@@ -124,6 +201,9 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 // wait is how long nothing is due.
 func (r *replicaPolls) wait(now time.Time) time.Duration {
 	wait := time.Hour
+	if r.missed.Load() {
+		wait = findInterval
+	}
 	for _, poll := range r.pins {
 		wait = min(wait, poll.due.Sub(now))
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
-	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
@@ -49,36 +48,81 @@ func TestFollowReplicas_TheOtherHoldersArePolled(t *testing.T) {
 	<-done
 }
 
-func TestFollowReplicas_PollsEndAfterAWhile(t *testing.T) {
+// Two minutes were not enough: such a pin kept its low number until the next scan.
+func TestFollowReplicas_PollsGoOnEverMoreRarely(t *testing.T) {
 	f := newFixture(t)
-	r := replicaPolls{pins: make(map[cid.Cid]replicaPoll)}
+	r := newReplicaPolls()
 	seq := f.cfg.View.Seq()
 	f.halfPinned(1, api.TrackerStatusPinQueued)
 	f.halfPinned(2, api.TrackerStatusPinned)
-	f.readChanges(&r, seq)
+	f.readChanges(r, seq)
 	if len(r.pins) != 2 {
 		t.Fatalf("%d pins are followed", len(r.pins))
 	}
-	for range maxReplicaPolls + 2 {
-		f.clock.Advance(quietDelays.Max)
-		f.pollReplicas(t.Context(), &r)
+	for range 2 * 3600 {
+		f.clock.Advance(time.Second)
+		f.pollReplicas(t.Context(), r)
 	}
-	if n := f.fake.Called("PinTracker.Status"); n != maxReplicaPolls+1 || len(r.pins) != 0 {
-		t.Errorf("%d polls, %d pins are still followed", n, len(r.pins))
+	if n := f.fake.Called("PinTracker.Status"); n < 12 || n > 25 || len(r.pins) != 1 {
+		t.Errorf("%d polls in two hours, %d pins are still followed", n, len(r.pins))
 	}
 	if f.replicas(1) != 1 || f.replicas(2) != 2 {
 		t.Errorf("replicas %d and %d", f.replicas(1), f.replicas(2))
 	}
+	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
+	for range 2 {
+		f.clock.Advance(replicaDelays.Max)
+		f.pollReplicas(t.Context(), r)
+	}
+	if f.replicas(1) != 2 || len(r.pins) != 0 {
+		t.Errorf("replicas %d in the end, %d pins are still followed", f.replicas(1), len(r.pins))
+	}
 }
 
-func TestFollowReplicas_OfManyPinsAreBounded(t *testing.T) {
+func TestFollowReplicas_OfManyPinsAreBoundedAndNoneIsForgotten(t *testing.T) {
+	const pins = maxIncomplete + 10
 	f := newFixture(t)
-	r := replicaPolls{pins: make(map[cid.Cid]replicaPoll)}
+	r := newReplicaPolls()
 	seq := f.cfg.View.Seq()
-	for i := range maxIncomplete + 10 {
-		f.halfPinned(i, api.TrackerStatusPinQueued)
+	for i := range pins {
+		f.halfPinned(i, api.TrackerStatusPinned)
 	}
-	if next := f.readChanges(&r, seq); next != f.cfg.View.Seq() || len(r.pins) != maxIncomplete {
+	if next := f.readChanges(r, seq); next != f.cfg.View.Seq() || len(r.pins) != maxIncomplete {
 		t.Errorf("%d pins are followed, up to change %d of %d", len(r.pins), next, f.cfg.View.Seq())
+	}
+	for range 6 {
+		f.clock.Advance(findInterval)
+		f.findIncomplete(r)
+		f.pollReplicas(t.Context(), r)
+	}
+	for i := range pins {
+		if n := f.replicas(i); n != 2 {
+			t.Fatalf("pin %d has %d replicas", i, n)
+		}
+	}
+	if len(r.pins) != 0 {
+		t.Errorf("%d pins are still followed", len(r.pins))
+	}
+}
+
+// A peer that does not respond costs no polls, and its pins are found when it is back.
+func TestFollowReplicas_APeerThatComesBack(t *testing.T) {
+	f := newFixture(t)
+	r := f.Poller.replicas
+	seq := f.cfg.View.Seq()
+	f.halfPinned(1, api.TrackerStatusPinned)
+	f.Breaker().Failure(clusterfake.Other())
+	f.readChanges(r, seq)
+	f.clock.Advance(time.Hour)
+	f.pollReplicas(t.Context(), r)
+	if n := f.fake.Called("PinTracker.Status"); n != 0 || len(r.pins) != 0 {
+		t.Errorf("%d polls, %d pins are followed", n, len(r.pins))
+	}
+	f.probeOpen(t.Context())
+	f.findIncomplete(r)
+	f.clock.Advance(time.Minute)
+	f.pollReplicas(t.Context(), r)
+	if n := f.replicas(1); n != 2 {
+		t.Errorf("%d replicas after the peer came back", n)
 	}
 }

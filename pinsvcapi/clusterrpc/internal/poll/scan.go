@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
@@ -120,6 +121,7 @@ func (s *scans) peers() []peer.ID {
 // RunScans scans the members in turn, each when it is due, until the context ends.
 func (p *Poller) RunScans(ctx context.Context) {
 	for ctx.Err() == nil {
+		p.probeOpen(ctx)
 		for _, id := range p.cfg.Tracker.Members() {
 			if !p.scans.due(id, p.cfg.ScanInterval) || !p.responds(ctx, id) {
 				continue
@@ -137,6 +139,21 @@ func (p *Poller) RunScans(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// probeOpen probes the members that did not respond, so that one that is back is noticed
+// although no client requests what it holds.
+func (p *Poller) probeOpen(ctx context.Context) {
+	var g errgroup.Group
+	for _, id := range p.cfg.Tracker.Members() {
+		if p.breaker.Open(id) {
+			g.Go(func() error {
+				p.responds(ctx, id)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // None of them fails.
 }
 
 // responds reports whether a peer reports its active pins at once, which it does from
@@ -181,7 +198,7 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 		}
 		return err
 	}
-	p.breaker.Success(id)
+	p.succeeded(id)
 	if id == p.cfg.Self {
 		p.allRoots(ctx)
 	}

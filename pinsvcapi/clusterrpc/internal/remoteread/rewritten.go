@@ -16,13 +16,13 @@ import (
 // waits a moment for the change to arrive, until arrived says so, and returns arrived's last
 // word and the other peer's record.
 //
-// It is for statuses that clients give up at. Peers that do not answer at once do not count,
-// and when the user has no question left, nothing is asked.
+// It is for statuses that clients give up at. Peers that do not answer in time do not
+// count, and when the user has no question left, nothing is asked.
 func (r *Reader) Rewritten(ctx context.Context, user pinsvc.User, rec api.Pin, arrived func() bool) (other api.Pin, rewritten, here bool) {
 	if !r.limiter.Take(string(user)) {
 		return api.Pin{}, false, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	other, rewritten = r.otherRecord(ctx, rec)
 	if !rewritten {

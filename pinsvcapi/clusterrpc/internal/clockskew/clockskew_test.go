@@ -1,0 +1,93 @@
+package clockskew
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// clocks are the other peers; each answers after travel, half of it on either way.
+type clocks struct {
+	mu     sync.Mutex
+	skew   map[peer.ID]time.Duration
+	fail   map[peer.ID]bool
+	travel time.Duration
+	asked  int
+}
+
+func (c *clocks) TrackerStatus(_ context.Context, p peer.ID, key api.Cid) (api.PinInfo, error) {
+	time.Sleep(c.travel / 2)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	if c.fail[p] {
+		return api.PinInfo{}, errors.New("stream reset")
+	}
+	info := api.PinInfo{Cid: key, PinInfoShort: api.PinInfoShort{Status: api.TrackerStatusUnpinned, TS: time.Now().Add(c.skew[p]).Round(0)}}
+	c.mu.Unlock()
+	time.Sleep(c.travel / 2)
+	c.mu.Lock()
+	return info, nil
+}
+
+func TestMonitor_MeasuresEachPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clocks{travel: 400 * time.Millisecond, fail: map[peer.ID]bool{}, skew: map[peer.ID]time.Duration{
+			"A": 0, "B": -26 * time.Minute, "C": time.Hour, "D": 4 * time.Second,
+		}}
+		m := New(Config{Client: c, Now: time.Now, Timeout: time.Second, Peers: func() []peer.ID { return []peer.ID{"C", "A", "B", "D"} }})
+		m.Measure(t.Context(), 0)
+		skews := m.Skews()
+		for p, want := range c.skew {
+			if got, ok := skews[p]; !ok || got != want {
+				t.Errorf("peer %s: %s, want %s", p, got, want)
+			}
+		}
+		details := m.Details()
+		if len(details) != 2 || !strings.Contains(details[0], "26m0s behind") || !strings.Contains(details[1], "1h0m0s ahead of") {
+			t.Errorf("%q", details)
+		}
+		m.Measure(t.Context(), time.Minute)
+		if c.asked != 4 {
+			t.Errorf("%d questions, but the last are young enough", c.asked)
+		}
+		c.skew["B"], c.skew["C"] = 0, 0
+		c.fail["C"] = true
+		m.Measure(t.Context(), 0)
+		if wrong := m.Wrong(); len(wrong) != 1 || wrong[0].Peer != "C" {
+			t.Errorf("%v, but a peer that does not answer keeps its last measurement", wrong)
+		}
+		time.Sleep(2 * forgetAfter)
+		if left := m.Skews(); len(left) != 0 {
+			t.Errorf("%v is not forgotten", left)
+		}
+	})
+}
+
+// A tracker that is at work on the CID, or cannot read its state, tells another time.
+func TestMonitor_OtherReportsAreNoMeasurement(t *testing.T) {
+	for _, info := range []api.PinInfo{
+		{},
+		{PinInfoShort: api.PinInfoShort{Status: api.TrackerStatusPinned, TS: time.Unix(1, 0)}},
+		{PinInfoShort: api.PinInfoShort{Status: api.TrackerStatusClusterError, TS: time.Unix(1, 0)}},
+	} {
+		m := New(Config{Client: fixed(info), Now: time.Now, Timeout: time.Second, Peers: func() []peer.ID { return []peer.ID{"A"} }})
+		m.Measure(t.Context(), 0)
+		if skews := m.Skews(); len(skews) != 0 {
+			t.Errorf("%+v: %v", info, skews)
+		}
+	}
+}
+
+type fixed api.PinInfo
+
+func (f fixed) TrackerStatus(context.Context, peer.ID, api.Cid) (api.PinInfo, error) {
+	return api.PinInfo(f), nil
+}

@@ -1,0 +1,96 @@
+package clusterrpc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+const (
+	// presenceTime is how old a response of a peer may be for the peer to be present.
+	presenceTime = 2 * probeInterval
+	// shortageInterval is the time between two counts of the pins that lack replicas.
+	shortageInterval = 30 * time.Second
+)
+
+// shortage is the last count of the pinned pins that lack replicas.
+type shortage struct{ wanted, required atomic.Int64 }
+
+// refreshPresence enters which peers respond: those with a valid ping, and those that
+// responded to a poll.
+func (b *Backend) refreshPresence(ctx context.Context) error {
+	pings, err := b.pings(ctx)
+	if err != nil {
+		return err
+	}
+	responding := []peer.ID{b.opts.Self}
+	for _, ping := range pings {
+		responding = append(responding, ping.Peer)
+	}
+	now := b.opts.Now()
+	for id, stats := range b.poller.Stats() {
+		if since := now.Sub(stats.Responded); !stats.Responded.IsZero() && since.Abs() < presenceTime {
+			responding = append(responding, id)
+		}
+	}
+	if b.tracker.SetPresence(responding, b.opts.ReplicaAwayAfter) {
+		log.Warnf("peers that have not responded for %s (api.pinsvcapi.replica_away_after), or respond again: their replicas are counted anew", b.opts.ReplicaAwayAfter)
+		b.countShortage(ctx)
+	}
+	return nil
+}
+
+// countShortage counts the pins that lack replicas, for metrics.
+func (b *Backend) countShortage(context.Context) {
+	wanted, required := b.tracker.Shortage()
+	b.shortage.wanted.Store(int64(wanted))
+	b.shortage.required.Store(int64(required))
+}
+
+// otherPeers are the members and the connected peers that this one trusts, without itself. A
+// peer whose clock is back is no member for the others.
+func (b *Backend) otherPeers() []peer.ID {
+	peers := b.tracker.Members()
+	if b.opts.Connected != nil {
+		peers = append(peers, b.opts.Connected()...)
+	}
+	slices.Sort(peers)
+	return slices.DeleteFunc(slices.Compact(peers), func(p peer.ID) bool {
+		return p == b.opts.Self || b.opts.Trusted != nil && !b.opts.Trusted(p)
+	})
+}
+
+const (
+	// clockInterval is the time between two measurements of the peers' clocks, and clockAge
+	// how old one may be that names a cause.
+	clockInterval, clockAge = 30 * time.Second, 5 * time.Second
+)
+
+// measureClocks measures the clocks of the other peers.
+func (b *Backend) measureClocks(ctx context.Context) { b.clocks.Measure(ctx, 0) }
+
+// clockCause adds to a failure for a lack of peers that the clocks are a cause of it: a peer
+// whose clock is back is missed.
+func (b *Backend) clockCause(ctx context.Context, err error) error {
+	var failure *pinsvc.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	b.clocks.Measure(ctx, clockAge)
+	wrong := b.clocks.Wrong()
+	if len(wrong) == 0 {
+		return err
+	}
+	explained := *failure
+	for _, skew := range wrong {
+		explained.Details += "; " + skew.String()
+	}
+	explained.Details += ", and what a peer publishes expires by its clock"
+	return &explained
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/routing"
@@ -43,6 +44,19 @@ type committedCRDT struct {
 type openedCRDT struct {
 	state     state.BatchingState
 	committer *groupcommit.Committer
+}
+
+// NewCRDT makes the CRDT consensus that a Peer runs, for those who put a cluster together
+// themselves: a write is in the state and on the disk when LogPin or LogUnpin returns. store is
+// used by nobody else. It has its client and is shut down as every component of a cluster.
+func NewCRDT(
+	ctx context.Context, h host.Host, routes routing.Routing, topics *pubsub.PubSub, cfg *crdt.Config, store datastore.Batching,
+) (ipfscluster.Consensus, error) {
+	kept, err := crdtstore.Open(ctx, store, datastore.NewKey(cfg.DatastoreNamespace), crdtstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return newCommittedCRDT(h, routes, topics, crdtConfig(cfg), kept, groupcommit.Config{MaxQueue: cfg.Batching.MaxQueueSize})
 }
 
 // newCommittedCRDT makes the consensus on a datastore. Of the commits it sets the state, and what

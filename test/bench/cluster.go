@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
@@ -69,12 +70,13 @@ func newSimulation(ctx context.Context, n int) (*simulation, error) {
 			Join:           sim.peers,
 			ReplicationMin: min(n, copies), ReplicationMax: min(n, copies),
 			OnTracker: func(t *watch.Tracker) { events = t },
+			Consensus: daemon.NewCRDT,
 		})
 		if err != nil {
 			return sim, err
 		}
 		sim.peers = append(sim.peers, p)
-		sim.backends = append(sim.backends, clusterrpc.New(p.Client, clusterrpc.Options{Events: events}))
+		sim.backends = append(sim.backends, clusterrpc.New(p.Client, clusterrpc.Options{Events: events, WaitsForCommit: true}))
 	}
 	for i, p := range sim.peers {
 		err := errors.Join(p.Ready(ctx), p.Members(ctx, n), poll(ctx, "the service is ready", sim.backends[i].Ready))

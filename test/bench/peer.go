@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
@@ -17,6 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
@@ -89,9 +91,13 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	if err != nil {
 		return nil, err
 	}
-	if b.peer, err = clustertest.New(clustertest.Options{
+	opts := clustertest.Options{
 		Node: node, Datastore: b.store, APIs: apis, OnTracker: func(events *watch.Tracker) { b.events = events },
-	}); err != nil {
+	}
+	if slices.Contains(subjects, ours) {
+		opts.Consensus = daemon.NewCRDT
+	}
+	if b.peer, err = clustertest.New(opts); err != nil {
 		return nil, err
 	}
 	if err := b.awaitReady(ctx); err != nil {
@@ -187,7 +193,7 @@ func (b *bench) listenOurs(ctx context.Context, users map[string]string, addr mu
 	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{
 		Registerer: prometheus.NewRegistry(),
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Events: b.events})
+			return clusterrpc.New(client, clusterrpc.Options{Events: b.events, WaitsForCommit: true})
 		},
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ import (
 	routinghelpers "github.com/libp2p/go-libp2p-routing-helpers"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/routing"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
@@ -62,6 +63,8 @@ type Options struct {
 	QueueSize int
 	// Datastore keeps the state; nil: one in memory.
 	Datastore datastore.Batching
+	// Consensus makes the consensus; nil: upstream's CRDT. BatchAge is not for it.
+	Consensus NewConsensus
 	// UpstreamPolicy: other peers may call what ipfs-cluster-service allows, and not what our
 	// daemon allows beside that.
 	UpstreamPolicy bool
@@ -69,6 +72,17 @@ type Options struct {
 	APIs []ipfscluster.API
 	// OnTracker is called with the watched tracker before the peer gets it.
 	OnTracker func(*watch.Tracker)
+}
+
+// NewConsensus makes the consensus of a peer from what upstream's is made of.
+type NewConsensus func(
+	ctx context.Context, h host.Host, routes routing.Routing, topics *pubsub.PubSub, cfg *crdt.Config, store datastore.Batching,
+) (ipfscluster.Consensus, error)
+
+func upstreamCRDT(
+	_ context.Context, h host.Host, routes routing.Routing, topics *pubsub.PubSub, cfg *crdt.Config, store datastore.Batching,
+) (ipfscluster.Consensus, error) {
+	return crdt.New(h, routes, topics, cfg, store)
 }
 
 // Peer is a running cluster peer.
@@ -171,7 +185,11 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 		crdtCfg.Batching.MaxBatchAge = opts.BatchAge
 		crdtCfg.Batching.MaxBatchSize = 1 << 20
 	}
-	consensus, err := crdt.New(p.Host, noRouting{}, psub, crdtCfg, c.store)
+	newConsensus := opts.Consensus
+	if newConsensus == nil {
+		newConsensus = upstreamCRDT
+	}
+	consensus, err := newConsensus(ctx, p.Host, noRouting{}, psub, crdtCfg, c.store)
 	if err != nil {
 		return c, err
 	}

@@ -19,8 +19,7 @@ const repairInterval = 2 * time.Minute
 
 // openCRDTStore wraps the store that go-ds-crdt gets: see package crdtstore.
 func (p *Peer) openCRDTStore(under datastore.Batching) (*crdtstore.Store, error) {
-	namespace := datastore.NewKey(p.cfg.Helper.Configs().Crdt.DatastoreNamespace)
-	store, err := crdtstore.Open(p.ctx, under, namespace, crdtstore.Options{Changed: p.recheck})
+	store, err := crdtstore.Open(p.ctx, under, p.cfg.crdtRoot(), crdtstore.Options{Changed: p.recheck})
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (p *Peer) pinsetRows(kind ConsensusKind) digest.Rows {
 		}
 	}
 	return digest.Rows{ // The values of go-ds-crdt's set.
-		Prefix: datastore.NewKey(cfgs.Crdt.DatastoreNamespace).ChildString("s/k"),
+		Prefix: p.cfg.crdtRoot().ChildString("s/k"),
 		Of:     func(key string) (string, bool) { return strings.CutSuffix(key, "/v") },
 		To:     func(row string) string { return row + "/v" },
 	}

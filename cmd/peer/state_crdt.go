@@ -12,6 +12,8 @@ import (
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
 	dscrdt "github.com/ipfs/go-ds-crdt"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 )
 
 // CRDTStats are figures of the CRDT store.
@@ -26,9 +28,9 @@ type CRDTStats struct {
 // the Lock.
 func (c *Configuration) CRDTStats(ctx context.Context) (CRDTStats, error) {
 	var stats CRDTStats
-	err := c.withCRDT(ctx, func(store *dscrdt.Datastore) error {
-		internal := store.InternalStats(ctx)
-		stats = CRDTStats{Heads: internal.Heads, MaxHeight: internal.MaxHeight, Dirty: store.IsDirty(ctx)}
+	err := c.withCRDT(ctx, func(open *offlineCRDT) error {
+		internal := open.crdt.InternalStats(ctx)
+		stats = CRDTStats{Heads: internal.Heads, MaxHeight: internal.MaxHeight, Dirty: open.crdt.IsDirty(ctx)}
 		return nil
 	})
 	return stats, err
@@ -37,13 +39,15 @@ func (c *Configuration) CRDTStats(ctx context.Context) (CRDTStats, error) {
 // WriteCRDTDot writes the CRDT's DAG in the language of Graphviz. The caller
 // holds the Lock.
 func (c *Configuration) WriteCRDTDot(ctx context.Context, w io.Writer) error {
-	return c.withCRDT(ctx, func(store *dscrdt.Datastore) error { return store.DotDAG(ctx, w) })
+	return c.withCRDT(ctx, func(open *offlineCRDT) error { return open.crdt.DotDAG(ctx, w) })
 }
 
 // MarkCRDT marks the CRDT store of a peer that does not run as dirty, which
-// makes the next start repair it, or as clean. The caller holds the Lock.
+// makes the next start repair it, or as clean, which gives up what could not be repaired.
+// The caller holds the Lock.
 func (c *Configuration) MarkCRDT(ctx context.Context, dirty bool) error {
-	return c.withCRDT(ctx, func(store *dscrdt.Datastore) error {
+	return c.withCRDT(ctx, func(open *offlineCRDT) error {
+		store := open.crdt
 		if dirty {
 			store.MarkDirty(ctx)
 		} else {
@@ -52,11 +56,20 @@ func (c *Configuration) MarkCRDT(ctx context.Context, dirty bool) error {
 		if store.IsDirty(ctx) != dirty { // U16 in docs/upstream-faults.md.
 			return errors.New("the state of the store could not be written; the log has the reason")
 		}
-		return nil
+		if dirty {
+			return nil
+		}
+		// The next start would make it dirty again for them (U27).
+		return crdtstore.Forget(ctx, open.store, c.crdtRoot())
 	})
 }
 
-func (c *Configuration) withCRDT(ctx context.Context, do func(*dscrdt.Datastore) error) error {
+// crdtRoot is where in the datastore the CRDT is.
+func (c *Configuration) crdtRoot() datastore.Key {
+	return datastore.NewKey(c.Helper.Configs().Crdt.DatastoreNamespace)
+}
+
+func (c *Configuration) withCRDT(ctx context.Context, do func(*offlineCRDT) error) error {
 	consensus, _, err := c.Engines()
 	if err != nil {
 		return err
@@ -68,7 +81,7 @@ func (c *Configuration) withCRDT(ctx context.Context, do func(*dscrdt.Datastore)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(store.crdt), store.Close())
+	return errors.Join(do(store), store.Close())
 }
 
 // offlineCRDT is a CRDT store without a network.
@@ -109,7 +122,7 @@ func (c *Configuration) openCRDT(ctx context.Context) (*offlineCRDT, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the datastore cannot batch"), store.Close())
 	}
-	root := datastore.NewKey(c.Helper.Configs().Crdt.DatastoreNamespace)
+	root := c.crdtRoot()
 	blocks := namespace.Wrap(batching, root.ChildString(crdt.BlocksNs))
 	ctx, cancel := context.WithCancel(ctx)
 	// A cache would be filled in the background, even after the store is closed.

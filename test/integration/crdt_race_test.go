@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
@@ -49,7 +48,10 @@ func TestCRDTPeersThatDeleteAndAddAtOnceAgree(t *testing.T) {
 			for i := worker; i < pins; i += atOnce {
 				c := inline(t, fmt.Sprint("raced ", i)).String()
 				do(one, http.MethodPost, "/pins", map[string]string{"cid": c, "name": "first"})
-				<-time.After(150 * time.Millisecond) // It has arrived at the other peer.
+				harness.Eventually(t, harness.Timeout, "the pin is at the other peer", func() error {
+					_, err := two.Get(c)
+					return err
+				})
 				var both sync.WaitGroup
 				both.Go(func() { do(one, http.MethodDelete, "/pins/"+c, nil) })
 				both.Go(func() { do(two, http.MethodPost, "/pins", map[string]string{"cid": c, "name": "second"}) })

@@ -85,6 +85,13 @@ func (d *disk) apply(ctx context.Context, ops []op) error {
 	return nil
 }
 
+// killAfter has the disk fail after some more commits.
+func (d *disk) killAfter(commits int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = commits
+}
+
 // commit writes operations as one batch.
 func (d *disk) commit(ctx context.Context, ops []op) error {
 	b, err := d.Batching.Batch(ctx)

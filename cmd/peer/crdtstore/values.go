@@ -282,8 +282,13 @@ func (s *Store) members(ctx context.Context, key string) (elements, tombs []stri
 	return elements, tombs, err
 }
 
-func (s *Store) ids(ctx context.Context, prefix datastore.Key) (ids []string, err error) {
-	results, err := s.Batching.Query(ctx, query.Query{Prefix: prefix.String(), KeysOnly: true})
+func (s *Store) ids(ctx context.Context, prefix datastore.Key) ([]string, error) {
+	return idsOf(ctx, s.Batching, prefix)
+}
+
+// idsOf are the last parts of the keys right below a prefix.
+func idsOf(ctx context.Context, from datastore.Read, prefix datastore.Key) (ids []string, err error) {
+	results, err := from.Query(ctx, query.Query{Prefix: prefix.String(), KeysOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -302,3 +302,21 @@ func (s *Store) merge(ctx context.Context, id string, node *block) error {
 	}
 	return nil
 }
+
+// Forget removes the marks of a store that is not open: what was not walked to its end is
+// given up.
+func Forget(ctx context.Context, inner datastore.Datastore, namespace datastore.Key) error {
+	s := &Store{keys: newLayout(namespace)}
+	for what, mark := range map[string]func(id string) datastore.Key{openPrefix: s.keys.open, rootPrefix: s.keys.rootMark} {
+		ids, err := idsOf(ctx, inner, s.keys.key(what))
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := inner.Delete(ctx, mark(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -33,8 +33,7 @@ func BenchmarkStart_AfterAKill(b *testing.B) {
 				b.StopTimer()
 				if branches > 0 {
 					// As if the process had been killed between two blocks of a walk.
-					at := r.disk
-					at.left = 4
+					r.disk.killAfter(4)
 					r.reach(source)
 					r.hear(source.heads())
 					r.hear(nil)

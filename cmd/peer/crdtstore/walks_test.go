@@ -38,7 +38,7 @@ func TestUpstream_AKillInAWalkLeavesAHole(t *testing.T) {
 	d := newDisk()
 	b := start(t, d, true)
 	noError(t, b.put("own", "value"))
-	d.left = 20
+	d.killAfter(20)
 	catchUp(t, b, a)
 	b = b.restart()
 	for range 3 {
@@ -72,9 +72,7 @@ func TestStore_AKillAnywhereInAWalkLeavesNoHole(t *testing.T) {
 			if !fresh {
 				noError(t, b.put("own", "value"))
 			}
-			d.mu.Lock()
-			d.left = left
-			d.mu.Unlock()
+			d.killAfter(left)
 			catchUp(t, b, a)
 			b = b.restart()
 			catchUp(t, b, a)
@@ -109,9 +107,7 @@ func TestStore_AKillAnywhereInAWriteIsNoDivergence(t *testing.T) {
 			noError(t, b.put("one", "first"))
 			noError(t, b.put("two", "first"))
 			converge(t, a, b)
-			d.mu.Lock()
-			d.left = left
-			d.mu.Unlock()
+			d.killAfter(left)
 			var err error
 			if del {
 				err = b.delete("one")
@@ -148,6 +144,11 @@ func TestStore_AFailedWalkGoesOn(t *testing.T) {
 	if n := len(b.values()); n >= len(a.values()) {
 		t.Fatalf("%d values: the walk did not fail", n)
 	}
+	// A repair starts from the heads and so finds nothing to do.
+	noError(t, b.crdt.Repair(t.Context()))
+	if !b.crdt.IsDirty(t.Context()) {
+		t.Error("a repair that did not repair it made it clean")
+	}
 	b.network.limit(-1)
 	eventually(t, "b has all", func() error {
 		b.hear(a.heads())
@@ -164,6 +165,25 @@ func TestStore_AFailedWalkGoesOn(t *testing.T) {
 	})
 }
 
+// What cannot be had anywhere is given up by the operator (state crdt mark-clean).
+func TestForget_GivesUpUnfinishedWalks(t *testing.T) {
+	a := source(t, false)
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	b.network.limit(10)
+	catchUp(t, b, a)
+	b.stop()
+	if len(b.disk.marks(t)) == 0 {
+		t.Fatal("there is nothing to give up")
+	}
+	noError(t, Forget(t.Context(), b.disk, root))
+	noError(t, b.disk.Delete(t.Context(), root.ChildString("d")))
+	again := b.restart()
+	if marks := again.disk.marks(t); len(marks) > 0 || again.crdt.IsDirty(t.Context()) {
+		t.Errorf("marks %q, dirty: %t", marks, again.crdt.IsDirty(t.Context()))
+	}
+}
+
 // Where nothing was walked a start reads nothing and repairs nothing.
 func TestStore_AnOrdinaryStartRepairsNothing(t *testing.T) {
 	b := source(t, false)
@@ -171,9 +191,7 @@ func TestStore_AnOrdinaryStartRepairsNothing(t *testing.T) {
 		t.Errorf("marks without a walk: %q", marks)
 	}
 	writes := b.disk.writes
-	b.disk.mu.Lock()
-	b.disk.left = 0
-	b.disk.mu.Unlock()
+	b.disk.killAfter(0)
 	again := b.restart()
 	if again.crdt.IsDirty(t.Context()) || again.store.Unfinished() != 0 || again.disk.writes > 1 {
 		t.Errorf("dirty: %t, %d branches, %d commits (%d before)",

@@ -75,7 +75,7 @@ func (quietRouting) Provide(context.Context, cid.Cid, bool) error { return nil }
 
 // startReplica starts one on a datastore and connects it to others. The test stops it, unless stop is
 // called before.
-func startReplica(t *testing.T, store datastore.Batching, commits groupcommit.Config, join ...*replica) *replica {
+func startReplica(t testing.TB, store datastore.Batching, commits groupcommit.Config, join ...*replica) *replica {
 	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.ResourceManager(nil))
@@ -111,7 +111,7 @@ func addrInfo(r *replica) peer.AddrInfo {
 	return peer.AddrInfo{ID: r.host.ID(), Addrs: r.host.Addrs()}
 }
 
-func (r *replica) stop(t *testing.T) {
+func (r *replica) stop(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := r.Shutdown(ctx); err != nil {
@@ -175,7 +175,12 @@ func testPin(n int, name string) api.Pin {
 // openPebble opens pebble on a filesystem. What it has when the test ends is closed.
 func openPebble(t *testing.T, fs vfs.FS) *pebbleds.Datastore {
 	t.Helper()
-	store, err := pebbleds.NewDatastore("/store", pebbleds.WithPebbleOpts(&pebble.Options{FS: fs}))
+	return openPebbleIn(t, "/store", fs)
+}
+
+func openPebbleIn(t testing.TB, folder string, fs vfs.FS) *pebbleds.Datastore {
+	t.Helper()
+	store, err := pebbleds.NewDatastore(folder, pebbleds.WithPebbleOpts(&pebble.Options{FS: fs}))
 	noError(t, err)
 	t.Cleanup(func() { noError(t, store.Close()) })
 	return store

@@ -102,7 +102,7 @@ func loaded(t *testing.T, files Files) *Configuration {
 	return c
 }
 
-func noError(t *testing.T, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

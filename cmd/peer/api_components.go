@@ -137,8 +137,8 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts := pinsvcapi.BackendOptions(p.cfg.Pinsvcapi)
 	opts.Events, opts.ComponentHealth, opts.BatchAge = p.tracker, componentHealth{p}, p.batchAge()
 	if kind, _, err := p.cfg.Engines(); err == nil {
-		opts.WaitsForCommit = kind == ConsensusCRDT && p.waitsForCommits()
-		if batching := p.cfg.Helper.Configs().Crdt.Batching; opts.WaitsForCommit && batches(batching) {
+		opts.WaitsForCommit = kind == ConsensusRaft || p.waitsForCommits() // raftstate waits.
+		if batching := p.cfg.Helper.Configs().Crdt.Batching; kind == ConsensusCRDT && opts.WaitsForCommit && batches(batching) {
 			opts.WriteTimeout = clusterrpc.DefaultWriteTimeout + batching.MaxBatchAge
 		}
 	}

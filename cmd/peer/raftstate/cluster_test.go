@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,8 @@ type member struct {
 	tracker   *recorder
 	follower  *Tracker
 	stopped   bool
+	// frozen lets redirected writes wait until the end of the test.
+	frozen atomic.Bool
 }
 
 // recorder is the tracker of a member. It reads all of a pin, as a tracker does.
@@ -95,6 +98,9 @@ func (blind) Untrack(context.Context, api.Cid) error { return nil }
 type consensusRPC struct{ m *member }
 
 func (s consensusRPC) LogPin(ctx context.Context, in api.Pin, _ *struct{}) error {
+	if s.m.frozen.Load() {
+		<-s.m.t.Context().Done()
+	}
 	return s.m.consensus.LogPin(ctx, in)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multicodec"
 	"github.com/multiformats/go-multihash"
 )
@@ -23,6 +24,7 @@ import (
 type Consensus struct {
 	ipfscluster.Consensus
 	store *Store
+	self  peer.ID
 }
 
 const (
@@ -32,6 +34,9 @@ const (
 	// applyPoll is how often the state is read for a change whose entry may have come as part of a
 	// snapshot.
 	applyPoll = 250 * time.Millisecond
+	// leaderPoll is how often a write looks whether there is another leader, and leaderGrace how long
+	// it goes on then: upstream asks the new leader after 2 seconds if the old one has refused.
+	leaderPoll, leaderGrace = 200 * time.Millisecond, 3 * time.Second
 )
 
 // New makes the Raft component of a peer. The store is where it keeps the state; staging is for a
@@ -46,7 +51,7 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 	if err != nil {
 		return nil, err
 	}
-	return &Consensus{Consensus: inner, store: wrapped}, nil
+	return &Consensus{Consensus: inner, store: wrapped, self: h.ID()}, nil
 }
 
 // OnRestore sets what is called after a snapshot of the leader changed the state. It must not block.
@@ -61,7 +66,7 @@ func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
 	}
 	applied, forget := c.store.expect(m.nonce)
 	defer forget()
-	if err := c.Consensus.LogPin(ctx, pin); err != nil {
+	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
 		return err
 	}
 	return c.await(ctx, applied, pin.Cid, func(now api.Pin, err error) bool {
@@ -77,10 +82,43 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	removed.Metadata = map[string]string{markKey: noMark}
 	applied, forget := c.store.expect(c.store.key(pin.Cid).String())
 	defer forget()
-	if err := c.Consensus.LogUnpin(ctx, removed); err != nil {
+	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
 		return err
 	}
 	return c.await(ctx, applied, pin.Cid, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
+}
+
+// underOneLeader ends a write that another leader than the present one would have to accept. A write
+// that was redirected to a leader that is frozen gets no response, and would wait for as long as its
+// caller does.
+func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- write(ctx) }()
+	tick := time.NewTicker(leaderPoll)
+	defer tick.Stop()
+	first, _ := c.Leader(ctx) // Empty when there is none now.
+	var changed time.Time
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+		}
+		leader, err := c.Leader(ctx)
+		switch {
+		case err != nil || first == c.self:
+			continue // Upstream waits for a leader, and redirects to it.
+		case first == "":
+			first = leader
+		case leader != first && changed.IsZero():
+			changed = time.Now()
+		}
+		if !changed.IsZero() && time.Since(changed) > leaderGrace {
+			return errors.New("the Raft leader that was asked does not respond and is leader no more; the change may still take effect")
+		}
+	}
 }
 
 // await waits until this peer has applied a committed entry: a follower applies it a moment after
@@ -93,7 +131,7 @@ func (c *Consensus) await(ctx context.Context, applied <-chan struct{}, key api.
 		case <-applied:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("the change is committed, and this peer has not applied it yet: %w", ctx.Err())
+			return fmt.Errorf("the change is committed, and this peer has not applied it yet; the change may still take effect: %w", ctx.Err())
 		case <-tick.C:
 		}
 		if st, err := c.State(ctx); err == nil && in(st.Get(ctx, key)) {

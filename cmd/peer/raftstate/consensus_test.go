@@ -7,13 +7,16 @@ package raftstate
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/libp2p/go-libp2p/core/network"
 )
 
 // U30: what a pin leaves empty was filled from the entry before it.
@@ -165,4 +168,37 @@ func TestConsensus_AwaitEndsWithTheContext(t *testing.T) {
 	if err := m.ours.await(ctx, make(chan struct{}), cidOf(1), func(api.Pin, error) bool { return false }); err == nil {
 		t.Error("no error")
 	}
+}
+
+// A write that was redirected to a leader that froze waited for as long as its caller.
+func TestConsensus_AFrozenLeaderEndsNoDeadline(t *testing.T) {
+	all := members(t, 3, 0, nil)
+	lead := leader(t, all)
+	other := all[0]
+	if other == lead {
+		other = all[1]
+	}
+	lead.frozen.Store(true)
+	failed := make(chan error, 1)
+	began := time.Now()
+	go func() { failed <- other.consensus.LogPin(t.Context(), api.PinCid(cidOf(1))) }()
+	eventually(t, "the redirected write", func() error {
+		if other.host.Network().Connectedness(lead.id) != network.Connected {
+			return errors.New("not connected")
+		}
+		return nil
+	})
+	noError(t, lead.consensus.Shutdown(context.Background())) // Its host goes on.
+	select {
+	case err := <-failed:
+		if err == nil || !strings.Contains(err.Error(), "the change may still take effect") {
+			t.Errorf("the write ended with %v", err)
+		}
+	case <-time.After(deadline):
+		t.Fatal("the write goes on")
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the write took %s", took)
+	}
+	noError(t, other.consensus.LogPin(t.Context(), api.PinCid(cidOf(2))))
 }

@@ -175,7 +175,9 @@ func postPin(t *testing.T, r *rand.Rand, url, content string) (asked, answered r
 	}
 	body, err := json.Marshal(asked.Pin)
 	noError(t, err)
-	noError(t, request(http.MethodPost, url+"/pins", "application/json", bytes.NewReader(body), &answered))
+	eventually(t, "POST", func() error { // A busy machine may be without a leader for a moment.
+		return request(http.MethodPost, url+"/pins", "application/json", bytes.NewReader(body), &answered)
+	})
 	return asked, answered
 }
 
@@ -215,9 +217,9 @@ func TestPeer_RaftRecordsAreWhatWasAskedFor(t *testing.T) {
 					query, err := opts.ToQuery()
 					noError(t, err)
 					var pin api.Pin
-					if err := request(http.MethodPost, c.rest(i)+"/pins/"+content+"?"+query, "", nil, &pin); err != nil {
-						t.Fatalf("%v; the record is %s, asked was %s", err, c.records(i)[content], asked[content])
-					}
+					eventually(t, "POST to the REST API", func() error {
+						return request(http.MethodPost, c.rest(i)+"/pins/"+content+"?"+query, "", nil, &pin)
+					})
 					asked[content] = canonical(t, pin)
 					if got := c.records(i)[content]; got != asked[content] {
 						t.Fatalf("at once at the same peer:\n%s, asked was\n%s", got, asked[content])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,7 @@ func TestStore_KeepsTheContract(t *testing.T) {
 			Backend:      s,
 			SetStatus:    s.setStatus,
 			PinElsewhere: s.pinElsewhere,
+			Keeps:        s.keeps,
 			Cut:          s.cut,
 		}
 	})
@@ -111,6 +113,15 @@ func (s *store) setStatus(t testing.TB, requestID string, status pinsvc.Status) 
 		st.Info = map[string]string{"status_details": "the test wants it"}
 	}
 	s.pins[key] = st
+	s.release(key)
+}
+
+// keeps reports whether the store has the content of a CID, or is to have it.
+func (s *store) keeps(_ testing.TB, c cid.Cid) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, held := s.pins[pinsvc.PinKey(c)]
+	return held || slices.ContainsFunc(s.kept, func(k keptPin) bool { return k.key == pinsvc.PinKey(c) })
 }
 
 // pinElsewhere is an import: pins with a creation time of their own.

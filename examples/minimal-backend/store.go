@@ -28,6 +28,7 @@ type store struct {
 
 	mu     sync.Mutex // guards what is below
 	pins   map[string]pinsvc.PinStatus
+	kept   []keptPin // the last replaced first
 	latest time.Time
 	closed bool
 }
@@ -90,6 +91,7 @@ func (s *store) put(pin pinsvc.Pin) pinsvc.PinStatus {
 	}
 	st.Pin = pin
 	s.pins[key] = st
+	s.kept = slices.DeleteFunc(s.kept, func(k keptPin) bool { return k.key == key })
 	if !held && s.fetch != nil {
 		s.fetches.Go(func() { s.report(pin, s.fetch(s.ctx, pin)) })
 	}
@@ -120,6 +122,7 @@ func (s *store) report(pin pinsvc.Pin, err error) {
 		st.Status, st.Info = pinsvc.StatusFailed, map[string]string{"status_details": err.Error()}
 	}
 	s.pins[pinsvc.PinKey(pin.CID)] = st
+	s.release(pinsvc.PinKey(pin.CID))
 }
 
 // Add implements pinsvcapi.Backend.
@@ -132,7 +135,7 @@ func (s *store) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.
 		return pinsvc.PinStatus{}, err
 	}
 	defer unlock()
-	return s.put(pin), nil
+	return s.withKept(s.put(pin)), nil
 }
 
 // Get implements pinsvcapi.Backend.
@@ -143,7 +146,7 @@ func (s *store) Get(ctx context.Context, _ pinsvc.User, requestID string) (pinsv
 	}
 	defer unlock()
 	_, st, err := s.find(requestID)
-	return st, err
+	return s.withKept(st), err
 }
 
 // Replace implements pinsvcapi.Backend.
@@ -156,15 +159,15 @@ func (s *store) Replace(ctx context.Context, _ pinsvc.User, requestID string, pi
 		return pinsvc.PinStatus{}, err
 	}
 	defer unlock()
-	old, _, err := s.find(requestID)
+	key, old, err := s.find(requestID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	st := s.put(pin)
-	if old != pinsvc.PinKey(pin.CID) {
-		delete(s.pins, old)
+	if by := pinsvc.PinKey(pin.CID); key != by {
+		s.replaced(key, old, by)
 	}
-	return st, nil
+	return s.withKept(st), nil
 }
 
 // Delete implements pinsvcapi.Backend.
@@ -177,6 +180,7 @@ func (s *store) Delete(ctx context.Context, _ pinsvc.User, requestID string) err
 	key, _, err := s.find(requestID)
 	if err == nil {
 		delete(s.pins, key)
+		s.release(key)
 	}
 	return err
 }
@@ -191,7 +195,7 @@ func (s *store) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc
 	var found []pinsvc.PinStatus
 	for _, st := range s.pins {
 		if q.Matches(st) {
-			found = append(found, st)
+			found = append(found, s.withKept(st))
 		}
 	}
 	slices.SortFunc(found, func(a, b pinsvc.PinStatus) int {

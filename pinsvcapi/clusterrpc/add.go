@@ -27,17 +27,18 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 		return pinsvc.PinStatus{}, err
 	}
 	if found {
-		return b.repin(ctx, rec, pin)
+		return b.repin(ctx, rec, pin, b.index.Names(rec))
 	}
-	return b.pinNew(ctx, pin)
+	return b.pinNew(ctx, pin, nil)
 }
 
-// pinNew makes a pin that the cluster does not hold. The caller has the lock.
-func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+// pinNew makes a pin that the cluster does not hold and that has replaced others. The caller
+// has the lock.
+func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin, replaces []pinrecord.Replaced) (pinsvc.PinStatus, error) {
 	if err := b.writer.Available(); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	req := pinRequest{key: api.NewCid(pinrecord.StateKey(pin.CID)), pin: pin, now: b.opts.Now()}
+	req := pinRequest{key: api.NewCid(pinrecord.StateKey(pin.CID)), pin: pin, replaces: replaces, now: b.opts.Now()}
 	holders, err := b.holdersForNew(ctx)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
@@ -59,9 +60,9 @@ func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin) (pinsvc.PinStatus,
 	return b.accepted(ctx, rec, pin, delegates), nil
 }
 
-// repin changes the record of a pin that the cluster holds to what is requested. The caller has
-// the lock.
-func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
+// repin changes the record of a pin that the cluster holds and that has replaced others to what
+// is requested. A pin that was replaced itself is made anew. The caller has the lock.
+func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin, replaces []pinrecord.Replaced) (pinsvc.PinStatus, error) {
 	if !pinrecord.Visible(old) {
 		return pinsvc.PinStatus{}, pinsvc.Errorf(pinsvc.KindBadRequest, clusterapi.DetailsShard)
 	}
@@ -76,7 +77,12 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsv
 		}
 	}
 	before := statesync.Versioned{Rec: old, Found: true}
-	req := pinRequest{key: old.Cid, pin: pin, created: b.createdOf(old), now: b.opts.Now()}
+	req := pinRequest{key: old.Cid, pin: pin, replaces: replaces, replaced: b.index.Hidden(old), now: b.opts.Now()}
+	if req.replaced {
+		req.created = b.clock.Next()
+	} else {
+		req.created, req.revision = b.createdOf(old), b.clock.Next()
+	}
 	allocations, holders, err := b.reallocate(ctx, req.mutation()(before).Rec)
 	if err != nil {
 		return pinsvc.PinStatus{}, err

@@ -11,7 +11,8 @@
 //   - lists are ordered, and pages never cut a group of equal times (D3);
 //   - the status counts only the peers that should hold a pin, and is "pinned" only for
 //     content that they confirmed (D5);
-//   - a replacement loses nothing when it fails (D6);
+//   - a pin that was replaced is gone for clients at once, and its content stays pinned
+//     until the new pin is pinned (D6);
 //   - all users share the pins; metadata keys that start with "pinsvc." are reserved (D7).
 //
 // This package has the operations and the wiring; the engine is in rooms of its own under
@@ -23,7 +24,8 @@
 //	statesync    the view equals the shared state; uncommitted writes of this peer
 //	statewrite   the one write path: locks, mutations, outage, overdue writes
 //	poll         polls peers: one pin, active pins, full scan; circuit breaker
-//	repair       retries, and metadata that other tools removed
+//	replacement  which pins others have replaced
+//	repair       retries, metadata that other tools removed, unpinning of what was replaced
 //	delegates    addresses of the IPFS nodes
 //	clockskew    how far the clocks of the peers differ
 //	remoteread   pins that this peer does not know yet
@@ -49,6 +51,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/remoteread"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/repair"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/taskgroup"
@@ -73,6 +76,8 @@ type Backend struct {
 	poller    *poll.Poller
 	retrier   *repair.Retrier
 	metadata  *repair.Metadata
+	index     *replacement.Index
+	replaced  *repair.Replaced
 	delegates *delegates.Directory
 	cache     *delegates.Cache
 	remote    *remoteread.Reader
@@ -106,8 +111,11 @@ func New(client *rpc.Client, opts Options) *Backend {
 		RetryDelay: opts.RetryDelay, PinTimeout: opts.PinTimeout, OnMetadataLost: b.metadata.Lost,
 	})
 	removed := remoteread.NewRemoved()
+	b.index = replacement.New(replacement.Config{
+		Tracker: b.tracker, View: b.view, Now: opts.Now, OnLost: b.metadata.Lost, OnHidden: removed.Add,
+	})
 	b.syncer = statesync.New(statesync.Config{
-		Reader: b.cluster, Sink: removalSink{b.tracker, b.view, removed}, Now: opts.Now, CommitTime: 2 * opts.BatchAge, WaitsForCommit: opts.WaitsForCommit,
+		Reader: b.cluster, Sink: removalSink{b.index, b.view, removed}, Now: opts.Now, CommitTime: 2 * opts.BatchAge, WaitsForCommit: opts.WaitsForCommit,
 		StateTimeout: opts.StateTimeout, ResyncInterval: opts.ResyncInterval,
 	})
 	b.writer = statewrite.New(statewrite.Config{
@@ -123,14 +131,17 @@ func New(client *rpc.Client, opts Options) *Backend {
 		Timeout: opts.StatusTimeout, RetryDelay: opts.RetryDelay,
 	})
 	b.metadata.Configure(repair.MetadataConfig{
-		View: b.view, Tracker: b.tracker, Syncer: b.syncer, Writer: b.writer,
+		View: b.view, Tracker: b.tracker, Index: b.index, Syncer: b.syncer, Writer: b.writer,
 		Breaker: b.poller.Breaker(), Self: opts.Self, Now: opts.Now,
+	})
+	b.replaced = repair.NewReplaced(repair.ReplacedConfig{
+		Index: b.index, Tracker: b.tracker, Syncer: b.syncer, Writer: b.writer, Poller: b.poller, Self: opts.Self, Now: opts.Now,
 	})
 	b.delegates = delegates.New(delegates.Config{
 		Client: b.cluster, Now: opts.Now, Tasks: b.tasks, Timeout: opts.StatusTimeout, OnChange: b.cache.Purge,
 	})
 	b.remote = remoteread.New(remoteread.Config{
-		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed,
+		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed, Hidden: b.index.Hidden,
 		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
 	})
 	b.clocks = clockskew.New(clockskew.Config{

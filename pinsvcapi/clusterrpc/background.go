@@ -30,6 +30,7 @@ func (b *Backend) loops() []func(context.Context) {
 		b.every(repairInterval, "settle", b.writer.SettleUncommitted),
 		b.every(repairInterval, "retry", b.retrier.RetryDue),
 		b.every(repairInterval, "metadata", b.metadata.RepairDue),
+		b.every(repairInterval, "replaced", b.replaced.UnpinDue),
 		b.every(idlePollInterval, "active_poll", func(ctx context.Context) { b.poller.Active(ctx) }),
 		b.every(clockInterval, "clocks", b.measureClocks),
 		b.every(shortageInterval, "shortage", b.countShortage),
@@ -48,7 +49,7 @@ func (b *Backend) watchIndex(ctx context.Context) {
 }
 
 // loopNames are the loops whose last run is a metric.
-var loopNames = [...]string{"settle", "retry", "metadata", "active_poll", "shortage", "clocks"}
+var loopNames = [...]string{"settle", "retry", "metadata", "replaced", "active_poll", "shortage", "clocks"}
 
 // every calls f again and again, with a pause between two calls, until the context ends.
 func (b *Backend) every(pause time.Duration, name string, f func(context.Context)) func(context.Context) {

@@ -43,11 +43,23 @@ func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
 			shows(t, b, id, status)
 		},
 		PinElsewhere: func(t testing.TB, created time.Time, pins ...pinsvc.Pin) { pinElsewhere(t, p, b, created, pins...) },
+		Keeps:        func(t testing.TB, c cid.Cid) bool { return keeps(t, p, b, c) },
 		Cut: func(testing.TB) func() {
 			p.State.Cut(true)
 			return func() { p.State.Cut(false) }
 		},
 	}
+}
+
+// keeps reports whether a peer has a CID in its state or among its uncommitted writes, or its node
+// has it pinned.
+func keeps(t testing.TB, p *clustertest.Peer, b *clusterrpc.Backend, c cid.Cid) bool {
+	t.Helper()
+	now, err := b.Syncer().Read(t.Context(), api.NewCid(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now.Found || p.Node.Has(c)
 }
 
 // newBackend is ready, and closed with the test.

@@ -2,12 +2,18 @@ package clusterrpc
 
 import (
 	"context"
+	"slices"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// Delete unpins.
+// Delete unpins, and unpins with it what the pin has replaced and no other pin keeps. That comes
+// first: when it ends half-way, the same request again does the rest.
 func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string) error {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -16,7 +22,7 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if err := b.awaitKnown(ctx, user, c); err != nil {
 		return err
 	}
-	unlock, err := b.writer.Lock(ctx, c)
+	unlock, err := b.lockWithKept(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -28,5 +34,38 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if err := b.writer.Available(); err != nil {
 		return err
 	}
+	for _, kept := range b.index.KeptOnlyBy(rec.Cid.Cid) {
+		now, err := b.syncer.Read(ctx, api.NewCid(kept.Key))
+		if err == nil && now.Found && pinrecord.RevisionOf(now.Rec) == kept.Revision {
+			err = b.writer.Delete(ctx, now.Rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return b.writer.Delete(ctx, rec)
+}
+
+// lockWithKept takes the locks of a pin and of what it has replaced.
+func (b *Backend) lockWithKept(ctx context.Context, c cid.Cid) (unlock func(), err error) {
+	for {
+		keys := append(b.keptOf(c), c)
+		unlock, err := b.writer.Lock(ctx, keys...)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(b.keptOf(c), func(kept cid.Cid) bool { return !slices.Contains(keys, kept) }) {
+			return unlock, nil
+		}
+		unlock() // It has replaced another meanwhile.
+	}
+}
+
+// keptOf are the keys of what a pin has replaced and keeps.
+func (b *Backend) keptOf(c cid.Cid) []cid.Cid {
+	kept := b.index.Kept(c)
+	if other, ok := pinsvc.OtherForm(c); ok {
+		kept = append(kept, b.index.Kept(other)...)
+	}
+	return kept
 }

@@ -19,6 +19,7 @@ const (
 	InfoDetails  = infoDetails
 	InfoAttempts = infoAttempts
 	InfoUntil    = infoUntil
+	InfoKept     = infoKept
 )
 
 func (b *Backend) View() *pinset.View         { return b.view }

@@ -103,7 +103,7 @@ func (b *Backend) find(ctx context.Context, requestID string) (api.Pin, error) {
 	if err != nil {
 		return api.Pin{}, err
 	}
-	if !found || !pinrecord.Visible(rec) {
+	if !found || !pinrecord.Visible(rec) || b.index.Hidden(rec) {
 		return api.Pin{}, clusterapi.NotFound(requestID)
 	}
 	return rec, nil
@@ -116,9 +116,10 @@ func (b *Backend) lookUp(ctx context.Context, c cid.Cid) (api.Pin, bool, error) 
 }
 
 // lookUpForPin is lookUp for a pin that is made if there is none. It reads one record where
-// the view follows the state: a record under the other form of the CID would be in the view.
+// the view follows the state: a record under the other form of the CID would be in the view,
+// unless another pin has replaced it.
 func (b *Backend) lookUpForPin(ctx context.Context, c cid.Cid) (api.Pin, bool, error) {
-	return b.lookUpForms(ctx, c, b.opts.Events == nil)
+	return b.lookUpForms(ctx, c, b.opts.Events == nil || b.index.HasHidden())
 }
 
 // lookUpForms reads the record under the key that the view has, else under that of a new pin,

@@ -37,7 +37,7 @@ func (b *Backend) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (p
 		return pinsvc.Page{}, clusterapi.Failure(err, "list the pins")
 	}
 	page := pinsvc.Page{Count: found.Count, Rows: make([]pinsvc.Row, len(found.Entries))}
-	r := pageRenderer{backend: b}
+	r := pageRenderer{backend: b, hidden: b.index.HasHidden()}
 	for i := range found.Entries {
 		page.Rows[i] = r.row(ctx, &found.Entries[i])
 	}
@@ -62,6 +62,7 @@ type pageRenderer struct {
 	delegates         pinsvc.RawJSON
 	originsNumber     uint32
 	origins           pinsvc.RawJSON
+	hidden            bool // there are pins that others have replaced
 }
 
 func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
@@ -83,12 +84,15 @@ func (r *pageRenderer) row(ctx context.Context, e *pinset.Entry) pinsvc.Row {
 		Key: e.Key, CID: e.Key, Status: e.Status, Created: e.Created, Name: e.Name, Meta: e.Meta,
 		Origins: r.origins, Delegates: r.delegates, Info: r.summary.RawInfo,
 	}
-	if !special(e, r.summary) {
+	if !special(e, r.summary) && !r.hidden {
 		return row
 	}
 	key, err := cid.Cast([]byte(e.Key))
 	if err != nil {
 		return row // The view has no such key.
+	}
+	if !special(e, r.summary) && !b.index.Replaces(key) {
+		return row
 	}
 	row.Info = pinsvc.RawPairs(b.info(key, e.Status, r.summary, e.ExpiresAt))
 	if e.OtherFormRequested {

@@ -55,6 +55,10 @@ var (
 		"Requests to peers to retry a pin.", nil, nil)
 	metadataDesc = prometheus.NewDesc("pinsvcapi_metadata_repairs_total",
 		"Records whose reserved metadata was written back after another tool removed it.", nil, nil)
+	hiddenDesc = prometheus.NewDesc("pinsvcapi_replaced_pins",
+		"Replaced pins whose content is kept until the new pin is pinned.", nil, nil)
+	unpinnedDesc = prometheus.NewDesc("pinsvcapi_replaced_unpins_total",
+		"Replaced pins that this peer has unpinned, because the new pin is pinned.", nil, nil)
 	incompleteDesc = prometheus.NewDesc("pinsvcapi_incomplete_records",
 		"Records whose reserved metadata another tool removed and that wait for their repair.", nil, nil)
 	remoteReadsDesc = prometheus.NewDesc("pinsvcapi_remote_reads_total",
@@ -74,7 +78,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		pinsDesc, failingPinsDesc, shortageDesc, uncommittedDesc, lostWritesDesc, eventsDesc, overflowsDesc, resyncsDesc,
 		resyncTookDesc, resyncAtDesc, callsDesc, breakerDesc, clockDesc, scanAtDesc, rebuildsDesc, retriesDesc, metadataDesc, incompleteDesc,
-		remoteReadsDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
+		hiddenDesc, unpinnedDesc, remoteReadsDesc, cacheDesc, loopDesc, readyDesc, readyAfterDesc,
 	} {
 		ch <- desc
 	}
@@ -119,6 +123,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(retriesDesc, b.retrier.Sent())
 	counter(metadataDesc, b.metadata.Repaired())
 	gauge(incompleteDesc, float64(b.metadata.Waiting()))
+	gauge(hiddenDesc, float64(b.index.Len()))
+	counter(unpinnedDesc, b.replaced.Unpinned())
 	for outcome, n := range b.remote.Counts() {
 		counter(remoteReadsDesc, n, outcome)
 	}

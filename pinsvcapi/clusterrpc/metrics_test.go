@@ -69,6 +69,7 @@ func TestMetrics_AllAreThere(t *testing.T) {
 		"pinsvcapi_cache_entries summaries", "pinsvcapi_cache_entries delegates", "pinsvcapi_cache_entries quiet_pins",
 		"pinsvcapi_loop_last_run_timestamp_seconds settle", "pinsvcapi_loop_last_run_timestamp_seconds retry",
 		"pinsvcapi_loop_last_run_timestamp_seconds metadata", "pinsvcapi_loop_last_run_timestamp_seconds active_poll",
+		"pinsvcapi_loop_last_run_timestamp_seconds replaced", "pinsvcapi_replaced_pins", "pinsvcapi_replaced_unpins_total",
 		"pinsvcapi_ready", "pinsvcapi_ready_after_seconds",
 	} {
 		if _, ok := values[name]; !ok {

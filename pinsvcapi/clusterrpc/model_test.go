@@ -38,6 +38,7 @@ type model struct {
 	service
 	rand *rand.Rand
 	pins map[string]modelPin
+	kept map[string]modelKept
 }
 
 const modelCIDs = 12
@@ -81,6 +82,10 @@ func (m *model) accept(st pinsvc.PinStatus, want pinsvc.Pin) {
 			m.t.Errorf("a pinned pin is %s when its record changes", st.Status)
 		}
 	}
+	if m.kept[st.RequestID].status == pinsvc.StatusPinned {
+		p.status = pinsvc.StatusPinned
+	}
+	delete(m.kept, st.RequestID)
 	m.pins[st.RequestID] = p
 }
 
@@ -88,6 +93,11 @@ func (m *model) accept(st pinsvc.PinStatus, want pinsvc.Pin) {
 func (m *model) tryAnew(c cid.Cid) {
 	for id, p := range m.pins {
 		if key := mustCID(m.t, id); pinsvc.SamePin(c, key) && p.status == pinsvc.StatusFailed {
+			m.peer.Node.Undecided(key)
+		}
+	}
+	for id, k := range m.kept {
+		if key := mustCID(m.t, id); pinsvc.SamePin(c, key) && k.status == pinsvc.StatusFailed {
 			m.peer.Node.Undecided(key)
 		}
 	}
@@ -135,15 +145,17 @@ func (m *model) step() string {
 			m.t.Fatal(err)
 		}
 		if st.RequestID != id {
-			m.forget(id)
+			m.replaced(id, st.RequestID)
 		}
 		m.accept(st, pin)
+		m.release(st.RequestID)
 		return "replace " + id + " with " + pin.CID.String()
-	case k == 4:
+	case k == 4, k == 5 && m.keeps(id): // Other means would bring back what is kept.
 		if err := m.Delete(ctx, "", id); err != nil {
 			m.t.Fatal(err)
 		}
 		m.forget(id)
+		m.release(id)
 		return "delete " + id
 	case k == 5:
 		var out api.Pin
@@ -201,6 +213,7 @@ func (m *model) decide(id string, status pinsvc.Status) {
 	}
 	p.status = status
 	m.pins[id] = p
+	m.release(id)
 }
 
 // page is the naive page. The model does not distinguish queued from pinning.
@@ -300,6 +313,7 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			m := &model{
 				service: service{newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0}), t, p},
 				rand:    rand.New(rand.NewPCG(seed, 1)), pins: make(map[string]modelPin),
+				kept: make(map[string]modelKept),
 			}
 			stop := readers(t, m.Backend)
 			defer stop()
@@ -327,6 +341,9 @@ func (m *model) committed() error {
 	for n := range modelCIDs {
 		for _, c := range []cid.Cid{pinsvctest.V0CID(n), pinsvctest.V1CID(n), pinsvctest.RawCID(n)} {
 			if _, ok := m.pins[c.String()]; ok {
+				continue
+			}
+			if _, ok := m.kept[c.String()]; ok {
 				continue
 			}
 			if _, err := m.peer.Cluster.PinGet(m.t.Context(), api.NewCid(c)); err == nil {

@@ -16,6 +16,12 @@ type pinRequest struct {
 	key     api.Cid
 	pin     pinsvc.Pin
 	created time.Time
+	// revision is the time of the request, if the pin is there already.
+	revision time.Time
+	// replaced: the pin was replaced by another, and is made anew from its record.
+	replaced bool
+	// replaces are the pins that this one has replaced.
+	replaces []pinrecord.Replaced
 	// allocations, if any, are the peers that should hold the pin; else those of the record
 	// stay.
 	allocations []peer.ID
@@ -32,10 +38,14 @@ func (r pinRequest) mutation() statesync.Mutation {
 			rec = pinrecord.New(r.key.Cid)
 		case !pinrecord.Visible(rec):
 			return current // A shard, made since by another tool.
-		case rec.ExpiredAt(r.now):
+		case r.replaced, rec.ExpiredAt(r.now):
 			rec.ExpireAt = time.Time{} // It was about to be removed, and is wanted again.
 		}
 		rec = pinrecord.WithRequest(rec, r.pin)
+		pinrecord.SetReplaced(rec, r.replaces)
+		if pinrecord.Unrevise(rec); !r.revision.IsZero() {
+			pinrecord.Revise(rec, r.revision)
+		}
 		if r.allocations != nil {
 			rec.Allocations = r.allocations
 		}

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/remoteread"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// removalSink is the tracker, and notes the pins that are taken out of it.
+// removalSink is the index, and notes the pins that are taken out of it.
 type removalSink struct {
-	*peerstatus.Tracker
+	*replacement.Index
 	view    *pinset.View
 	removed *remoteread.Removed
 }
@@ -28,7 +28,7 @@ func (s removalSink) DeleteRecord(key cid.Cid) {
 	if row, ok := s.view.Get(key); ok && row.CID.Equals(key) {
 		s.removed.Add(row)
 	}
-	s.Tracker.DeleteRecord(key)
+	s.Index.DeleteRecord(key)
 }
 
 // known reports whether the view has the pin, under either form of its CID.
@@ -46,7 +46,7 @@ func (b *Backend) known(c cid.Cid) bool {
 // look reads the state of this peer for a pin.
 func (b *Backend) look(ctx context.Context, c cid.Cid) (bool, error) {
 	rec, found, err := b.lookUp(ctx, c)
-	return found && pinrecord.Visible(rec), err
+	return found && pinrecord.Visible(rec) && !b.index.Hidden(rec), err
 }
 
 // awaitKnown returns nil once this peer knows the pin, which for a known one costs nothing. It

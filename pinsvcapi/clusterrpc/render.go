@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -22,7 +23,11 @@ const (
 	infoDetails  = peerstatus.InfoDetails
 	infoAttempts = "attempts"
 	infoUntil    = "pinned_until"
+	infoKept     = "kept"
 )
+
+// maxKeptShown bounds the CIDs in info.
+const maxKeptShown = 10
 
 // render makes the response for a pin of the view.
 func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
@@ -47,7 +52,11 @@ func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
 
 // info is what the response has beside the status. The map is read-only.
 func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary, expiresAt uint32) map[string]string {
-	if !s.Failing && expiresAt == 0 && status != pinsvc.StatusQueued {
+	var kept []cid.Cid
+	if b.index.HasHidden() {
+		kept = b.index.Kept(key)
+	}
+	if !s.Failing && expiresAt == 0 && status != pinsvc.StatusQueued && len(kept) == 0 {
 		return s.Info
 	}
 	info := maps.Clone(s.Info)
@@ -72,10 +81,26 @@ func (b *Backend) info(key cid.Cid, status pinsvc.Status, s *peerstatus.Summary,
 	if expiresAt > 0 {
 		info[infoUntil] = time.Unix(int64(expiresAt), 0).UTC().Format(time.RFC3339)
 	}
+	if len(kept) > 0 {
+		info[infoKept] = keptText(kept)
+	}
 	if len(info) == 0 {
 		return nil
 	}
 	return info
+}
+
+// keptText are the CIDs of replaced pins whose content is kept.
+func keptText(kept []cid.Cid) string {
+	texts := make([]string, 0, maxKeptShown)
+	for _, c := range kept[:min(len(kept), maxKeptShown)] {
+		texts = append(texts, c.String())
+	}
+	text := strings.Join(texts, ", ")
+	if more := len(kept) - len(texts); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // delegatesOf are the delegates of pins of a placement.

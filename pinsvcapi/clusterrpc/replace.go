@@ -2,19 +2,18 @@ package clusterrpc
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // Replace puts a pin in the place of another (D6). With the same CID only the record changes.
-// Another CID is pinned plainly, and the old one is unpinned once the cluster has accepted that;
-// when it cannot be unpinned, the new one is rolled back, so that a failed request leaves what was
-// there.
+// Another CID is pinned plainly; its record names the old pin, which hides that from clients. The
+// old pin is unpinned later, by any peer, once the new one is pinned: see repair.Replaced.
 func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID string, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
 	old, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -36,59 +35,58 @@ func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID strin
 		return pinsvc.PinStatus{}, err
 	}
 	if pinsvc.SamePin(rec.Cid.Cid, pin.CID) {
-		return b.repin(ctx, rec, pin)
+		return b.repin(ctx, rec, pin, b.index.Names(rec))
 	}
 	return b.replaceContent(ctx, rec, pin)
 }
 
-// replaceContent pins something else and unpins old. The caller has the locks of both.
+// replaceContent pins something else in the place of old. The caller has the locks of both.
 func (b *Backend) replaceContent(ctx context.Context, old api.Pin, pin pinsvc.Pin) (pinsvc.PinStatus, error) {
 	rec, found, err := b.lookUpForPin(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
+	var names []pinrecord.Replaced
+	if found {
+		names = b.index.Names(rec)
+	}
+	names, err = b.namesAfterReplacing(old, pin, names)
+	if err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	var st pinsvc.PinStatus
 	if found {
-		st, err = b.repin(ctx, rec, pin)
+		st, err = b.repin(ctx, rec, pin, names)
 	} else {
-		st, err = b.pinNew(ctx, pin)
+		st, err = b.pinNew(ctx, pin, names)
 	}
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	// From here on the request may end without an effect on the change: half would be done.
-	ctx = context.WithoutCancel(ctx)
-	if err = b.writer.Delete(ctx, old); err == nil {
-		return st, nil
+	// The new record has hidden the old pin, unless its revision was not known.
+	if _, _, err := b.syncer.Get(context.WithoutCancel(ctx), old.Cid); err != nil {
+		log.Warnf("read pin %s, which was replaced by %s: %s", old.Cid, pin.CID, err)
 	}
-	if rollbackErr := b.rollback(ctx, statesync.Versioned{Rec: rec, Found: found}, pin); rollbackErr != nil {
-		log.Errorf("a replacement failed and pin %s could not be rolled back: %s", pin.CID, rollbackErr)
-	}
-	return pinsvc.PinStatus{}, err
+	return st, nil
 }
 
-// rollback undoes the first half of a replacement whose second half failed.
-func (b *Backend) rollback(ctx context.Context, prior statesync.Versioned, pin pinsvc.Pin) error {
-	if !prior.Found {
-		return b.writer.Delete(ctx, pinrecord.New(pinrecord.StateKey(pin.CID)))
+// namesAfterReplacing adds the old pin to what a pin has replaced before, and what the old pin has
+// replaced itself as far as there is room: its own record names that as well.
+func (b *Backend) namesAfterReplacing(old api.Pin, pin pinsvc.Pin, before []pinrecord.Replaced) ([]pinrecord.Replaced, error) {
+	isNew := func(r pinrecord.Replaced) bool { return pinsvc.SamePin(r.Key, pin.CID) }
+	names := slices.DeleteFunc(slices.Clone(before), isNew)
+	replaced := pinrecord.Replaced{Key: old.Cid.Cid, Revision: pinrecord.RevisionOf(old)}
+	if !slices.Contains(names, replaced) {
+		names = append(names, replaced)
 	}
-	current, err := b.syncer.Read(ctx, prior.Rec.Cid)
-	if err != nil {
-		return err
+	if len(names) > pinrecord.MaxReplaced {
+		return nil, pinsvc.Errorf(pinsvc.KindBadRequest,
+			"pin %s has replaced %d pins already, and their content is kept until it is pinned; that many are the most", pin.CID, pinrecord.MaxReplaced)
 	}
-	_, err = b.writer.Put(ctx, current, restoreRequest(prior.Rec))
-	return err
-}
-
-// restoreRequest gives a record the fields of a request back that it had in prior.
-func restoreRequest(prior api.Pin) statesync.Mutation {
-	return func(current statesync.Versioned) statesync.Versioned {
-		rec := current.Rec
-		if !current.Found {
-			rec = prior
+	for _, r := range b.index.Names(old) {
+		if len(names) < pinrecord.MaxReplaced && !isNew(r) && !slices.Contains(names, r) {
+			names = append(names, r)
 		}
-		rec.Name, rec.Metadata, rec.Origins = prior.Name, prior.Metadata, prior.Origins
-		rec.ExpireAt, rec.Mode, rec.MaxDepth = prior.ExpireAt, prior.Mode, prior.MaxDepth
-		return statesync.Versioned{Rec: rec, Found: true}
 	}
+	return names, nil
 }

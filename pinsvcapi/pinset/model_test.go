@@ -136,13 +136,13 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 func mutableOf(p Pin) Mutable {
 	return Mutable{
 		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped, OtherFormRequested: p.OtherFormRequested,
-		Written: p.Written, Placement: p.Placement, Vector: p.Vector, Origins: p.Origins,
+		Revised: p.Revised, Written: p.Written, Placement: p.Placement, Vector: p.Vector, Origins: p.Origins,
 	}
 }
 
 func (p Pin) withMutable(m Mutable) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
-	p.OtherFormRequested = m.OtherFormRequested
+	p.OtherFormRequested, p.Revised = m.OtherFormRequested, m.Revised
 	p.Written, p.Placement, p.Vector, p.Origins = m.Written, m.Placement, m.Vector, m.Origins
 	return p
 }

@@ -40,6 +40,8 @@ type Pin struct {
 	Direct bool
 	// Stamped reports whether the cluster's record itself holds Created.
 	Stamped bool
+	// Revised reports whether the record was requested again since Created.
+	Revised bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
 	// ExpiresAt is the second in which the pin expires, in Unix time; 0:
@@ -63,6 +65,7 @@ type Entry struct {
 	Created         int64
 	Status          pinsvc.Status
 	Stamped, Direct bool
+	Revised         bool
 	// The numbers are those of Pin.
 	Written, ExpiresAt         uint32
 	Placement, Vector, Origins uint32

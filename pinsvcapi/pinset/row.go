@@ -34,6 +34,7 @@ const (
 	flagDirect
 	// flagExpires is set if data ends with the expiry: few pins have one.
 	flagExpires
+	flagRevised
 )
 
 // expiryBytes is the length of an expiry in data.
@@ -51,6 +52,7 @@ func (r *row) pack(p Pin) {
 	r.setFlag(flagStamped, p.Stamped)
 	r.setFlag(flagDirect, p.Direct)
 	r.setFlag(flagExpires, p.ExpiresAt != 0)
+	r.setFlag(flagRevised, p.Revised)
 }
 
 func (r *row) has(flag uint8) bool { return r.flags&flag != 0 }
@@ -115,6 +117,7 @@ func (r *row) entry() Entry {
 		Status:             r.status,
 		Stamped:            r.has(flagStamped),
 		Direct:             r.has(flagDirect),
+		Revised:            r.has(flagRevised),
 		Written:            r.written,
 		ExpiresAt:          expiresAt,
 		Placement:          r.placement,
@@ -138,6 +141,7 @@ func (e Entry) Pin() (Pin, error) {
 		Status:             e.Status,
 		Stamped:            e.Stamped,
 		Direct:             e.Direct,
+		Revised:            e.Revised,
 		Written:            e.Written,
 		ExpiresAt:          e.ExpiresAt,
 		Placement:          e.Placement,

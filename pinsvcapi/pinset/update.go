@@ -14,6 +14,7 @@ type Mutable struct {
 	Status  pinsvc.Status
 	// The others are those of Pin.
 	Stamped, Direct            bool
+	Revised                    bool
 	OtherFormRequested         bool
 	Written                    uint32
 	Placement, Vector, Origins uint32
@@ -22,7 +23,7 @@ type Mutable struct {
 func (r *row) mutable() Mutable {
 	return Mutable{
 		Created: r.created, Status: r.status, Stamped: r.has(flagStamped), OtherFormRequested: r.has(flagOtherForm),
-		Direct: r.has(flagDirect), Written: r.written, Placement: r.placement, Vector: r.vector, Origins: r.origins,
+		Direct: r.has(flagDirect), Revised: r.has(flagRevised), Written: r.written, Placement: r.placement, Vector: r.vector, Origins: r.origins,
 	}
 }
 
@@ -31,6 +32,7 @@ func (r *row) setMutable(m Mutable) {
 	r.placement, r.vector, r.origins = m.Placement, m.Vector, m.Origins
 	r.setFlag(flagStamped, m.Stamped)
 	r.setFlag(flagDirect, m.Direct)
+	r.setFlag(flagRevised, m.Revised)
 	r.setFlag(flagOtherForm, m.OtherFormRequested)
 }
 
@@ -42,7 +44,11 @@ func (v *View) Put(p Pin) { v.Upsert(p, nil) }
 // it replaces. merge, if not nil, gets the old ones, nil when there is no such
 // pin, and may change the new ones. It runs under the lock of the view and must
 // not call it.
-func (v *View) Upsert(p Pin, merge func(old, fresh *Mutable)) {
+func (v *View) Upsert(p Pin, merge func(old, fresh *Mutable)) { v.UpsertInPlaceOf(p, merge, nil) }
+
+// UpsertInPlaceOf is Upsert and Remove of other pins, by that form of their CIDs, in one
+// step: no reader sees the one without the other.
+func (v *View) UpsertInPlaceOf(p Pin, merge func(old, fresh *Mutable), others []cid.Cid) {
 	var fresh row
 	fresh.pack(p)
 	v.mu.Lock()
@@ -62,6 +68,11 @@ func (v *View) Upsert(p Pin, merge func(old, fresh *Mutable)) {
 		v.replace(slot, fresh)
 	} else {
 		v.add(p.CID, fresh)
+	}
+	for _, c := range others {
+		if slot, ok := v.find(c); ok {
+			v.remove(slot, c)
+		}
 	}
 }
 

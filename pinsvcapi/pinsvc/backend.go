@@ -20,10 +20,11 @@ type Backend interface {
 	// Get returns the pin with that request ID, or KindNotFound for
 	// anything that is unknown, a CID or not.
 	Get(ctx context.Context, user User, requestID string) (PinStatus, error)
-	// Replace puts pin in place of the pin with that request ID (D6). With KindNotFound
+	// Replace puts pin in place of the pin with that request ID (D6), which is gone at
+	// once. The content of that is kept until the new pin is pinned. With KindNotFound
 	// nothing was pinned.
 	Replace(ctx context.Context, user User, requestID string, pin Pin) (PinStatus, error)
-	// Delete gives up the pin, or fails with KindNotFound.
+	// Delete gives up the pin, and what is kept for it, or fails with KindNotFound.
 	Delete(ctx context.Context, user User, requestID string) error
 	// Ready returns nil once requests can be served, else a KindUnavailable
 	// error whose details name what is missing. It is called for every

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,15 +18,22 @@ import (
 const FakeDelegate = "/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 // Fake is a Backend in memory with shared tenancy: new pins are queued until
-// SetStatus changes them. Use NewFake. All methods may be called by many
+// SetStatus changes them. A pin that was replaced is kept until the new one is pinned. Use NewFake. All methods may be called by many
 // goroutines at once.
 type Fake struct {
 	mu       sync.Mutex
 	pins     map[string]pinsvc.PinStatus // by stateKey
+	kept     []keptPin                   // the last replaced first
 	failure  error
 	notReady error
 	unwell   error
 	closed   int
+}
+
+// keptPin is a pin that was replaced and whose content is kept.
+type keptPin struct {
+	key, by string // stateKeys
+	cid     string
 }
 
 // NewFake returns an empty Fake that is ready and well.
@@ -52,6 +60,40 @@ func (f *Fake) SetStatus(requestID string, status pinsvc.Status) {
 		st.Info = map[string]string{"status_details": "the fake was told to fail this pin"}
 	}
 	f.pins[key] = st
+	f.release(key)
+}
+
+// Keeps reports whether the content of a CID is pinned, or to be pinned.
+func (f *Fake) Keeps(c cid.Cid) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, held := f.pins[stateKey(c)]
+	return held || slices.ContainsFunc(f.kept, func(k keptPin) bool { return k.key == stateKey(c) })
+}
+
+// release gives up what a pin keeps, if it is pinned or gone. The caller holds the lock.
+func (f *Fake) release(key string) {
+	if st, held := f.pins[key]; !held || st.Status == pinsvc.StatusPinned {
+		f.kept = slices.DeleteFunc(f.kept, func(k keptPin) bool { return k.by == key })
+	}
+}
+
+// withKept returns the pin as responses show it. The caller holds the lock.
+func (f *Fake) withKept(st pinsvc.PinStatus) pinsvc.PinStatus {
+	var kept []string
+	for _, k := range f.kept {
+		if k.by == stateKey(st.Pin.CID) {
+			kept = append(kept, k.cid)
+		}
+	}
+	if len(kept) > 0 {
+		st.Info = maps.Clone(st.Info)
+		if st.Info == nil {
+			st.Info = make(map[string]string, 1)
+		}
+		st.Info["kept"] = strings.Join(kept, ", ")
+	}
+	return st
 }
 
 // PinElsewhere puts pins in as if another tool had made them at that moment.
@@ -154,6 +196,7 @@ func (f *Fake) put(pin pinsvc.Pin) pinsvc.PinStatus {
 		st.Status, st.Info = pinsvc.StatusQueued, nil
 	}
 	f.pins[key] = st
+	f.kept = slices.DeleteFunc(f.kept, func(k keptPin) bool { return k.key == key })
 	return st
 }
 
@@ -167,7 +210,7 @@ func (f *Fake) Add(ctx context.Context, _ pinsvc.User, pin pinsvc.Pin) (pinsvc.P
 	if err := pin.Validate(); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	return f.put(pin), nil
+	return f.withKept(f.put(pin)), nil
 }
 
 // Get implements Backend.
@@ -178,7 +221,7 @@ func (f *Fake) Get(ctx context.Context, _ pinsvc.User, requestID string) (pinsvc
 		return pinsvc.PinStatus{}, err
 	}
 	_, st, err := f.find(requestID)
-	return st, err
+	return f.withKept(st), err
 }
 
 // Replace implements Backend.
@@ -188,7 +231,7 @@ func (f *Fake) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin
 	if err := f.begin(ctx); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	old, _, err := f.find(requestID)
+	old, before, err := f.find(requestID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
@@ -196,10 +239,17 @@ func (f *Fake) Replace(ctx context.Context, _ pinsvc.User, requestID string, pin
 		return pinsvc.PinStatus{}, err
 	}
 	st := f.put(pin)
-	if old != stateKey(pin.CID) {
+	if key := stateKey(pin.CID); old != key {
 		delete(f.pins, old)
+		for i := range f.kept {
+			if f.kept[i].by == old {
+				f.kept[i].by = key
+			}
+		}
+		f.kept = slices.Insert(f.kept, 0, keptPin{key: old, by: key, cid: before.RequestID})
+		f.release(key)
 	}
-	return st, nil
+	return f.withKept(st), nil
 }
 
 // Delete implements Backend.
@@ -214,6 +264,7 @@ func (f *Fake) Delete(ctx context.Context, _ pinsvc.User, requestID string) erro
 		return err
 	}
 	delete(f.pins, key)
+	f.release(key)
 	return nil
 }
 
@@ -227,7 +278,7 @@ func (f *Fake) List(ctx context.Context, _ pinsvc.User, q pinsvc.Query) (pinsvc.
 	var found []pinsvc.PinStatus
 	for _, st := range f.pins {
 		if matches(q, st) {
-			found = append(found, st)
+			found = append(found, f.withKept(st))
 		}
 	}
 	slices.SortFunc(found, func(a, b pinsvc.PinStatus) int {

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -15,6 +17,7 @@ func TestFakeKeepsTheContract(t *testing.T) {
 			Backend:      fake,
 			SetStatus:    func(_ testing.TB, id string, status pinsvc.Status) { fake.SetStatus(id, status) },
 			PinElsewhere: func(_ testing.TB, created time.Time, pins ...pinsvc.Pin) { fake.PinElsewhere(created, pins...) },
+			Keeps:        func(_ testing.TB, c cid.Cid) bool { return fake.Keeps(c) },
 			Cut: func(testing.TB) func() {
 				fake.Fail(pinsvc.Errorf(pinsvc.KindUnavailable, "the state cannot be reached"))
 				return func() { fake.Fail(nil) }

@@ -29,6 +29,9 @@ type Harness struct {
 	// PinElsewhere puts pins into the cluster's state by other means than
 	// this backend, all of them created at that moment (whole milliseconds).
 	PinElsewhere func(t testing.TB, created time.Time, pins ...pinsvc.Pin)
+	// Keeps reports whether the cluster has the content of a CID pinned, or is to pin
+	// it, for whatever pin.
+	Keeps func(t testing.TB, c cid.Cid) bool
 	// Cut makes the cluster's state unreachable until restore is called.
 	Cut func(t testing.TB) (restore func())
 }

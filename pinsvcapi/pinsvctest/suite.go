@@ -40,6 +40,13 @@ func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Replace with the other form of the CID keeps the pin", testReplaceOtherForm},
 		{"Replace with another CID removes the old pin", testReplaceOther},
 		{"Replace with a CID that is held ends the old", testReplaceHeld},
+		{"Replace keeps the old content until the new pin is pinned", testReplaceKeeps},
+		{"Replace keeps the old content while the new pin has failed", testReplaceFailed},
+		{"Replace hides the old pin from every request", testReplaceHides},
+		{"the last of a chain of replaces keeps them all", testReplaceChain},
+		{"Delete of a pin releases what it has replaced", testReplaceDelete},
+		{"Add of a pin that was replaced makes it anew", testReplaceAdd},
+		{"Replace by the pin that was replaced turns it round", testReplaceBack},
 		{"Replace of nothing pins nothing", testReplaceUnknown},
 		{"Add and Replace refuse what can never be pinned", testUnpinnable},
 		{"origins come back in their order, up to the largest number", testOrigins},
@@ -61,7 +68,7 @@ func RunBackendTests(t *testing.T, newHarness func(t *testing.T) Harness) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHarness(t)
 			switch {
-			case h.Backend == nil, h.SetStatus == nil, h.PinElsewhere == nil, h.Cut == nil:
+			case h.Backend == nil, h.SetStatus == nil, h.PinElsewhere == nil, h.Keeps == nil, h.Cut == nil:
 				t.Fatal("the harness lacks a field")
 			}
 			tt.run(t, suite{t: t, Harness: h})

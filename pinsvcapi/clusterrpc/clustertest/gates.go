@@ -109,7 +109,7 @@ func (s *State) wrote() {
 // when it is shut down while it commits, so that comes first.
 func (s *State) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	wait := time.Until(s.written.Add(2 * s.batchAge))
+	wait := time.Until(s.written.Add(4 * s.batchAge))
 	s.mu.Unlock()
 	if s.batchAge > 0 {
 		_ = pass(ctx, wait)

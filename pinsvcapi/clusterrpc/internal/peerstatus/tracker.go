@@ -62,7 +62,7 @@ func (t *Tracker) Row(rec api.Pin) pinset.Pin {
 	row := pinset.Pin{
 		CID: rec.Cid.Cid, OtherFormRequested: !pinrecord.RequestedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: pinrecord.ClientMeta(rec), Created: created, Stamped: ours,
-		Status: pinsvc.StatusQueued, Direct: pinrecord.Direct(rec),
+		Status: pinsvc.StatusQueued, Direct: pinrecord.Direct(rec), Revised: pinrecord.Revised(rec),
 		Placement: t.placements.of(rec), Written: unixSecond(rec.Timestamp),
 	}
 	if !rec.ExpireAt.IsZero() {
@@ -79,20 +79,36 @@ func unixSecond(t time.Time) uint32 {
 // PutRecord enters the record of a visible pin. rewritten reports that the record
 // is known to have been written since it was last entered; otherwise its
 // timestamp decides.
-func (t *Tracker) PutRecord(rec api.Pin, rewritten bool) {
+func (t *Tracker) PutRecord(rec api.Pin, rewritten bool) { t.PutInPlaceOf(rec, rewritten, nil) }
+
+// PutInPlaceOf is PutRecord, and DeleteRecord of other pins in the same step: no reader
+// of the view sees the one without the other.
+func (t *Tracker) PutInPlaceOf(rec api.Pin, rewritten bool, others []cid.Cid) {
 	key := rec.Cid.Cid
 	metadataLost := false
 	row := t.Row(rec)
-	t.cfg.Clock.Observe(row.Created)
-	t.view.Upsert(row, func(old, fresh *pinset.Mutable) {
+	t.ObserveTimes(rec, row)
+	t.view.UpsertInPlaceOf(row, func(old, fresh *pinset.Mutable) {
 		fresh.Origins = t.placements.internOrigins(rec.Origins)
 		if old != nil {
 			metadataLost = t.carryOver(key, old, fresh, rewritten)
 		}
 		t.refreshStatus(fresh)
-	})
+	}, others)
+	for _, other := range others {
+		t.failures.forget(other)
+	}
 	if metadataLost {
 		t.cfg.OnMetadataLost(key)
+	}
+}
+
+// ObserveTimes lets the clock follow the times of a record, also of one that is not to be
+// in the view. row is that of the record.
+func (t *Tracker) ObserveTimes(rec api.Pin, row pinset.Pin) {
+	t.cfg.Clock.Observe(row.Created)
+	if row.Revised {
+		t.cfg.Clock.Observe(time.UnixMilli(pinrecord.RevisionOf(rec)))
 	}
 }
 
@@ -100,6 +116,7 @@ func (t *Tracker) PutRecord(rec api.Pin, rewritten bool) {
 func (t *Tracker) carryOver(key cid.Cid, old, fresh *pinset.Mutable, rewritten bool) (metadataLost bool) {
 	if metadataLost = old.Stamped && !fresh.Stamped; metadataLost {
 		fresh.Created, fresh.Stamped, fresh.OtherFormRequested = old.Created, true, old.OtherFormRequested
+		fresh.Revised = true // The tool's write is a revision of its own.
 	}
 	if old.Created != fresh.Created || old.Direct && !fresh.Direct {
 		// Another pin of the same content, or one of all its children now:

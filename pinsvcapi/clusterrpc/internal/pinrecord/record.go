@@ -28,6 +28,12 @@ const (
 	// keyCID is the form of the CID that the last request had. It is set only
 	// when that form is not the one of the state key (D1).
 	keyCID = reservedPrefix + "cid"
+	// keyRevision is when the pin was last requested, in milliseconds of base 36. It is
+	// set only when that is not when it was made (D6).
+	keyRevision = reservedPrefix + "revision"
+	// keyReplaces names the pins that this one has replaced (D6): state keys, each with
+	// "@" and the revision, with commas between.
+	keyReplaces = reservedPrefix + "replaces"
 )
 
 // RequestID is the text of the state key (D1).

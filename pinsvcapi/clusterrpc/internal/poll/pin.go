@@ -13,13 +13,13 @@ import (
 
 // Record polls the peers that should hold the pin of a record. It returns when all
 // have reported, or enough have confirmed the pin; later reports are entered when
-// they come. It ends early with the context.
-func (p *Poller) Record(ctx context.Context, rec api.Pin) {
+// they come. It ends early with the context. confirmed reports whether any holder has
+// confirmed the pin just now; for a sharded root, whether all shards were confirmed.
+func (p *Poller) Record(ctx context.Context, rec api.Pin) (confirmed bool) {
 	if rec.Type == api.MetaType {
-		p.root(ctx, rec)
-		return
+		return p.root(ctx, rec)
 	}
-	p.pin(ctx, rec.Cid, peerstatus.HoldersOf(rec, p.cfg.Tracker.Members()), peerstatus.RequiredReplicas(rec))
+	return p.pin(ctx, rec.Cid, peerstatus.HoldersOf(rec, p.cfg.Tracker.Members()), peerstatus.RequiredReplicas(rec)) > 0
 }
 
 // Row is Record for a row of the view, in the background. The channel is closed when
@@ -39,12 +39,15 @@ func (p *Poller) Row(ctx context.Context, row pinset.Pin) <-chan struct{} {
 	return done
 }
 
-// pin polls the holders of a pin, of which required have to confirm it.
-func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, required int) {
+// pin polls the holders of a pin, of which required have to confirm it, and returns how
+// many did.
+func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, required int) (pinned int) {
 	targets := p.pollTargets(holders, required)
 	if len(targets) == 1 {
-		p.pinAt(ctx, targets[0], key)
-		return
+		if holds, _ := p.pinAt(ctx, targets[0], key); holds {
+			pinned++
+		}
+		return pinned
 	}
 	reports := make(chan bool, len(targets))
 	for _, id := range targets {
@@ -56,16 +59,17 @@ func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, requir
 			reports <- false
 		}
 	}
-	for pinned, i := 0, 0; i < len(targets) && pinned < required; i++ {
+	for i := 0; i < len(targets) && pinned < required; i++ {
 		select {
 		case holds := <-reports:
 			if holds {
 				pinned++
 			}
 		case <-ctx.Done():
-			return
+			return pinned
 		}
 	}
+	return pinned
 }
 
 // maxSpare is how many more holders of a pin are polled than have to confirm it.

@@ -17,19 +17,20 @@ import (
 const maxRoots = 16
 
 // root polls the shards of a sharded root and enters their status together. While a
-// shard cannot be polled the last status stays, unless the others decide.
-func (p *Poller) root(ctx context.Context, root api.Pin) {
+// shard cannot be polled the last status stays, unless the others decide. pinned reports
+// whether all shards were confirmed.
+func (p *Poller) root(ctx context.Context, root api.Pin) (pinned bool) {
 	shards, err := p.shards(ctx, root)
 	if err != nil {
 		log.Debugf("read the shards of pin %s: %s", root.Cid, err)
-		return
+		return false
 	}
 	statuses := make([]pinsvc.Status, 0, len(shards))
 	incomplete, reason := false, ""
 	for _, shard := range shards {
 		status, why, complete := p.shard(ctx, shard)
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		incomplete = incomplete || !complete && status != pinsvc.StatusPinned
 		if status == pinsvc.StatusFailed && reason == "" {
@@ -37,9 +38,11 @@ func (p *Poller) root(ctx context.Context, root api.Pin) {
 		}
 		statuses = append(statuses, status)
 	}
-	if status := peerstatus.AggregateShards(statuses); !incomplete || status == pinsvc.StatusFailed {
+	status := peerstatus.AggregateShards(statuses)
+	if !incomplete || status == pinsvc.StatusFailed {
 		p.cfg.Tracker.ObserveRoot(root.Cid.Cid, status, reason)
 	}
+	return status == pinsvc.StatusPinned
 }
 
 // shard polls the holders of one shard. complete: all of them reported.

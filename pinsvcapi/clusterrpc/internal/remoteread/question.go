@@ -204,7 +204,7 @@ func (r *Reader) askPeer(ctx context.Context, p peer.ID, c cid.Cid) reply {
 		if err != nil {
 			return reply{err: err}
 		}
-		if found && pinrecord.Visible(rec) && !r.cfg.Removed.has(rec) {
+		if found && pinrecord.Visible(rec) && !r.cfg.Removed.has(rec) && !r.cfg.Hidden(rec) {
 			return reply{by: p, rec: rec, found: true}
 		}
 	}

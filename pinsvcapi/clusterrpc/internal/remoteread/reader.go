@@ -79,7 +79,10 @@ type Config struct {
 	Look func(ctx context.Context, c cid.Cid) (found bool, err error)
 	// Removed are the pins that this peer saw removed.
 	Removed *Removed
-	Self    peer.ID
+	// Hidden reports whether this peer knows that another pin has replaced that of a
+	// record, which is then no pin for clients; nil: none was.
+	Hidden func(api.Pin) bool
+	Self   peer.ID
 	// Trusted reports whether this peer believes another one; nil: it believes all.
 	Trusted func(peer.ID) bool
 	// Connected are peers that are asked although no ping of theirs is known, as in the
@@ -107,6 +110,9 @@ func New(cfg Config) *Reader {
 	}
 	if cfg.Trusted == nil {
 		cfg.Trusted = func(peer.ID) bool { return true }
+	}
+	if cfg.Hidden == nil {
+		cfg.Hidden = func(api.Pin) bool { return false }
 	}
 	if cfg.Connected == nil {
 		cfg.Connected = func() []peer.ID { return nil }

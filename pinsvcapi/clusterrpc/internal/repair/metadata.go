@@ -13,6 +13,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
@@ -32,6 +33,7 @@ const (
 type MetadataConfig struct {
 	View    *pinset.View
 	Tracker *peerstatus.Tracker
+	Index   *replacement.Index
 	Syncer  *statesync.Syncer
 	Writer  *statewrite.Writer
 	Breaker *poll.Breaker
@@ -39,8 +41,8 @@ type MetadataConfig struct {
 	Now     func() time.Time
 }
 
-// Metadata repairs records whose reserved metadata another tool replaced (D2). The view
-// still has the earlier values. It is safe for concurrent use.
+// Metadata repairs records whose reserved metadata another tool replaced (D2). The view and
+// the index still have the earlier values. It is safe for concurrent use.
 type Metadata struct {
 	cfg MetadataConfig
 
@@ -116,15 +118,11 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 	if err != nil {
 		return err
 	}
-	row, ok := m.cfg.View.Get(key)
-	if !ok || !row.Stamped || !row.CID.Equals(key) {
-		return nil
-	}
-	mutation := restoreMetadata(row)
+	mutation := m.restore(key, m.cfg.Index.Names(current.Rec))
 	if mutation.In(current) {
 		return nil
 	}
-	log.Infof("pin %s was changed by another tool: its creation time is written back", key)
+	log.Infof("pin %s was changed by another tool: its reserved metadata is written back", key)
 	_, err = m.cfg.Writer.Put(ctx, current, mutation)
 	if err == nil {
 		m.repaired.Add(1)
@@ -132,20 +130,25 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 	return err
 }
 
-// restoreMetadata writes what the view knows of a pin into a record that lacks it.
-func restoreMetadata(row pinset.Pin) statesync.Mutation {
+// restore writes what the view knows of a pin into a record that lacks it, and the names of
+// pins that the record has to name.
+func (m *Metadata) restore(key cid.Cid, names []pinrecord.Replaced) statesync.Mutation {
+	row, known := m.cfg.View.Get(key)
+	known = known && row.Stamped && row.CID.Equals(key)
 	return func(current statesync.Versioned) statesync.Versioned {
 		if !current.Found || !pinrecord.Visible(current.Rec) {
 			return current
 		}
-		if _, ours := pinrecord.CreatedOf(current.Rec); ours {
-			return current
+		rec := current.Rec
+		if _, ours := pinrecord.CreatedOf(rec); known && !ours {
+			requested := row.CID
+			if other, ok := pinsvc.OtherForm(row.CID); ok && row.OtherFormRequested {
+				requested = other
+			}
+			rec = pinrecord.WithReserved(rec, requested, row.Created)
+			// What the tool wrote is a revision of its own, which nothing has replaced.
+			pinrecord.Revise(rec, m.cfg.Now())
 		}
-		requested := row.CID
-		if other, ok := pinsvc.OtherForm(row.CID); ok && row.OtherFormRequested {
-			requested = other
-		}
-		rec := pinrecord.WithReserved(current.Rec, requested, row.Created)
-		return statesync.Versioned{Rec: rec, Found: true}
+		return statesync.Versioned{Rec: pinrecord.WithReplaced(rec, names), Found: true}
 	}
 }

@@ -2,6 +2,8 @@ package repair
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
@@ -29,6 +32,7 @@ type metadataFixture struct {
 	fake   *clusterfake.Services
 	clock  *clusterfake.Clock
 	view   *pinset.View
+	index  *replacement.Index
 	syncer *statesync.Syncer
 }
 
@@ -41,12 +45,13 @@ func newMetadataFixture(t testing.TB, members ...peer.ID) metadataFixture {
 	})
 	tracker.SetMembers(append(members, clusterfake.Self()))
 	client := clusterapi.New(f.fake.Client(t))
+	f.index = replacement.New(replacement.Config{Tracker: tracker, View: f.view, Now: f.clock.Now, OnLost: f.Lost})
 	f.syncer = statesync.New(statesync.Config{
-		Reader: client, Sink: tracker, Now: f.clock.Now, CommitTime: time.Minute,
+		Reader: client, Sink: f.index, Now: f.clock.Now, CommitTime: time.Minute,
 		StateTimeout: 10 * time.Second, ResyncInterval: time.Hour,
 	})
 	f.Configure(MetadataConfig{
-		View: f.view, Tracker: tracker, Syncer: f.syncer, Breaker: poll.NewBreaker(f.clock.Now),
+		View: f.view, Tracker: tracker, Index: f.index, Syncer: f.syncer, Breaker: poll.NewBreaker(f.clock.Now),
 		Writer: statewrite.New(statewrite.Config{
 			Submitter: client, Syncer: f.syncer, Now: f.clock.Now, Timeout: 30 * time.Second,
 			Consensus: func() error { return nil },
@@ -186,5 +191,35 @@ func TestMetadata_OneCallIsBounded(t *testing.T) {
 		if got := f.Repaired(); got != uint64(want) {
 			t.Errorf("%d repairs after %d calls, want %d", got, n+1, want)
 		}
+	}
+}
+
+// A tool that writes over the record of a pin that has replaced another takes the name of
+// that one away: it stays hidden, and the name is written back (D6).
+func TestMetadata_NamesOfReplacedPinsAreWrittenBack(t *testing.T) {
+	f := newMetadataFixture(t)
+	old, rec := f.made(1, 1), f.made(2, 2)
+	names := []pinrecord.Replaced{{Key: old.Cid.Cid, Revision: pinrecord.RevisionOf(old)}}
+	rec.Metadata = maps.Clone(rec.Metadata)
+	pinrecord.SetReplaced(rec, names)
+	f.fake.Put(rec)
+	f.read(rec.Cid)
+	f.overwritten(rec)
+	hidden := func() {
+		t.Helper()
+		if _, shown := f.view.Get(old.Cid.Cid); shown || !f.index.Hidden(old) {
+			t.Errorf("the old pin is shown: %t", shown)
+		}
+	}
+	hidden()
+	f.step(MetadataDelay)
+	got, _ := f.fake.Record(rec.Cid.Cid)
+	if !slices.Equal(pinrecord.ReplacedBy(got), names) || got.Name != "theirs" || !pinrecord.Revised(got) {
+		t.Errorf("the record is %+v", got)
+	}
+	f.read(rec.Cid)
+	hidden()
+	if f.Waiting() != 0 {
+		t.Errorf("%d records wait for their repair", f.Waiting())
 	}
 }

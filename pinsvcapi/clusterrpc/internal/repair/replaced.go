@@ -1,0 +1,150 @@
+package repair
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/poll"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statewrite"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+)
+
+const (
+	// replacedSlotTime replaces slotTime for pins that were replaced, and maxReplacedDelay
+	// bounds it: they are unpinned within a minute. Two peers that do it do no harm.
+	replacedSlotTime, maxReplacedDelay = 10 * time.Second, 30 * time.Second
+	// replacedRetry is the time to the next attempt to unpin a pin that was replaced.
+	replacedRetry = 5 * time.Second
+	// maxReplacedDue bounds the pins that one call of UnpinDue looks at.
+	maxReplacedDue = 256
+	// idleShare is how many times as long as a look at the replaced pins the next waits.
+	idleShare = 20
+)
+
+// ReplacedConfig is what a Replaced needs. All fields are required.
+type ReplacedConfig struct {
+	Index   *replacement.Index
+	Tracker *peerstatus.Tracker
+	Syncer  *statesync.Syncer
+	Writer  *statewrite.Writer
+	Poller  *poll.Poller
+	Self    peer.ID
+	Now     func() time.Time
+}
+
+// Replaced unpins pins that others have replaced, once those are pinned (D6). UnpinDue
+// is used by one goroutine at a time.
+type Replaced struct {
+	cfg ReplacedConfig
+	// next is when to try to unpin each pin that is due.
+	next map[pinrecord.Replaced]time.Time
+	// resume is when to look again: a look at very many pins takes its time.
+	resume   time.Time
+	unpinned atomic.Uint64
+}
+
+// NewReplaced returns one that has done nothing.
+func NewReplaced(cfg ReplacedConfig) *Replaced {
+	return &Replaced{cfg: cfg, next: make(map[pinrecord.Replaced]time.Time)}
+}
+
+// Unpinned is how many pins this peer has unpinned.
+func (r *Replaced) Unpinned() uint64 { return r.unpinned.Load() }
+
+// UnpinDue unpins what is due and this peer's turn.
+func (r *Replaced) UnpinDue(ctx context.Context) {
+	began := r.cfg.Now()
+	if began.Before(r.resume) {
+		return
+	}
+	for _, key := range r.cfg.Index.Refresh() {
+		if _, _, err := r.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
+			return // The state is unavailable.
+		}
+	}
+	due := r.cfg.Index.Due(maxReplacedDue)
+	now := r.cfg.Now()
+	r.resume = now.Add(idleShare * now.Sub(began))
+	next := make(map[pinrecord.Replaced]time.Time, len(due))
+	for _, pin := range due {
+		at, known := r.next[pin]
+		if !known {
+			at = now.Add(r.delay(pin.Key))
+		}
+		next[pin] = at
+	}
+	r.next = next
+	for _, pin := range due {
+		if ctx.Err() != nil {
+			return
+		}
+		if r.cfg.Now().Before(r.next[pin]) {
+			continue
+		}
+		r.next[pin] = r.cfg.Now().Add(replacedRetry)
+		if err := r.unpin(ctx, pin); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
+			log.Warnf("unpin %s, which was replaced: %s", pin.Key, err)
+		}
+	}
+}
+
+// delay is how long to leave a pin to peers that are closer to it.
+func (r *Replaced) delay(key cid.Cid) time.Duration {
+	rank := Rank(key, r.cfg.Self, r.cfg.Tracker.Members(), r.cfg.Poller.Breaker().Open)
+	return min(time.Duration(rank)*replacedSlotTime, maxReplacedDelay)
+}
+
+// unpin unpins a pin if those that replaced it are confirmed to be pinned now.
+func (r *Replaced) unpin(ctx context.Context, pin pinrecord.Replaced) error {
+	by := r.cfg.Index.Replacing(pin)
+	for _, key := range by {
+		if confirmed, err := r.confirmed(ctx, key); !confirmed {
+			return err
+		}
+	}
+	unlock, err := r.cfg.Writer.Lock(ctx, append(by, pin.Key)...)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Under the locks: no request of this peer changes any of them now.
+	var rec api.Pin
+	for _, key := range append(by, pin.Key) {
+		if r.cfg.Syncer.Uncommitted().Pending(key) {
+			return nil // Its content is not safe yet.
+		}
+		if rec, _, err = r.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
+			return err
+		}
+	}
+	if !r.cfg.Index.IsDue(pin) { // By what was just read.
+		return nil
+	}
+	if err := r.cfg.Writer.Available(); err != nil {
+		return err
+	}
+	if err := r.cfg.Writer.Delete(ctx, rec); err != nil {
+		return err
+	}
+	r.unpinned.Add(1)
+	log.Infof("pin %s is unpinned: it was replaced by %s, which is pinned", pin.Key, by)
+	return nil
+}
+
+// confirmed polls the holders of a pin and reports whether one of them has it now.
+func (r *Replaced) confirmed(ctx context.Context, key cid.Cid) (bool, error) {
+	rec, found, err := r.cfg.Syncer.Get(ctx, api.NewCid(key))
+	if err != nil || !found {
+		return false, err
+	}
+	return r.cfg.Poller.Record(ctx, rec), nil
+}

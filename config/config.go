@@ -186,6 +186,11 @@ type Config struct {
 	// all its pins, to find what its IPFS node lost; at least 1m. 0s means the
 	// default. Each poll costs the peer a list of all its pins.
 	StatusSweepInterval time.Duration `key:"status_sweep_interval,added,zero" default:"30m"`
+	// StatusMaxAge is how old the confirmation by the IPFS nodes may be with
+	// which GET of one pin says that it is pinned without asking them. A loss
+	// is seen by the next GET after that time. 0s means that they are always
+	// asked.
+	StatusMaxAge time.Duration `key:"status_max_age,added" default:"10s"`
 	// ReconcileInterval is how often the whole shared state is read, to find
 	// changes that this peer was not notified of; at least 10s. 0s means the
 	// default. Raise it if reading millions of pins is too much for the disk.

@@ -21,6 +21,7 @@ func TestApplyEnvVars_SetsTheAddedKeys(t *testing.T) {
 	t.Setenv("CLUSTER_PINSVCAPI_STATUSSWEEPINTERVAL", "1h")
 	t.Setenv("CLUSTER_PINSVCAPI_RECONCILEINTERVAL", "30s")
 	t.Setenv("CLUSTER_PINSVCAPI_REPLICAAWAYAFTER", "1m")
+	t.Setenv("CLUSTER_PINSVCAPI_STATUSMAXAGE", "0s")
 	c := defaults(t)
 	if err := c.ApplyEnvVars(); err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func TestApplyEnvVars_SetsTheAddedKeys(t *testing.T) {
 	if !c.AllowUnauthenticated || len(c.HTTPListenAddr) != 2 || c.MaxBodyBytes != 65536 ||
 		c.BodyReadTimeout != time.Minute || c.ShutdownTimeout != 0 || !c.RefusePrivateOrigins ||
 		c.MaxPinAttempts != 7 || c.StatusSweepInterval != time.Hour || c.ReconcileInterval != 30*time.Second ||
-		c.ReplicaAwayAfter != time.Minute {
+		c.ReplicaAwayAfter != time.Minute || c.StatusMaxAge != 0 {
 		t.Errorf("not applied: %v", c)
 	}
 }

@@ -52,6 +52,7 @@ func drawConfig(t *rapid.T) *Config {
 		RefusePrivateOrigins:  rapid.Bool().Draw(t, "refuse"),
 		MaxPinAttempts:        rapid.IntMin(1).Draw(t, "attempts"),
 		StatusSweepInterval:   MinStatusSweep + limit("sweep")/2,
+		StatusMaxAge:          limit("age"),
 		ReconcileInterval:     MinReconcile + limit("reconcile")/2,
 		ReplicaAwayAfter:      MinReplicaAway + limit("away")/2,
 		TrustedProxies: rapid.SliceOfNDistinct(rapid.SampledFrom([]netip.Prefix{

@@ -135,6 +135,7 @@ func (c *Config) validateLimits(f *sectionconfig.Faults) {
 		{"cors_max_age", c.CORSMaxAge},
 		{"body_read_timeout", c.BodyReadTimeout},
 		{"shutdown_timeout", c.ShutdownTimeout},
+		{"status_max_age", c.StatusMaxAge},
 	} {
 		if limit.value < 0 {
 			f.Add(limit.key, "%s is negative", limit.value)

@@ -139,7 +139,12 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 
 // BackendOptions are the settings of the configuration for the backend.
 func BackendOptions(cfg *config.Config) clusterrpc.Options {
+	maxAge := cfg.StatusMaxAge
+	if maxAge == 0 {
+		maxAge = -1
+	}
 	return clusterrpc.Options{
+		StatusMaxAge:   maxAge,
 		MaxPinAttempts: cfg.MaxPinAttempts,
 		ScanInterval:   cfg.StatusSweepInterval,
 

@@ -124,7 +124,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 	b.poller = poll.New(poll.Config{
 		Client: b.cluster, Tracker: b.tracker, View: b.view, Self: opts.Self, Now: opts.Now, Tasks: b.tasks,
 		Read: b.read, StatusTimeout: opts.StatusTimeout, ActiveInterval: opts.ActivePollInterval,
-		ActiveTimeout: opts.ActivePollTimeout, ScanInterval: opts.ScanInterval, MaxAttempts: opts.MaxPinAttempts,
+		ActiveTimeout: opts.ActivePollTimeout, ScanInterval: opts.ScanInterval, MaxAttempts: opts.MaxPinAttempts, MaxAge: opts.StatusMaxAge,
 	})
 	b.retrier = repair.NewRetrier(repair.RetrierConfig{
 		Client: b.cluster, Tracker: b.tracker, Breaker: b.poller.Breaker(), Self: opts.Self, Now: opts.Now,

@@ -73,6 +73,9 @@ func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clu
 	if opts.ActivePollInterval == 0 {
 		opts.ActivePollInterval = time.Microsecond
 	}
+	if opts.StatusMaxAge == 0 {
+		opts.StatusMaxAge = -1
+	}
 	if opts.MaxPinAttempts == 0 {
 		opts.MaxPinAttempts = 1
 	}

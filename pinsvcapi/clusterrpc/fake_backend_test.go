@@ -40,8 +40,8 @@ type fakeBackend struct {
 }
 
 // start starts a backend, which is closed with the test. Polls come as often as they are
-// requested, and the first failed attempt is the last, unless opts say else. The clock is
-// running.
+// requested, no confirmation is kept, and the first failed attempt is the last, unless opts
+// say else. The clock is running.
 func start(t testing.TB, fake *clusterfake.Services, opts clusterrpc.Options) fakeBackend {
 	t.Helper()
 	f := fakeBackend{
@@ -53,6 +53,9 @@ func start(t testing.TB, fake *clusterfake.Services, opts clusterrpc.Options) fa
 	}
 	if opts.MaxPinAttempts == 0 {
 		opts.MaxPinAttempts = 1
+	}
+	if opts.StatusMaxAge == 0 {
+		opts.StatusMaxAge = -1
 	}
 	if opts.Now == nil {
 		opts.Now = f.clock.Now

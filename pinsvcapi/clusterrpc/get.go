@@ -15,16 +15,17 @@ import (
 )
 
 // Get returns the pin with that request ID. A pin that is known to be unsettled, which is
-// what clients poll for, is returned from memory; for any other pin the record is read and
-// the peers that should hold the pin are polled. A pin that this peer does not know is asked for
+// what clients poll for, and a pinned one that was confirmed not long ago, are returned from
+// memory; for any other pin the record is read and the peers that should hold the pin are
+// polled. A pin that this peer does not know is asked for
 // at the other peers.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
 		return pinsvc.PinStatus{}, clusterapi.NotFound(requestID)
 	}
-	row, unsettled := b.unsettled(ctx, c)
-	if unsettled {
+	row, ok := b.fromMemory(ctx, c)
+	if ok {
 		return b.render(ctx, row), nil
 	}
 	var polled <-chan struct{}
@@ -76,19 +77,22 @@ func contextError(ctx context.Context) error {
 	return nil
 }
 
-// unsettled returns the row of the view, if any; ok reports whether its status is not settled
-// and can be returned from memory.
-func (b *Backend) unsettled(ctx context.Context, c cid.Cid) (row pinset.Pin, ok bool) {
-	read := func() (pinset.Pin, bool) {
-		row, ok := b.view.Get(c)
-		return row, ok && peerstatus.Active.Has(row.Status) && b.tracker.Observed(row.Placement, row.Vector)
-	}
-	row, ok = read()
-	if !ok || b.syncer.StateUnavailable() || b.Ready() != nil {
+// fromMemory returns the row of the view, if any; ok reports whether its status can be returned
+// from memory.
+func (b *Backend) fromMemory(ctx context.Context, c cid.Cid) (row pinset.Pin, ok bool) {
+	row, ok = b.view.Get(c)
+	switch {
+	case !ok, b.syncer.Behind(row.CID), b.Ready() != nil:
+		return row, false
+	case !peerstatus.Active.Has(row.Status):
+		return row, b.poller.Confirmed(row)
+	case !b.tracker.Observed(row.Placement, row.Vector):
 		return row, false
 	}
-	if b.poller.Active(ctx) {
-		return read()
+	young := b.poller.Young(ctx, row)
+	if active := b.poller.Active(ctx); young || active {
+		row, ok = b.view.Get(c)
+		return row, ok && (peerstatus.Active.Has(row.Status) || b.poller.Confirmed(row))
 	}
 	return row, true
 }

@@ -316,3 +316,65 @@ func TestGet_ShardsAreNoPins(t *testing.T) {
 		t.Errorf("%d pins", n)
 	}
 }
+
+// GET of a pinned pin asks nobody while its confirmation is young. A loss is seen after that,
+// what others change or remove at once.
+func TestGet_APinnedPinIsAnsweredFromMemoryForAWhile(t *testing.T) {
+	fake := clusterfake.New()
+	rec := fake.Held(pinsvctest.RawCID(1))
+	clock := &clusterfake.Clock{}
+	b := ready(t, fake, clusterrpc.Options{Now: clock.Now, StatusMaxAge: 10 * time.Second})
+	asked := func() int { return fake.Called("PinTracker.Status") + fake.Called("Cluster.PinGet") }
+	clock.Advance(time.Minute) // The scan of the start is old by now.
+	b.get(rec.Cid.Cid)
+	before := asked()
+	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusUnexpectedlyUnpinned, "lost"))
+	for range 9 {
+		clock.Advance(time.Second)
+		if st := b.get(rec.Cid.Cid); st.Status != pinned || asked() != before {
+			t.Fatalf("%s after %d questions", st.Status, asked()-before)
+		}
+	}
+	clock.Advance(time.Second)
+	if st := b.get(rec.Cid.Cid); st.Status != pinning || asked() == before {
+		t.Errorf("the loss is not seen: %s after %d questions", st.Status, asked()-before)
+	}
+	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	b.get(rec.Cid.Cid)
+	rec.Name = "renamed"
+	b.changed(rec)
+	if st := b.get(rec.Cid.Cid); st.Pin.Name != "renamed" {
+		t.Errorf("called %q although the change was announced", st.Pin.Name)
+	}
+	fake.Remove(rec)
+	b.events.Send(clusterrpc.RemovalEvent(rec.Cid))
+	_, err := b.Get(t.Context(), "", rec.Cid.String())
+	wantKind(t, "Get of what another peer removed", err, pinsvc.KindNotFound)
+}
+
+// Content that is pinned after some milliseconds is pinned for a client that polls then,
+// although active polls come once a second, and however many clients poll.
+func TestGet_AYoungPinIsLookedUpInThisPeersTracker(t *testing.T) {
+	fake := clusterfake.New()
+	clock := &clusterfake.Clock{}
+	b := ready(t, fake, clusterrpc.Options{Now: clock.Now, ActivePollInterval: time.Hour})
+	c := pinsvctest.RawCID(1)
+	fake.Report(c, clusterfake.Report(api.TrackerStatusPinning, ""))
+	b.add(pinsvc.Pin{CID: c})
+	clusterfake.Until(t, "pinning", func() bool { return b.get(c).Status == pinning })
+	fake.ResetCalls()
+	for range 20 { // 200 ms
+		clock.Advance(10 * time.Millisecond)
+		for range 64 {
+			b.get(c)
+		}
+	}
+	if n := fake.Called("PinTracker.Status"); n < 2 || n > 5 {
+		t.Errorf("looked up %d times in 200 ms for 64 clients", n)
+	}
+	fake.Report(c, clusterfake.Report(api.TrackerStatusPinned, ""))
+	clock.Advance(60 * time.Millisecond)
+	if st := b.get(c); st.Status != pinned {
+		t.Errorf("%s", st.Status)
+	}
+}

@@ -18,6 +18,7 @@ const (
 	DefaultBatchAge           = 30 * time.Second
 	DefaultResyncInterval     = 10 * time.Minute
 	DefaultScanInterval       = 30 * time.Minute
+	DefaultStatusMaxAge       = 10 * time.Second
 	DefaultActivePollInterval = time.Second
 	DefaultActivePollTimeout  = 10 * time.Second
 	DefaultMaxPinAttempts     = 3
@@ -84,6 +85,10 @@ type Options struct {
 	// ScanInterval (30 min) is the time between two scans of all pins of a peer, to
 	// find what its IPFS node lost.
 	ScanInterval time.Duration
+	// StatusMaxAge (10 s) is how old the confirmation of a pinned pin may be for Get to say
+	// that it is pinned without asking the peers that hold it. Negative: they are always
+	// asked.
+	StatusMaxAge time.Duration
 	// ActivePollInterval (1 s) is the shortest time between two polls of a peer for what
 	// it is at work on. It is at least 20 times as long as the last one took.
 	ActivePollInterval time.Duration
@@ -125,7 +130,11 @@ func (o Options) withDefaults(client *rpc.Client) Options {
 	orDefault(&o.MaxPinAttempts, DefaultMaxPinAttempts)
 	orDefault(&o.RetryDelay, DefaultRetryDelay)
 	orDefault(&o.ReplicaAwayAfter, DefaultReplicaAwayAfter)
+	if o.StatusMaxAge == 0 {
+		o.StatusMaxAge = DefaultStatusMaxAge
+	}
 	if o.Events == nil {
+		o.StatusMaxAge = -1 // The view does not follow the state.
 		o.ResyncInterval = min(o.ResyncInterval, blindResyncInterval)
 	}
 	return o

@@ -92,9 +92,13 @@ func (p *Poller) pollTargets(holders []peer.ID, required int) []peer.ID {
 // pinAt polls one peer for a pin, enters the report and reports whether the peer
 // holds the pin, and whether it responded.
 func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds, responded bool) {
+	began := p.cfg.Now()
 	report, ok := p.report(ctx, id, key)
 	if ok {
 		p.cfg.Tracker.Observe(id, key.Cid, report)
+		if report.Status == api.TrackerStatusPinned {
+			p.recent.note(p.recent.id(key.Cid, id), began)
+		}
 	}
 	return ok && report.Status == api.TrackerStatusPinned, ok
 }

@@ -49,6 +49,9 @@ type Config struct {
 	ActiveInterval, ActiveTimeout time.Duration
 	// ScanInterval is the time between two scans of a peer.
 	ScanInterval time.Duration
+	// MaxAge is how old the confirmation of a pinned pin may be for the pin to be said to
+	// be pinned without asking; 0: none is kept.
+	MaxAge time.Duration
 	// MaxAttempts is as in peerstatus.Config.
 	MaxAttempts int
 }
@@ -62,12 +65,17 @@ type Poller struct {
 	// replicas are the pinned pins whose other holders are polled.
 	replicas *replicaPolls
 	stats    pollStats
+	// recent are the confirmations of single pins, and looks the pins in flight that were
+	// looked up in this peer's tracker.
+	recent, looks *recent
+	confirmed     *confirmations
 }
 
 // New returns a poller. It does nothing by itself before RunScans.
 func New(cfg Config) *Poller {
 	return &Poller{
 		cfg: cfg, breaker: NewBreaker(cfg.Now), active: newActivePolls(), scans: newScans(cfg.Now), replicas: newReplicaPolls(),
+		recent: newRecent(cfg.Now), looks: newRecent(cfg.Now), confirmed: newConfirmations(),
 		stats: pollStats{byPeer: make(map[peer.ID]PeerStats)},
 	}
 }

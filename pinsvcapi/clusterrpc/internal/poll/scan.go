@@ -100,6 +100,14 @@ func (s *scans) ended(id peer.ID, began time.Time, complete bool) {
 	s.last[id] = last
 }
 
+// took is how long the last complete scan of a peer took, if there was one.
+func (s *scans) took(id peer.ID) (took time.Duration, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last[id]
+	return last.took, last.complete
+}
+
 // completed is when the last complete scan of a peer ended.
 func (s *scans) completed(id peer.ID) time.Time {
 	s.mu.Lock()
@@ -185,8 +193,12 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 	defer cancel(nil)
 	stalled := time.AfterFunc(scanStall, func() { cancel(errStalled) })
 	defer stalled.Stop()
+	var pinned []uint64
 	err := p.cfg.Client.TrackerStatuses(call, p.destination(id), clusterapi.AllStatuses, func(info api.PinInfo) error {
 		stalled.Reset(scanStall)
+		if p.cfg.MaxAge > 0 && info.Status == api.TrackerStatusPinned {
+			pinned = append(pinned, p.confirmed.hash(info.Cid.Cid))
+		}
 		p.cfg.Tracker.Observe(id, info.Cid.Cid, peerstatus.ReportOf(info))
 		p.scans.progress.Step()
 		return nil
@@ -198,6 +210,7 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 		}
 		return err
 	}
+	p.scanEnded(id, began, pinned)
 	p.succeeded(id)
 	if id == p.cfg.Self {
 		p.allRoots(ctx)

@@ -70,6 +70,14 @@ func (q *eventQueue) add(e Event) {
 	}
 }
 
+// has reports whether the first read for an event of a pin is to come, or events were lost.
+func (q *eventQueue) has(key cid.Cid) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.waiting[key]
+	return ok || q.overflowed
+}
+
 // overflow needs the lock.
 func (q *eventQueue) overflow() {
 	q.overflowed = true

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -22,7 +23,10 @@ var resyncRetry = backoff.Policy{Min: time.Second, Max: time.Minute, Jitter: 0.2
 type resyncState struct {
 	seed      maphash.Seed
 	requested chan struct{}
-	progress  progress.Counter
+	// requests is how often one was requested, and served how often that was when the last
+	// one that succeeded began.
+	requests, served atomic.Uint64
+	progress         progress.Counter
 
 	mu    sync.Mutex
 	stats ResyncStats
@@ -71,6 +75,7 @@ func (s *Syncer) Progress() string { return s.resync.progress.String() }
 
 // RequestResync requests a resync before the next one is due.
 func (s *Syncer) RequestResync() {
+	s.resync.requests.Add(1)
 	select {
 	case s.resync.requested <- struct{}{}:
 	default:
@@ -119,7 +124,13 @@ func (s *Syncer) awaitResync(ctx context.Context) bool {
 // time.
 func (s *Syncer) Resync(ctx context.Context) (err error) {
 	began := s.cfg.Now()
-	defer func() { s.resync.ended(began, s.cfg.Now(), err) }()
+	requests := s.resync.requests.Load()
+	defer func() {
+		if err == nil {
+			s.resync.served.Store(requests)
+		}
+		s.resync.ended(began, s.cfg.Now(), err)
+	}()
 	s.beginTouched()
 	defer s.endTouched()
 	s.resync.progress.Begin()

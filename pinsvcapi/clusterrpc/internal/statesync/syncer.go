@@ -91,6 +91,12 @@ func (s *Syncer) Uncommitted() *Uncommitted { return s.uncommitted }
 // StateUnavailable reports whether the last read of the state failed.
 func (s *Syncer) StateUnavailable() bool { return s.unavailable.Load() }
 
+// Behind reports whether the view may lack a change of a key that was announced, or the
+// last read of the state failed.
+func (s *Syncer) Behind(key cid.Cid) bool {
+	return s.unavailable.Load() || s.resync.requests.Load() != s.resync.served.Load() || s.events.has(key)
+}
+
 // Get reads a record with this peer's uncommitted writes and enters it. The record
 // may be one that clients do not see; the sink has none of those.
 func (s *Syncer) Get(ctx context.Context, key api.Cid) (api.Pin, bool, error) {

@@ -25,7 +25,7 @@ import (
 //     when the scan began. It is kept for as long as it can tell something.
 //
 // A question about one pin costs a peer about a millisecond: its IPFS node gets a request
-// of its own. In a scan a pin costs a few microseconds, a fiftieth or less. So a peer is
+// of its own. in a scan a pin costs a few microseconds, a hundredth or less. So a peer is
 // scanned when clients ask for so many different pins in MaxAge that the questions would
 // cost more than a scan (scanShare), and again before its last scan is too old, for as
 // long as they do. At a million pins a scan takes longer than MaxAge and would be too old
@@ -33,7 +33,7 @@ import (
 // requests cause none either. A scan for this is bounded by half of MaxAge, each peer has
 // its own, and a request never waits for it.
 const (
-	scanShare = 50
+	scanShare = 100
 	scanTime  = 4
 )
 

@@ -25,7 +25,7 @@ import (
 //     when the scan began. It is kept for as long as it can tell something.
 //
 // A question about one pin costs a peer about a millisecond: its IPFS node gets a request
-// of its own. in a scan a pin costs a few microseconds, a hundredth or less. So a peer is
+// of its own. In a scan a pin costs a few microseconds, a hundredth or less. So a peer is
 // scanned when clients ask for so many different pins in MaxAge that the questions would
 // cost more than a scan (scanShare), and again before its last scan is too old, for as
 // long as they do. At a million pins a scan takes longer than MaxAge and would be too old

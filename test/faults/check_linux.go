@@ -63,7 +63,10 @@ func (r *runner) settle(ctx context.Context) {
 }
 
 func (r *runner) universe() universe {
-	u := universe{dead: map[string]bool{}, keeps: r.workload.custody.keeps}
+	u := universe{copies: peers, enough: 1, dead: map[string]bool{}, keeps: r.workload.custody.keeps}
+	if r.opts.Copies > 0 {
+		u.copies, u.enough = r.opts.Copies, r.opts.Copies
+	}
 	for _, k := range r.workload.allKeys() {
 		u.cids = append(u.cids, k.cid)
 		u.dead[k.cid] = k.dead

@@ -15,22 +15,30 @@ const peers = 3
 
 // cluster is the peers, the provider and what joins them.
 type cluster struct {
-	mode      Mode
+	settings
+	network  *network
+	nodes    []*node
+	provider *provider
+}
+
+// settings are how peers are configured.
+type settings struct {
+	mode Mode
+	// snapshots make Raft's logs so small that a peer that was away gets one.
 	snapshots bool
-	users     map[string]string
-	network   *network
-	nodes     []*node
-	provider  *provider
+	// copies is how many peers keep a pin; 0: all.
+	copies int
+	users  map[string]string
 }
 
 // newCluster starts peers in new folders below folder and waits until all are
 // ready.
-func newCluster(ctx context.Context, mode Mode, snapshots bool, folder string, p programs, users map[string]string) (*cluster, error) {
+func newCluster(ctx context.Context, s settings, folder string, p programs) (*cluster, error) {
 	w, err := newNetwork(peers + 1)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{mode: mode, snapshots: snapshots, users: users, network: w}
+	c := &cluster{settings: s, network: w}
 	if c.provider, err = newProvider(ctx, w.ports[peers], folder, p.ipfs); err != nil {
 		return c, err
 	}
@@ -41,7 +49,7 @@ func newCluster(ctx context.Context, mode Mode, snapshots bool, folder string, p
 			return c, err
 		}
 		c.nodes = append(c.nodes, n)
-		if err := n.initialize(ctx, mode, snapshots, users); err != nil {
+		if err := n.initialize(ctx, s); err != nil {
 			return c, err
 		}
 	}
@@ -110,7 +118,7 @@ func (c *cluster) rejoin(ctx context.Context, n *node, keepIdentity bool) error 
 	if err := n.wipe(keepIdentity); err != nil {
 		return err
 	}
-	if err := n.initialize(ctx, c.mode, c.snapshots, c.users); err != nil {
+	if err := n.initialize(ctx, c.settings); err != nil {
 		return err
 	}
 	if err := c.introduce(n, false); err != nil {

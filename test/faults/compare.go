@@ -19,7 +19,9 @@ type sight struct {
 // universe is what compare has to know of the content.
 type universe struct {
 	cids []string
-	dead map[string]bool
+	// copies is how many nodes should have a pin, enough how many make it pinned.
+	copies, enough int
+	dead           map[string]bool
 	// keeps reports whether replaced content may still be pinned.
 	keeps func(cid string, unfinished func(string) bool) bool
 }
@@ -66,13 +68,13 @@ func compareContent(s sight, all []sight, cid string, u universe, add func(Invar
 			add(Strays, "%s has %s pinned, which is in no list", s.name, cid)
 		}
 	case !listed:
-	case row.Status == "pinned" && holders == 0:
-		add(Truth, "%s says pinned of %s, which no node has pinned", s.name, cid)
-	case row.Status == "pinned" && !s.pins[cid]:
-		add(Recovery, "%s says pinned of %s, its own node has not pinned it (%d of %d have)", s.name, cid, holders, len(all))
-	case row.Status != "pinned" && holders == len(all):
-		add(Truth, "%s says %s of %s, which every node has pinned", s.name, row.Status, cid)
-	case row.Status != "pinned" && !u.dead[cid]:
-		add(Recovery, "%s says %s of %s, which %d of %d nodes have pinned", s.name, row.Status, cid, holders, len(all))
+	case row.Status == "pinned" && holders < u.enough:
+		add(Truth, "%s says pinned of %s, which %d nodes have pinned, not %d", s.name, cid, holders, u.enough)
+	case row.Status != "pinned" && holders >= u.copies:
+		add(Truth, "%s says %s of %s, which %d nodes have pinned", s.name, row.Status, cid, holders)
+	case holders > u.copies && s.pins[cid]:
+		add(Strays, "%s has %s pinned, and with it %d nodes, not %d", s.name, cid, holders, u.copies)
+	case holders < u.copies && !u.dead[cid]:
+		add(Recovery, "%s says %s of %s, which %d nodes have pinned, not %d", s.name, row.Status, cid, holders, u.copies)
 	}
 }

@@ -19,26 +19,28 @@ func TestCompare(t *testing.T) {
 		one, two sight
 		dead     bool
 		want     []Invariant
+		enough   int
 	}{
-		"all agree":      {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a), pins: pinned("a")}, false, nil},
-		"nothing at all": {sight{}, sight{}, false, nil},
+		"all agree":      {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a), pins: pinned("a")}, false, nil, 1},
+		"nothing at all": {sight{}, sight{}, false, nil, 1},
 		"one does not list it": {sight{rows: list(a), pins: pinned("a")}, sight{pins: pinned()}, false,
-			[]Invariant{Agreement}},
+			[]Invariant{Agreement, Recovery}, 1},
 		"another name": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Name = "x" })), pins: pinned("a")}, false,
-			[]Invariant{Agreement}},
+			[]Invariant{Agreement}, 1},
 		"another time": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Created = "x" })), pins: pinned("a")}, false,
-			[]Invariant{Agreement}},
-		"pinned nowhere":         {sight{rows: list(a)}, sight{rows: list(a)}, false, []Invariant{Truth, Truth}},
-		"pinned at one":          {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a)}, false, []Invariant{Recovery}},
-		"pinned and called else": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Status = "queued" })), pins: pinned("a")}, false, []Invariant{Truth}},
-		"not pinned yet":         {sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, false, []Invariant{Recovery, Recovery}},
+			[]Invariant{Agreement}, 1},
+		"pinned nowhere":         {sight{rows: list(a)}, sight{rows: list(a)}, false, []Invariant{Truth, Truth}, 1},
+		"pinned at one":          {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a)}, false, []Invariant{Recovery, Recovery}, 1},
+		"pinned at one of two":   {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(a)}, false, []Invariant{Truth, Truth}, 2},
+		"pinned and called else": {sight{rows: list(a), pins: pinned("a")}, sight{rows: list(with(func(r *row) { r.Status = "queued" })), pins: pinned("a")}, false, []Invariant{Truth}, 1},
+		"not pinned yet":         {sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, false, []Invariant{Recovery, Recovery}, 1},
 		"of content that nobody has": {sight{rows: list(with(func(r *row) { r.Status = "failed" }))},
-			sight{rows: list(with(func(r *row) { r.Status = "failed" }))}, true, nil},
-		"in a node and in no list": {sight{pins: pinned("a")}, sight{}, false, []Invariant{Strays}},
+			sight{rows: list(with(func(r *row) { r.Status = "failed" }))}, true, nil, 1},
+		"in a node and in no list": {sight{pins: pinned("a")}, sight{}, false, []Invariant{Strays}, 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			u := universe{cids: []string{"a"}, dead: map[string]bool{"a": tt.dead}, keeps: newCustody(2).keeps}
+			u := universe{cids: []string{"a"}, copies: 2, enough: max(1, tt.enough), dead: map[string]bool{"a": tt.dead}, keeps: newCustody(2).keeps}
 			var got []Invariant
 			for _, p := range compare([]sight{tt.one, tt.two}, u) {
 				got = append(got, p.Invariant)

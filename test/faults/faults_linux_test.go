@@ -19,6 +19,7 @@ var (
 	kinds    = flag.String("faults.kinds", "", "the faults that may happen, separated by commas; without it all")
 	clients  = flag.Int("faults.clients", 16, "clients that send requests at once")
 	think    = flag.Duration("faults.pause", 40*time.Millisecond, "mean time between two requests of a client")
+	copies   = flag.Int("faults.copies", 0, "how many peers keep each pin; 0: all")
 	short    = flag.Bool("faults.exceptions", true, "leave out what the daemon is known not to withstand yet")
 	out      = flag.String("faults.out", "", "the folder for logs and histories")
 )
@@ -26,7 +27,7 @@ var (
 func options(t *testing.T, folder string) Options {
 	t.Helper()
 	return Options{
-		Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
+		Copies: *copies, Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
 		Workload: Workload{Clients: *clients, Keys: 24, Shared: 12, ClientPause: *think},
 	}
 }

@@ -35,28 +35,8 @@ func exceptions() []exception {
 			kinds:  []FaultKind{FullRepo},
 		},
 		{
-			reason: "a peer whose store is full ends by itself: pebble ends the process",
-			modes:  []Mode{CRDT, Batching},
-			kinds:  []FaultKind{FullStore},
-		},
-		{
-			reason: "a list keeps the old record when the newer one was written by an older clock",
-			modes:  []Mode{CRDT, Batching},
-			kinds:  []FaultKind{ClockBack, ClockForward},
-		},
-		{
 			reason:  "the cluster's trackers have data races: a re-add against the worker, and with Raft against the next entry",
 			options: func(o *Options) { o.IgnoreRaces = true },
-		},
-		{
-			reason: "a batch that was answered with 202 is not there after kill -9",
-			modes:  []Mode{Batching},
-			kinds:  []FaultKind{KillPeer, TornWrite, FallBehind},
-		},
-		{
-			reason:     "what is in the batch of one peer is not found by the others",
-			modes:      []Mode{Batching},
-			invariants: []Invariant{Reads},
 		},
 		{
 			reason:  "a peer that gets a snapshot of Raft keeps what was deleted meanwhile",
@@ -64,14 +44,9 @@ func exceptions() []exception {
 			options: func(o *Options) { o.NoSnapshots = true },
 		},
 		{
-			reason: "a peer that starts panics when an entry of Raft is applied before it has its RPC client",
+			reason: "a GET of a deleted pin asks the other peers, and one that has just started answers with what was before its log is applied",
 			modes:  []Mode{Raft},
 			kinds:  []FaultKind{KillPeer, RestartPeer, FallBehind, RollingStart, ReplacePeer},
-		},
-		{
-			reason:  "with Raft a record has the name, the metadata, the origins and the expiry of those before it",
-			modes:   []Mode{Raft},
-			options: func(o *Options) { o.OneShape, o.NoExpiry = true, true },
 		},
 	}
 }
@@ -79,11 +54,7 @@ func exceptions() []exception {
 // leaveOut applies the exceptions of a mode.
 func leaveOut(o *Options) {
 	p := &o.Plan
-	if p.Kinds == nil {
-		for _, s := range faultShapes() {
-			p.Kinds = append(p.Kinds, s.kind)
-		}
-	}
+	p.Kinds = p.kindNames()
 	for _, e := range exceptions() {
 		if e.modes != nil && !slices.Contains(e.modes, p.Mode) {
 			continue

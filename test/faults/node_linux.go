@@ -86,18 +86,18 @@ func (n *node) mount() (err error) {
 }
 
 // initialize writes a new configuration.
-func (n *node) initialize(ctx context.Context, mode Mode, snapshots bool, users map[string]string) error {
-	if err := n.command(ctx, "init", "--force", "--profile", "private", "--user", "operator", "--consensus", mode.consensus()); err != nil {
+func (n *node) initialize(ctx context.Context, s settings) error {
+	if err := n.command(ctx, "init", "--force", "--profile", "private", "--user", "operator", "--consensus", s.mode.consensus()); err != nil {
 		return err
 	}
 	return editJSON(filepath.Join(n.dir, "service.json"), func(o object) {
-		n.configure(o, mode, snapshots, users)
+		n.configure(o, s)
 	})
 }
 
 // configure opens the peer to the links, and makes what takes minutes by default
 // fit into a run.
-func (n *node) configure(o object, mode Mode, snapshots bool, users map[string]string) {
+func (n *node) configure(o object, s settings) {
 	cluster := o.at("cluster")
 	cluster["peername"] = n.name
 	cluster["listen_multiaddress"] = fmt.Sprintf("/ip4/%s/tcp/%d", n.ns.addr, clusterPort)
@@ -105,10 +105,13 @@ func (n *node) configure(o object, mode Mode, snapshots bool, users map[string]s
 	cluster["peer_watch_interval"] = "2s"
 	cluster["pin_recover_interval"] = "30s"
 	cluster["state_sync_interval"] = "30s"
-	mode.configure(o.at("consensus"), snapshots)
+	if s.copies > 0 {
+		cluster["replication_factor_min"], cluster["replication_factor_max"] = s.copies, s.copies
+	}
+	s.mode.configure(o.at("consensus"), s.snapshots)
 	api := o.at("api", "pinsvcapi")
 	credentials := object{}
-	for user, password := range users {
+	for user, password := range s.users {
 		credentials[user] = password
 	}
 	api["basic_auth_credentials"] = credentials

@@ -6,6 +6,8 @@ import "time"
 type Options struct {
 	Plan
 	Workload
+	// Copies is how many peers keep each pin; 0: all.
+	Copies int
 	// NoSnapshots leaves Raft its long logs, so that no peer gets a snapshot.
 	NoSnapshots bool
 	// IgnoreRaces lets programs that are built with the race detector have data

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +42,10 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 	r := &runner{opts: opts, start: time.Now(), faults: map[FaultKind]int{}}
 	r.problems = &problems{start: r.start, unchecked: opts.Unchecked}
 	opts.Plan.Peers = peers
+	if opts.Copies > 0 {
+		// A pin does not get another copy by itself for one that is gone for good.
+		opts.Kinds = slices.DeleteFunc(opts.kindNames(), func(k FaultKind) bool { return k == ReplacePeer })
+	}
 	users := map[string]string{}
 	for i := range opts.Clients {
 		users[clientName(i)] = fmt.Sprintf("password of %s", clientName(i))
@@ -51,7 +56,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		return Summary{}, err
 	}
 	var err error
-	r.cluster, err = newCluster(ctx, opts.Mode, !opts.NoSnapshots, opts.Folder, programs{service, opts.Ipfs}, users)
+	r.cluster, err = newCluster(ctx, settings{opts.Mode, !opts.NoSnapshots, opts.Copies, users}, opts.Folder, programs{service, opts.Ipfs})
 	if err != nil {
 		if r.cluster != nil {
 			err = errors.Join(err, r.cluster.close())

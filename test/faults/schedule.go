@@ -118,6 +118,17 @@ func (p Plan) kinds(between bool) []faultShape {
 	})
 }
 
+// kindNames are the faults that may happen, or more.
+func (p Plan) kindNames() []FaultKind {
+	names := slices.Clone(p.Kinds)
+	if p.Kinds == nil {
+		for _, s := range faultShapes() {
+			names = append(names, s.kind)
+		}
+	}
+	return names
+}
+
 // Rounds returns the schedule. The same plan has the same rounds.
 func (p Plan) Rounds() []Round {
 	rng := rand.New(rand.NewPCG(p.Seed, 0))

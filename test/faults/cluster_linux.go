@@ -29,6 +29,8 @@ type settings struct {
 	// copies is how many peers keep a pin; 0: all.
 	copies int
 	users  map[string]string
+	// peering is Kubo's Peering.Peers.
+	peering string
 }
 
 // newCluster starts peers in new folders below folder and waits until all are
@@ -42,6 +44,7 @@ func newCluster(ctx context.Context, s settings, folder string, p programs) (*cl
 	if c.provider, err = newProvider(ctx, w.ports[peers], folder, p.ipfs); err != nil {
 		return c, err
 	}
+	c.peering = fmt.Sprintf(`[{"ID":%q,"Addrs":[%q]}]`, filepath.Base(c.provider.origin), c.provider.origin)
 	const secret = "CLUSTER_SECRET=6661756c7473206661756c7473206661756c7473206661756c7473206661756c"
 	for i := range peers {
 		n, err := newNode(i, fmt.Sprintf("peer%d", i+1), w.ports[i], folder, p, secret)
@@ -49,7 +52,7 @@ func newCluster(ctx context.Context, s settings, folder string, p programs) (*cl
 			return c, err
 		}
 		c.nodes = append(c.nodes, n)
-		if err := n.initialize(ctx, s); err != nil {
+		if err := n.initialize(ctx, c.settings); err != nil {
 			return c, err
 		}
 	}

@@ -90,9 +90,26 @@ func (n *node) initialize(ctx context.Context, s settings) error {
 	if err := n.command(ctx, "init", "--force", "--profile", "private", "--user", "operator", "--consensus", s.mode.consensus()); err != nil {
 		return err
 	}
+	if err := n.initializeRepo(ctx, s.peering); err != nil {
+		return err
+	}
 	return editJSON(filepath.Join(n.dir, "service.json"), func(o object) {
 		n.configure(o, s)
 	})
+}
+
+// initializeRepo makes the repo of the managed node, which stays connected to the
+// provider: without a DHT nothing else finds content that is sent without
+// origins.
+func (n *node) initializeRepo(ctx context.Context, peering string) error {
+	for _, args := range [][]string{{"init"}, {"config", "--json", "Peering.Peers", peering}} {
+		cmd := exec.CommandContext(ctx, n.programs.ipfs, args...)
+		cmd.Env = append(n.env, "IPFS_PATH="+n.repo.path)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: ipfs %v: %w\n%s", n.name, args, err, out)
+		}
+	}
+	return nil
 }
 
 // configure opens the peer to the links, and makes what takes minutes by default

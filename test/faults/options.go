@@ -35,4 +35,6 @@ type Workload struct {
 	OneShape bool
 	// NoReplace, NoSharedDelete and NoExpiry leave out those requests.
 	NoReplace, NoSharedDelete, NoExpiry bool
+	// NoReadOfAbsent leaves out GETs and lists of what the client has deleted.
+	NoReadOfAbsent bool
 }

@@ -240,6 +240,9 @@ func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
 
 // get reads a key at a peer, and returns what it read.
 func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
+	if c.unread(k) {
+		return "", false
+	}
 	generation := c.nodes[peer].generation()
 	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.text(), nil)
 	if generation != c.nodes[peer].generation() {
@@ -258,6 +261,11 @@ func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
 		return "", false
 	}
 	return c.see(k, peer, p, a), true
+}
+
+// unread keys are not read.
+func (c *client) unread(k *key) bool {
+	return c.opts.NoReadOfAbsent && !k.shared && (k.value == Absent || k.unsettled)
 }
 
 // see enters a row that a peer reports for a key.
@@ -293,8 +301,14 @@ func (c *client) list(ctx context.Context) {
 	var some []*key
 	var names []string
 	for _, i := range c.rng.Perm(len(c.keys))[:min(8, len(c.keys))] {
+		if c.unread(c.keys[i]) {
+			continue
+		}
 		some = append(some, c.keys[i])
 		names = append(names, c.keys[i].cid)
+	}
+	if len(some) == 0 {
+		return
 	}
 	generation := c.nodes[peer].generation()
 	a := c.ask(ctx, peer, http.MethodGet, "/pins?limit=1000&"+allStatuses+"&"+cids(names), nil)

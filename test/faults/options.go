@@ -37,4 +37,6 @@ type Workload struct {
 	NoReplace, NoSharedDelete, NoExpiry bool
 	// NoReadOfAbsent leaves out GETs and lists of what the client has deleted.
 	NoReadOfAbsent bool
+	// NoMove leaves the writes of a CID at one peer.
+	NoMove bool
 }

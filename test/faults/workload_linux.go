@@ -336,7 +336,7 @@ func (c *client) list(ctx context.Context) {
 // move makes another peer the home of a key once that shows the last write.
 func (c *client) move(ctx context.Context, k *key) {
 	to := c.rng.IntN(len(c.nodes))
-	if to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
+	if c.opts.NoMove || to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
 		return
 	}
 	for range 8 {

@@ -28,7 +28,9 @@ func (t *Traffic) Bytes() int64 {
 func (t *Traffic) Messages() int64 { return t.messages.Load() }
 
 // SendRPC implements pubsub.RawTracer.
-func (t *Traffic) SendRPC(rpc *pubsub.RPC, _ peer.ID) { t.messages.Add(int64(max(1, len(rpc.GetPublish())))) }
+func (t *Traffic) SendRPC(rpc *pubsub.RPC, _ peer.ID) {
+	t.messages.Add(int64(max(1, len(rpc.GetPublish()))))
+}
 
 // RecvRPC implements pubsub.RawTracer.
 func (t *Traffic) RecvRPC(rpc *pubsub.RPC) { t.messages.Add(int64(max(1, len(rpc.GetPublish())))) }

@@ -20,7 +20,7 @@ func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
 	const pins, healed = 100, 30 * time.Second
 	ctx := t.Context()
 	who := Credentials{"alice", "the password of alice"}
-	c, err := newCluster(ctx, CRDT, false, folder(t), programs{harness.Service(t), harness.Ipfs(t)}, map[string]string{who.User: who.Password})
+	c, err := newCluster(ctx, settings{mode: CRDT, users: map[string]string{who.User: who.Password}}, folder(t), programs{harness.Service(t), harness.Ipfs(t)})
 	if c != nil {
 		defer func() {
 			if err := c.close(); err != nil {

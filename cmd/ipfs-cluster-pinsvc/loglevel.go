@@ -41,7 +41,8 @@ func logComponents() []string {
 		"monitor", "optracker", "pinsvcapi", "pinsvcapilog", "pintracker",
 		"pstoremgr", "raft", "restapi", "restapilog", "service",
 		"shardingdags", "singledags", "tags",
-		"clusterrpc", "kubo", "origins", "peer", "pinsvcwatch",
+		"clusterrpc", "crdtstore", "divergence", "groupcommit", "kubo", "origins", "orphans", "peer", "pinning",
+		"pinsvcwatch", "raftstate",
 	}
 }
 

@@ -17,6 +17,12 @@ import (
 // failed walk would wait until it goes on (U27 in docs/upstream-faults.md).
 const repairInterval = 2 * time.Minute
 
+// rebroadcastInterval is how often a peer tells the others of its newest changes again. What was
+// told while a link was cut, or more at once than a peer takes, it learns of then (U60 in
+// docs/upstream-faults.md): with upstream's default, which is in every configuration, a minute
+// later.
+const rebroadcastInterval = 10 * time.Second
+
 // openCRDTStore wraps the store that go-ds-crdt gets: see package crdtstore.
 func (p *Peer) openCRDTStore(under datastore.Batching) (*crdtstore.Store, error) {
 	store, err := crdtstore.Open(p.ctx, under, p.cfg.crdtRoot(), crdtstore.Options{Changed: p.recheck})
@@ -53,6 +59,9 @@ func crdtConfig(cfg *crdt.Config) *crdt.Config {
 	changed := *cfg
 	if cfg.RepairInterval > 0 {
 		changed.RepairInterval = min(cfg.RepairInterval, repairInterval)
+	}
+	if cfg.RebroadcastInterval == crdt.DefaultRebroadcastInterval {
+		changed.RebroadcastInterval = rebroadcastInterval
 	}
 	return &changed
 }

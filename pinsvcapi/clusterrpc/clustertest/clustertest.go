@@ -181,6 +181,7 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 		return c, err
 	}
 	crdtCfg.TrustAll = true
+	crdtCfg.RebroadcastInterval = 2 * time.Second
 	if opts.BatchAge > 0 {
 		crdtCfg.Batching.MaxBatchAge = opts.BatchAge
 		crdtCfg.Batching.MaxBatchSize = 1 << 20

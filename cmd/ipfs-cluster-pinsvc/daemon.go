@@ -98,6 +98,7 @@ func (p *program) daemon(c *cli.Context) error {
 		Leave:         c.Bool("leave"),
 		Stats:         c.Bool("stats"),
 		Tracing:       c.Bool("tracing"),
+		OwnsProcess:   true,
 		Progress:      newProgress(p).report,
 		Version:       buildVersion(),
 	})

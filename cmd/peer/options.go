@@ -23,6 +23,9 @@ type Options struct {
 	Leave bool
 	// Stats and Tracing enable these, in addition to the section observations.
 	Stats, Tracing bool
+	// OwnsProcess says that the process has no other user of OpenCensus' traces: without
+	// tracing its spans are switched off, which cost every call of the cluster something.
+	OwnsProcess bool
 	// Progress is called with each stage of the start and the stop, and at
 	// least every two seconds during the start. It is called by one goroutine
 	// at a time and must neither block nor call the peer. It may be nil.

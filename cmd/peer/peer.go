@@ -178,6 +178,9 @@ func (p *Peer) load() error {
 	cfgs.Cluster.LeaveOnShutdown = cfgs.Cluster.LeaveOnShutdown || p.opts.Leave
 	p.cfg.Helper.SetupTracing(p.opts.Tracing)
 	p.cfg.Pinsvcapi.Tracing = cfgs.Tracing.EnableTracing // Upstream sets its own section's only.
+	if p.opts.OwnsProcess && !cfgs.Tracing.EnableTracing {
+		DisableTracing()
+	}
 	if kind == ConsensusCRDT && !p.opts.NoTrust {
 		cfgs.Crdt.TrustedPeers = append(cfgs.Crdt.TrustedPeers, ipfscluster.PeersFromMultiaddrs(p.opts.Bootstraps)...)
 	}

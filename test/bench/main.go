@@ -23,6 +23,8 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+
+	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 )
 
 // settings are what to measure.
@@ -50,6 +52,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
+	daemon.DisableTracing() // As our daemon does. Upstream's does not, so this flatters upstream.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	result, err := s.measure(ctx)

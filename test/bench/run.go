@@ -114,7 +114,8 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 // profiled is how long a profile takes.
 const profiled = 3 * time.Second
 
-// profileOp writes a CPU profile of ours (and of the client) under load.
+// profileOp writes a CPU profile of ours (and of the client) under load, and what was
+// allocated until before and after it: pprof -base shows the difference.
 func (s settings) profileOp(ctx context.Context, b *bench, n int, o op) (err error) {
 	if s.profile == "" {
 		return nil
@@ -127,11 +128,23 @@ func (s settings) profileOp(ctx context.Context, b *bench, n int, o op) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := s.writeAllocs(n, o, "before"); err != nil {
+		return err
+	}
 	if err := pprof.StartCPUProfile(file); err != nil {
 		return err
 	}
-	defer pprof.StopCPUProfile()
 	r := &run{bench: b, op: o, subject: ours}
 	_, err = r.parallel(ctx, connections, profiled)
-	return err
+	pprof.StopCPUProfile()
+	return errors.Join(err, s.writeAllocs(n, o, "after"))
+}
+
+func (s settings) writeAllocs(n int, o op, when string) (err error) {
+	file, err := os.Create(filepath.Join(s.profile, fmt.Sprintf("%d-%s-allocs-%s.pprof", n, o.name, when)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return pprof.Lookup("allocs").WriteTo(file, 0)
 }

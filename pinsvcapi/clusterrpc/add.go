@@ -17,6 +17,9 @@ func (b *Backend) Add(ctx context.Context, user pinsvc.User, pin pinsvc.Pin) (pi
 	if err := pinrecord.CheckPin(pin); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
+	if err := b.remote.AwaitShown(ctx, user, pin.CID); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	unlock, err := b.writer.Lock(ctx, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err

@@ -190,6 +190,35 @@ func TestGet_APinThatDoesNotArrive(t *testing.T) {
 	late.becomes(c.String(), pinsvc.StatusPinned)
 }
 
+// A client reads what another peer has and changes it here: the change is one of that record.
+// Made without it, either of the two could win on all peers.
+func TestAdd_OfAPinThatWasReadFromAnotherPeer(t *testing.T) {
+	peers := services(t, 2, clustertest.Options{})
+	c, other := pinsvctest.RawCID(1), pinsvctest.RawCID(2)
+	late := peers[0]
+	late.add(pinsvc.Pin{CID: other})
+	late.peer.State.HoldUpdates(true)
+	created := peers[1].add(pinsvc.Pin{CID: c, Name: "before"}).Created
+	if st := late.get(c.String()); st.Pin.Name != "before" {
+		t.Fatalf("%+v", st)
+	}
+	_, err := late.Add(t.Context(), "", pinsvc.Pin{CID: c, Name: "after"})
+	wantKind(t, "Add before the record has arrived", err, pinsvc.KindUnavailable)
+	late.add(pinsvc.Pin{CID: pinsvctest.RawCID(3)}) // Others do not wait.
+	late.peer.State.HoldUpdates(false)
+	if st := late.add(pinsvc.Pin{CID: c, Name: "after"}); st.Pin.Name != "after" || !st.Created.Equal(created) {
+		t.Errorf("%+v, want the same pin with another name", st)
+	}
+	for i, p := range peers {
+		eventually(t, fmt.Sprintf("the change is at peer %d", i), func() error {
+			if name := p.get(c.String()).Pin.Name; name != "after" {
+				return fmt.Errorf("name %q", name)
+			}
+			return nil
+		})
+	}
+}
+
 // While a peer is alive and does not answer, nothing is known; once its ping is gone, 404 stands.
 func TestGet_APeerThatIsGone(t *testing.T) {
 	peers := services(t, 3, clustertest.Options{})

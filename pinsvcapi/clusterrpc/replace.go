@@ -25,6 +25,9 @@ func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID strin
 	if err := b.awaitKnown(ctx, user, old); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
+	if err := b.remote.AwaitShown(ctx, user, pin.CID); err != nil {
+		return pinsvc.PinStatus{}, err
+	}
 	unlock, err := b.writer.Lock(ctx, old, pin.CID)
 	if err != nil {
 		return pinsvc.PinStatus{}, err

@@ -100,6 +100,7 @@ type Reader struct {
 	waiting atomic.Int64
 	flights flights
 	denied  deniedPeers
+	shown   *shownPins
 	counts  [outcomes]atomic.Uint64
 }
 
@@ -121,7 +122,7 @@ func New(cfg Config) *Reader {
 	if err != nil {
 		panic(err) // The constants are valid.
 	}
-	return &Reader{cfg: cfg, limiter: limiter}
+	return &Reader{cfg: cfg, limiter: limiter, shown: newShownPins()}
 }
 
 // Await returns nil once this peer knows the pin, however late its news come. Its errors are
@@ -223,6 +224,8 @@ func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, known func() bo
 // readAgain asks the peer that has a pin once more: while the request waited, the pin may
 // have been removed there, and this peer may have seen neither the pin nor its removal.
 func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, error) {
+	// Before the response, so that no write that follows it comes first.
+	r.shown.add(q.cid, q.by)
 	got := r.askPeer(ctx, q.by, q.cid)
 	switch {
 	case got.err != nil && r.cfg.Removed.has(q.rec):

@@ -63,6 +63,12 @@ func (w *world) TrackerStatus(_ context.Context, p peer.ID, key api.Cid) (api.Pi
 	return w.status(p, key)
 }
 
+func (w *world) setPinGet(f func(ctx context.Context, p peer.ID, key api.Cid) (api.Pin, error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pinGet = f
+}
+
 // inWorld runs f in a bubble of time.
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()

@@ -1,0 +1,88 @@
+package remoteread
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// shows has a client of this peer read the record that far has.
+func (w *world) shows(t *testing.T, rec api.Pin) {
+	t.Helper()
+	w.pinGet = func(_ context.Context, p peer.ID, key api.Cid) (api.Pin, error) {
+		if p == far && key.Equals(rec.Cid) {
+			return rec, nil
+		}
+		return api.Pin{}, state.ErrNotFound
+	}
+	if _, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid); !found {
+		t.Fatalf("the record of the other peer is not found: %v", err)
+	}
+}
+
+// A write after a read through one peer comes after what was read.
+func TestReader_AWriteWaitsForARecordThatWasShown(t *testing.T) {
+	rec := record(pinsvctest.RawCID(1), 1)
+	far404 := func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return api.Pin{}, state.ErrNotFound }
+	farSilent := func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+		if p == far {
+			return api.Pin{}, errors.New("stream reset")
+		}
+		return api.Pin{}, state.ErrNotFound
+	}
+	for name, then := range map[string]struct {
+		happens func(w *world)
+		allowed bool
+	}{
+		"nothing":        {func(*world) {}, false},
+		"it arrives":     {func(w *world) { time.AfterFunc(time.Second, func() { w.view.Put(rowOf(rec)) }) }, true},
+		"it was removed": {func(w *world) { w.setPinGet(far404) }, true},
+		"the peer is away": {func(w *world) {
+			w.alive = []peer.ID{self, near}
+			w.setPinGet(farSilent)
+		}, false},
+		"the peer is away for long": {func(w *world) {
+			w.alive = []peer.ID{self, near}
+			w.setPinGet(farSilent)
+			time.Sleep(shownFor)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.shows(t, rec)
+				then.happens(w)
+				began := time.Now()
+				err := w.reader.AwaitShown(t.Context(), "", rec.Cid.Cid)
+				if then.allowed && err != nil {
+					t.Error(err)
+				}
+				if !then.allowed {
+					isKind(t, "a write", err, pinsvc.KindUnavailable)
+				}
+				if took := time.Since(began); took > 2*DefaultTimeout {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestReader_AWriteOfAPinThatNobodyWasShownAsksNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		began := time.Now()
+		if err := w.reader.AwaitShown(t.Context(), "", pinsvctest.RawCID(1)); err != nil {
+			t.Error(err)
+		}
+		if n := w.asked.Load(); n != 0 || time.Since(began) != 0 {
+			t.Errorf("%d calls, %s", n, time.Since(began))
+		}
+	})
+}

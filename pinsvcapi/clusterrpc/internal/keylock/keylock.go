@@ -23,7 +23,8 @@ type lock struct {
 
 // Lock takes the locks of all keys and returns the function that releases them.
 // They are taken in one order, so callers with the same keys in different orders
-// do not block each other for ever. The error is that of the context.
+// do not block each other for ever. The error is that of the context, which ends only
+// a wait: free locks are taken all the same.
 func (l *Locks) Lock(ctx context.Context, keys ...string) (unlock func(), err error) {
 	if len(keys) > 1 {
 		keys = slices.Clone(keys)
@@ -38,16 +39,29 @@ func (l *Locks) Lock(ctx context.Context, keys ...string) (unlock func(), err er
 	}
 	for _, key := range keys {
 		k := l.use(key)
-		select {
-		case k.held <- struct{}{}:
-			taken++
-		case <-ctx.Done():
+		if !k.take(ctx) {
 			l.release(key, false)
 			unlock()
 			return nil, ctx.Err()
 		}
+		taken++
 	}
 	return unlock, nil
+}
+
+// take reports whether it took the lock before the context ended.
+func (k *lock) take(ctx context.Context) bool {
+	select {
+	case k.held <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case k.held <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // use returns the lock of a key, which stays until release.

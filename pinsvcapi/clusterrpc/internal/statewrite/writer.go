@@ -69,9 +69,12 @@ func (w *Writer) Lock(ctx context.Context, pins ...cid.Cid) (unlock func(), err 
 	for i, c := range pins {
 		keys[i] = pinsvc.PinKey(c)
 	}
+	// A write before this one may hang for as long as the consensus is away.
+	ctx, unbind := w.outage.bound(ctx)
+	defer unbind()
 	release, err := w.locks.Lock(ctx, keys...)
 	if err != nil {
-		return nil, clusterapi.Failure(err, "wait for another write to the pin")
+		return nil, clusterapi.Failure(context.Cause(ctx), "wait for another write to the pin")
 	}
 	ended := w.cfg.Syncer.Begin(pins...)
 	return func() {

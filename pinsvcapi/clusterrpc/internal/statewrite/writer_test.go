@@ -431,3 +431,38 @@ func TestWriter_AnOverdueWriteEnds(t *testing.T) {
 		w.mustPut(1, "free again")
 	})
 }
+
+// A write behind one that hangs without a consensus is refused as soon as that is known. A
+// free lock is had all the same: what only reads goes on.
+func TestWriter_AnOutageEndsTheWaitForALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixtureFor(t, true)
+		unlock, err := w.Lock(t.Context(), pinsvctest.RawCID(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		away := pinsvc.Errorf(pinsvc.KindUnavailable, "no Raft leader")
+		began := time.Now()
+		waited := make(chan error, 1)
+		go func() {
+			_, err := w.Lock(t.Context(), pinsvctest.RawCID(1))
+			waited <- err
+		}()
+		synctest.Wait()
+		_ = w.outage.observe(away)
+		w.clock.Advance(electionTime)
+		_ = w.outage.observe(away)
+		if err := <-waited; !errors.Is(err, away) || time.Since(began) != 0 {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		if _, err := w.Lock(t.Context(), pinsvctest.RawCID(1)); !errors.Is(err, away) {
+			t.Errorf("during the outage: %v", err)
+		}
+		other, err := w.Lock(t.Context(), pinsvctest.RawCID(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other()
+		unlock()
+	})
+}

@@ -53,6 +53,7 @@ type member struct {
 	tracker   *recorder
 	follower  *Tracker
 	stopped   bool
+	client    *rpc.Client
 	// frozen lets redirected writes wait until the end of the test.
 	frozen atomic.Bool
 }
@@ -86,6 +87,7 @@ func (r *recorder) Untrack(_ context.Context, c api.Cid) error {
 	return nil
 }
 
+func (r *recorder) SetClient(*rpc.Client)          {}
 func (r *recorder) Shutdown(context.Context) error { return nil }
 
 // blind is the tracker of a plain member: it looks at nothing.
@@ -159,6 +161,13 @@ func (m *member) listen() {
 
 func (m *member) start(all []*member) {
 	m.t.Helper()
+	m.create(all)
+	m.connect()
+}
+
+// create makes the components of a member, and connect hands them their RPC client.
+func (m *member) create(all []*member) {
+	m.t.Helper()
 	cfg := &raft.Config{}
 	noError(m.t, cfg.Default())
 	cfg.DataFolder = m.folder
@@ -193,8 +202,15 @@ func (m *member) start(all []*member) {
 	server := rpc.NewServer(m.host, "test/1")
 	noError(m.t, server.RegisterName("Consensus", consensusRPC{m}))
 	noError(m.t, server.RegisterName("PinTracker", trackerRPC{tracker}))
-	m.consensus.SetClient(rpc.NewClientWithServer(m.host, "test/1", server))
+	m.client = rpc.NewClientWithServer(m.host, "test/1", server)
 	m.stopped = false
+}
+
+func (m *member) connect() {
+	if m.follower != nil {
+		m.follower.SetClient(m.client)
+	}
+	m.consensus.SetClient(m.client)
 }
 
 // awaitSync waits as a peer does before it is ready.

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multicodec"
@@ -43,6 +44,7 @@ const (
 // peer that joins others.
 func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool) (*Consensus, error) {
 	wrapped := NewStore(store, cfg.DatastoreNamespace)
+	wrapped.hold = newHold()
 	if cfg.RaftConfig.Logger == nil {
 		cfg.RaftConfig.Logger = hclog.NewNullLogger()
 	}
@@ -52,6 +54,18 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 		return nil, err
 	}
 	return &Consensus{Consensus: inner, store: wrapped, self: h.ID()}, nil
+}
+
+// SetClient connects the component to the cluster. Entries of the log are applied from then on.
+func (c *Consensus) SetClient(client *rpc.Client) {
+	c.Consensus.SetClient(client)
+	c.store.hold.end(nil)
+}
+
+// Shutdown stops the component. Without a client, entries that wait for it are not applied.
+func (c *Consensus) Shutdown(ctx context.Context) error {
+	c.store.hold.end(errNoClient)
+	return c.Consensus.Shutdown(ctx)
 }
 
 // OnRestore sets what is called after a snapshot of the leader changed the state. It must not block.

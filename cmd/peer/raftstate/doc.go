@@ -1,6 +1,6 @@
 // Package raftstate keeps the shared state of a Raft peer what was asked for, on every peer and
 // after every restart. It stands between the cluster's Raft component and its datastore, and
-// contains four faults below it (docs/upstream-faults.md):
+// contains five faults below it (docs/upstream-faults.md):
 //
 //   - An entry of the log inherits what it leaves empty from the entry before (U30). Each pin that
 //     this peer proposes carries its record in a reserved metadata key, the mark (mark.go), and the
@@ -11,6 +11,8 @@
 //     store removes it, and the tracker is told (restore.go).
 //   - A peer counts as ready before it has applied its log (U33). Readiness waits for an entry of
 //     its own (consensus.go).
+//   - An entry that is applied before the consensus has its RPC client ends the process (U55). It
+//     waits for the client (hold.go).
 package raftstate
 
 import logging "github.com/ipfs/go-log/v2"

@@ -17,6 +17,7 @@ import (
 type Store struct {
 	datastore.Datastore
 	namespace datastore.Key
+	hold      *hold // Nil where entries need no RPC client.
 
 	mu       sync.Mutex
 	last     entry // The last one with a mark of its own.
@@ -46,6 +47,9 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, row []byte) error {
 	if !s.namespace.IsAncestorOf(key) {
 		return s.Datastore.Put(ctx, key, row)
 	}
+	if err := s.held(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.restore != nil {
@@ -66,6 +70,9 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, row []byte) error {
 func (s *Store) Delete(ctx context.Context, key datastore.Key) error {
 	if !s.namespace.IsAncestorOf(key) {
 		return s.Datastore.Delete(ctx, key)
+	}
+	if err := s.held(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

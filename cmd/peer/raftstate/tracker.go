@@ -9,6 +9,7 @@ import (
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 )
 
 // Tracker is the pin tracker of a Raft peer. Of what Raft tells it takes the CID alone, and reads
@@ -24,6 +25,10 @@ type Tracker struct {
 	// comes last has the newest state.
 	locks [64]sync.Mutex
 
+	// connected ends when the inner tracker has its RPC client. A snapshot may come before that, and
+	// a pin that is tracked without the client ends the process (U55).
+	connected *hold
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -31,9 +36,15 @@ type Tracker struct {
 
 // NewTracker wraps a tracker. Shutdown of the wrapper shuts the tracker down.
 func NewTracker(inner ipfscluster.PinTracker, state func(context.Context) (state.ReadOnly, error)) *Tracker {
-	t := &Tracker{PinTracker: inner, state: state, seed: maphash.MakeSeed()}
+	t := &Tracker{PinTracker: inner, state: state, seed: maphash.MakeSeed(), connected: newHold()}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
+}
+
+// SetClient implements ipfscluster.Component.
+func (t *Tracker) SetClient(client *rpc.Client) {
+	t.PinTracker.SetClient(client)
+	t.connected.end(nil)
 }
 
 // Track implements ipfscluster.PinTracker. Nothing of the pin but its CID is read.
@@ -70,6 +81,9 @@ func (t *Tracker) follow(ctx context.Context, c api.Cid) error {
 // once.
 func (t *Tracker) Restored(change Restored) {
 	t.wg.Go(func() {
+		if t.connected.wait() != nil {
+			return
+		}
 		failed := 0
 		for _, cids := range [][]api.Cid{change.Removed, change.Written} {
 			for _, c := range cids {
@@ -90,6 +104,7 @@ func (t *Tracker) Restored(change Restored) {
 
 // Shutdown implements ipfscluster.Component.
 func (t *Tracker) Shutdown(ctx context.Context) error {
+	t.connected.end(errNoClient)
 	t.cancel()
 	t.wg.Wait()
 	return t.PinTracker.Shutdown(ctx)

@@ -2,13 +2,17 @@ package clusterrpc
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -102,12 +106,14 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin, replac
 	return b.accepted(ctx, rec, pin, delegates), nil
 }
 
-// accepted is the response for a record that was just written.
+// accepted is the response for a record that was just written: with what was written, whatever
+// else was by the time of the response. An earlier write that failed may take effect after it, and
+// another peer may have changed or removed the pin already.
 func (b *Backend) accepted(ctx context.Context, rec api.Pin, pin pinsvc.Pin, delegates []string) pinsvc.PinStatus {
+	written := b.tracker.Row(rec)
 	row, ok := b.view.Get(rec.Cid.Cid)
-	if !ok {
-		// Another peer has removed it already.
-		row = b.tracker.Row(rec)
+	if ok = ok && b.shows(row, written, pin); !ok {
+		row = written
 	}
 	st := b.render(ctx, row)
 	if !ok {
@@ -115,6 +121,18 @@ func (b *Backend) accepted(ctx context.Context, rec api.Pin, pin pinsvc.Pin, del
 	}
 	st.Delegates = delegates
 	return st
+}
+
+// shows reports whether clients see of a row what was written on a request.
+func (b *Backend) shows(row, written pinset.Pin, asked pinsvc.Pin) bool {
+	var origins []multiaddr.Multiaddr
+	if set := b.tracker.OriginSet(row.Origins); set != nil {
+		origins = set.Addrs
+	}
+	return row.Name == written.Name && maps.Equal(row.Meta, written.Meta) &&
+		row.Created.UnixMilli() == written.Created.UnixMilli() && row.ExpiresAt == written.ExpiresAt &&
+		row.OtherFormRequested == written.OtherFormRequested &&
+		slices.EqualFunc(origins, asked.Origins, multiaddr.Multiaddr.Equal)
 }
 
 // delegatesForPost returns the addresses of the peers that will hold the pin. Without one nothing

@@ -24,7 +24,7 @@ func (r *runner) look(ctx context.Context) ([]sight, error) {
 			return nil, err
 		}
 		for _, p := range list {
-			s.rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status}
+			s.rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status, Kept: keptIn(p.Info["kept"])}
 		}
 		if len(s.rows) != len(list) {
 			r.problems.add(Agreement, "%s lists %d rows of %d CIDs", n.name, len(list), len(s.rows))
@@ -63,7 +63,7 @@ func (r *runner) settle(ctx context.Context) {
 }
 
 func (r *runner) universe() universe {
-	u := universe{copies: peers, enough: 1, dead: map[string]bool{}, keeps: r.workload.custody.keeps}
+	u := universe{copies: peers, enough: 1, dead: map[string]bool{}}
 	if r.opts.Copies > 0 {
 		u.copies, u.enough = r.opts.Copies, r.opts.Copies
 	}

@@ -1,12 +1,18 @@
 package faults
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // row is what a peer says of a pin.
 type row struct {
 	Record
 	CID, RequestID, Created string
 	Status                  string
+	// Kept are the replaced pins whose content is kept until this one is pinned.
+	Kept []string
 }
 
 // sight is what one peer says, and what its IPFS node has.
@@ -16,14 +22,36 @@ type sight struct {
 	pins map[string]bool
 }
 
+// keeps reports whether the content of a replaced pin may still be pinned: a pin that
+// is not pinned says that it is kept for it.
+func (s sight) keeps(cid string) bool {
+	for _, row := range s.rows {
+		if row.Status != "pinned" && slices.Contains(row.Kept, cid) {
+			return true
+		}
+	}
+	return false
+}
+
+// keptIn reads the CIDs from info.kept, which shows ten.
+func keptIn(text string) []string {
+	if text == "" {
+		return nil
+	}
+	text, _, _ = strings.Cut(text, " and ")
+	kept := strings.Split(text, ", ")
+	for i, c := range kept {
+		kept[i] = canonical(c)
+	}
+	return kept
+}
+
 // universe is what compare has to know of the content.
 type universe struct {
 	cids []string
 	// copies is how many nodes should have a pin, enough how many make it pinned.
 	copies, enough int
 	dead           map[string]bool
-	// keeps reports whether replaced content may still be pinned.
-	keeps func(cid string, unfinished func(string) bool) bool
 }
 
 // compare returns all in which the peers differ from each other and from their
@@ -63,8 +91,7 @@ func compareContent(s sight, all []sight, cid string, u universe, add func(Invar
 	row, listed := s.rows[cid]
 	switch {
 	case !listed && s.pins[cid]:
-		unfinished := func(next string) bool { row, ok := s.rows[next]; return ok && row.Status != "pinned" }
-		if !u.keeps(cid, unfinished) {
+		if !s.keeps(cid) {
 			add(Strays, "%s has %s pinned, which is in no list", s.name, cid)
 		}
 	case !listed:

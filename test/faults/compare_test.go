@@ -40,7 +40,7 @@ func TestCompare(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			u := universe{cids: []string{"a"}, copies: 2, enough: max(1, tt.enough), dead: map[string]bool{"a": tt.dead}, keeps: newCustody(2).keeps}
+			u := universe{cids: []string{"a"}, copies: 2, enough: max(1, tt.enough), dead: map[string]bool{"a": tt.dead}}
 			var got []Invariant
 			for _, p := range compare([]sight{tt.one, tt.two}, u) {
 				got = append(got, p.Invariant)
@@ -52,19 +52,20 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// The old content of a replace may stay while the new one is not pinned.
+// The old content of a replace may stay while the new one is not pinned and names it.
 func TestCompare_KeepsReplacedContent(t *testing.T) {
-	for status, strays := range map[string]bool{"failed": false, "pinning": false, "pinned": true, "": true} {
-		c := newCustody(1)
-		c.replaced("a", "b")
-		c.replaced("b", "c")
+	for _, tt := range []struct {
+		status, kept string
+		strays       bool
+	}{
+		{"failed", "z, a", false}, {"pinning", "a and 3 more", false}, {"pinned", "a", true}, {"failed", "", true}, {"failed", "z", true}, {"", "", true},
+	} {
 		s := sight{rows: map[string]row{}, pins: pinned("a")}
-		if status != "" {
-			s.rows["c"] = row{CID: "c", Status: status}
+		if tt.status != "" {
+			s.rows["c"] = row{CID: "c", Status: tt.status, Kept: keptIn(tt.kept)}
 		}
-		u := universe{cids: []string{"a"}, keeps: c.keeps}
-		if got := len(compare([]sight{s}, u)) > 0; got != strays {
-			t.Errorf("the new content is %q: got %v", status, got)
+		if got := len(compare([]sight{s}, universe{cids: []string{"a"}})) > 0; got != tt.strays {
+			t.Errorf("the new content is %q and keeps %q: got %v", tt.status, tt.kept, got)
 		}
 	}
 }

@@ -17,8 +17,6 @@ type custody struct {
 	// listings are the last ones of the nodes, oldest knowledge first.
 	listings []listing
 	lost     map[string]bool // what was told already
-	// successor is what replaced a CID.
-	successor map[string]string
 }
 
 // debt is content that has to be somewhere.
@@ -35,7 +33,7 @@ type listing struct {
 }
 
 func newCustody(nodes int) *custody {
-	return &custody{owed: map[string]*debt{}, listings: make([]listing, nodes), lost: map[string]bool{}, successor: map[string]string{}}
+	return &custody{owed: map[string]*debt{}, listings: make([]listing, nodes), lost: map[string]bool{}}
 }
 
 // confirmed: an answer that came at the time reports the CID as pinned.
@@ -65,7 +63,6 @@ func (c *custody) released(cid string) {
 func (c *custody) replaced(from, to string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.successor[from] = to
 	d := c.owed[from]
 	if d == nil {
 		return
@@ -122,22 +119,4 @@ func (c *custody) asked() string {
 		times = append(times, fmt.Sprintf("%.3fs", l.asked.Seconds()))
 	}
 	return fmt.Sprint(times)
-}
-
-// keeps reports whether the content of a replaced CID may still be pinned: while
-// what replaced it, or replaced that in turn, is in the pinset and not pinned.
-func (c *custody) keeps(cid string, unfinished func(cid string) bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for range len(c.successor) + 1 {
-		next, ok := c.successor[cid]
-		if !ok {
-			return false
-		}
-		if unfinished(next) {
-			return true
-		}
-		cid = next
-	}
-	return false
 }

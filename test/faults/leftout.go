@@ -19,16 +19,8 @@ type exception struct {
 func exceptions() []exception {
 	return []exception{
 		{
-			reason:  "replacing a pin unpins the old content before the new one is pinned",
-			options: func(o *Options) { o.NoReplace = true },
-		},
-		{
 			reason:  "POST and DELETE of one CID at two peers at once may leave a pin in a node for ever",
 			options: func(o *Options) { o.NoSharedDelete = true },
-		},
-		{
-			reason:     "a delete while the IPFS node of a peer is away is never carried out there",
-			invariants: []Invariant{Strays},
 		},
 		{
 			reason: "an IPFS node whose repo was full pins and unpins nothing until it is started again",

@@ -20,14 +20,15 @@ const pinName = "ipfs-cluster-pinsvc"
 // of a pin.
 func (p *Peer) confirmPins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConnector {
 	cfg := p.cfg.Helper.Configs().Ipfshttp
-	name, free := "", (func() (uint64, bool))(nil)
+	name, free, restart := "", (func() (uint64, bool))(nil), (func(error))(nil)
 	if p.node != nil {
 		name = pinName
 		free = func() (uint64, bool) { return kubo.FreeSpace(p.node.RepoDir()) }
+		restart = p.node.Restart
 	}
 	p.pins = pinning.New(inner, pinning.Config{
 		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
-		Storage: pinning.NewStorage(p.ipfsRPC, free),
+		Storage: pinning.NewStorage(p.ipfsRPC, free), Restart: restart,
 		GivenUp: func(key cid.Cid, failed bool) { p.orphans.GivenUp(key, failed) },
 	})
 	p.details.add(p.pins.Details)

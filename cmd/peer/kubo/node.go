@@ -89,6 +89,7 @@ type Node struct {
 	kill      chan struct{}      // closed when a stop may not wait any longer
 	killOnce  sync.Once
 	done      chan struct{}
+	restart   chan error // has the reason of a requested restart
 	ready     chan struct{}
 	readyOnce sync.Once
 
@@ -113,6 +114,7 @@ func Start(ctx context.Context, cfg *Config) (*Node, error) {
 		cancel:  cancel,
 		kill:    make(chan struct{}),
 		done:    make(chan struct{}),
+		restart: make(chan error, 1),
 		ready:   make(chan struct{}),
 		changed: make(chan struct{}),
 		status:  Status{State: StateStarting, Since: time.Now()},
@@ -137,6 +139,18 @@ func (n *Node) Stop(ctx context.Context) error {
 		return errKilled
 	}
 	return nil
+}
+
+// Restart stops Kubo in order and starts it again, for the reason, which Status shows
+// meanwhile. It returns at once, and does nothing unless the RPC responds.
+func (n *Node) Restart(reason error) {
+	if n.Status().State != StateRunning {
+		return
+	}
+	select {
+	case n.restart <- reason:
+	default: // One is requested already.
+	}
 }
 
 // Ready is closed when the RPC has responded for the first time.

@@ -147,6 +147,10 @@ func (n *Node) serve(ctx context.Context, p *process) (ran time.Duration, err er
 		n.end(ctx, p, nil)
 		return 0, err
 	}
+	select {
+	case <-n.restart: // Was meant for the last process.
+	default:
+	}
 	n.running(addr, version)
 	began := time.Now()
 	watchCtx, cancel := context.WithCancel(ctx)
@@ -160,6 +164,7 @@ func (n *Node) serve(ctx context.Context, p *process) (ran time.Duration, err er
 	select {
 	case <-p.exited:
 		err = diagnose(n.repo, p.err, n.output.last())
+	case err = <-n.restart:
 	case <-hung:
 		err = fmt.Errorf("the IPFS node gave no response for %s (ipfs_connector.managed.unresponsive_timeout) and is restarted",
 			n.cfg.UnresponsiveTimeout)

@@ -2,6 +2,7 @@ package kubo
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -71,6 +72,23 @@ func TestSupervise_ReplacesAnUnresponsiveKubo(t *testing.T) {
 		t.Error("the frozen process is still there")
 	}
 	await(t, n, "replaced", func(s Status) bool { return s.State == StateRunning && s.PID != before.PID })
+}
+
+func TestSupervise_RestartsOnRequest(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.RestartDelayMin, cfg.RestartDelayMax = time.Second, time.Second
+	n := startNode(t, cfg)
+	n.Restart(errors.New("too early"))
+	before := awaitRunning(t, n)
+	n.Restart(errors.New("it cannot write"))
+	n.Restart(errors.New("it cannot write"))
+	awaitError(t, n, "it cannot write")
+	n.Restart(errors.New("too late"))
+	after := await(t, n, "running again", func(s Status) bool { return s.State == StateRunning && s.PID != before.PID })
+	if after.Restarts != 1 || after.Err != "" {
+		t.Errorf("after one restart: %+v", after)
+	}
 }
 
 func TestSupervise_StartTimeout(t *testing.T) {

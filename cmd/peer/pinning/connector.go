@@ -41,6 +41,9 @@ type Config struct {
 	InformerTrigger int
 	// Storage is the IPFS node's.
 	Storage Storage
+	// Restart, if not nil, restarts the IPFS node, which cannot write for the reason. It
+	// returns at once.
+	Restart func(reason error)
 	// GivenUp, if not nil, is called when the IPFS node may keep a pin that the cluster
 	// has given up: a pin was cancelled, or, with failed, could not be removed. It
 	// returns at once.
@@ -53,6 +56,8 @@ type Connector struct {
 	ipfscluster.IPFSConnector
 	cfg   Config
 	space *space
+	// restarts is for WatchSpace.
+	restarts restarts
 	// silence is how long the node may send nothing during a pin before it is
 	// probed, and probe how long it may take then.
 	silence, probe time.Duration
@@ -74,7 +79,7 @@ func New(inner ipfscluster.IPFSConnector, cfg Config) *Connector {
 		cfg.GivenUp = func(cid.Cid, bool) {}
 	}
 	c := &Connector{
-		IPFSConnector: inner, cfg: cfg, space: newSpace(cfg.RPC, cfg.Storage),
+		IPFSConnector: inner, cfg: cfg, space: newSpace(cfg.RPC, cfg.Storage), restarts: newRestarts(cfg.Restart),
 		silence: silence, probe: probe,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -111,7 +116,9 @@ func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 	c.publish(ctx)
 	defer c.publish(ctx)
 	if c.updates(ctx, pin) {
-		err = c.IPFSConnector.Pin(ctx, pin)
+		if err = c.IPFSConnector.Pin(ctx, pin); err != nil && noSpace(err) {
+			c.space.report(err)
+		}
 	} else {
 		err = c.fetch(ctx, pin)
 	}
@@ -187,6 +194,9 @@ func (c *Connector) Unpin(ctx context.Context, key api.Cid) error {
 	c.space.forget(key.Cid)
 	err := c.IPFSConnector.Unpin(ctx, key)
 	if err != nil {
+		if noSpace(err) {
+			c.space.report(err)
+		}
 		// The tracker does not try again (U41 in docs/upstream-faults.md).
 		c.cfg.GivenUp(key.Cid, true)
 		return err

@@ -40,9 +40,11 @@ type node struct {
 	size     string // of content, as JSON; empty: it is not known
 	repo     uint64
 	silent   bool
-	probes   chan struct{} // Gets a value for each request of the version, as far as it has room.
-	givenUp  []cid.Cid
-	failed   bool // of the last one
+	// note is the response to a try to write.
+	note    http.HandlerFunc
+	probes  chan struct{} // Gets a value for each request of the version, as far as it has room.
+	givenUp []cid.Cid
+	failed  bool // of the last one
 }
 
 func newNode(t *testing.T, add http.HandlerFunc) *node {
@@ -52,6 +54,12 @@ func newNode(t *testing.T, add http.HandlerFunc) *node {
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	add, size, repo, silent := n.add, n.size, n.repo, n.silent
+	if r.URL.Query().Get("arg") == probeCID().String() && n.note != nil {
+		note := n.note
+		n.mu.Unlock()
+		note(w, r)
+		return
+	}
 	if strings.HasSuffix(r.URL.Path, "/pin/add") {
 		n.adds++
 		n.query = r.URL.RawQuery

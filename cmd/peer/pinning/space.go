@@ -39,9 +39,11 @@ type space struct {
 	mu       sync.Mutex
 	waiting  map[cid.Cid]*waiting
 	reserved uint64 // For pins in progress that had to wait.
-	// full: the node has reported that it has no space left; there was so much then.
-	full bool
-	left usage
+	// full: the node has reported that it has no space left, at that time the last.
+	full     bool
+	reported time.Time
+	// stuck is the free space with which it still does so at a fresh try; 0: it does not.
+	stuck uint64
 }
 
 // waiting is a pin that failed for lack of space.
@@ -130,6 +132,8 @@ func (w *waiting) need(now usage) uint64 {
 		fetched := min(w.fetched, w.total)
 		collected := min(fetched, w.removed(now))
 		return w.total - fetched + collected + w.total/spaceShare + spaceMargin
+	case now.freeKnown && w.after.free >= enoughSpace:
+		return spaceMargin // It was not space that was missing (U58 in docs/upstream-faults.md).
 	case now.freeKnown:
 		return w.before.free + spaceMargin // That did not suffice.
 	default:
@@ -156,12 +160,9 @@ func (s *space) lacked(key cid.Cid, failure error, before usage, fetched uint64)
 	defer cancel()
 	w := &waiting{reason: reasonOf(failure), since: s.now(), before: before, fetched: fetched, total: s.sizeOf(ctx, key)}
 	w.after, _ = s.storage.usage(ctx) // Nothing when it fails: the next try decides.
+	s.report(failure)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.full {
-		logger.Warnf("storage full: %s", failure)
-	}
-	s.full, s.left = true, w.after
 	if _, ok := s.waiting[key]; ok || len(s.waiting) < maxWaiting {
 		s.waiting[key] = w
 	}
@@ -203,7 +204,8 @@ func (s *space) idle() bool {
 }
 
 // ready returns the pins that wait for space and have it now, the oldest first, as
-// many as fit together. It also notes whether the storage is still full.
+// many as fit together, and none while the node cannot write. It also forgets in time
+// that a storage that cannot be seen is full.
 func (s *space) ready(ctx context.Context) []cid.Cid {
 	now, err := s.measure(ctx)
 	if err != nil {
@@ -212,9 +214,11 @@ func (s *space) ready(ctx context.Context) []cid.Cid {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.full && len(s.waiting) == 0 && (!now.freeKnown || now.free > s.left.free+spaceMargin) {
+	if s.full && len(s.waiting) == 0 && !now.freeKnown && s.now().Sub(s.reported) >= blindMemory {
 		s.full = false
-		logger.Info("the storage has space again")
+	}
+	if s.stuck > 0 {
+		return nil
 	}
 	keys := make([]cid.Cid, 0, len(s.waiting))
 	for key, w := range s.waiting {
@@ -243,6 +247,8 @@ func (s *space) details() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch n := len(s.waiting); {
+	case s.stuck > 0:
+		return []string{fmt.Sprintf("storage full: the IPFS node still says so with %s free, and is restarted", humanize.Bytes(s.stuck))}
 	case n > 0:
 		return []string{fmt.Sprintf("storage full: pins that wait for space in the IPFS node: %d", n)}
 	case s.full:

@@ -58,7 +58,8 @@ func TestSpace_NoDownloadThatCannotFitIsBegunAgain(t *testing.T) {
 	if err := c.Pin(t.Context(), pin); err != nil {
 		t.Error(err)
 	}
-	c.space.ready(t.Context())
+	n.set(func() { n.note = func(w http.ResponseWriter, _ *http.Request) { sends(w, `{}`) } })
+	c.checkFull(t.Context())
 	if d := c.Details(); d != nil {
 		t.Errorf("details after the success: %q", d)
 	}
@@ -145,7 +146,7 @@ func TestSpace_OfAnExternalNode(t *testing.T) {
 // A pin that is given up waits for nothing.
 func TestSpace_IsNotKeptForPinsThatAreGone(t *testing.T) {
 	var free atomic.Uint64
-	_, c := disk(t, &free)
+	n, c := disk(t, &free)
 	pin := pinOf(t, content)
 	wantFull(t, c.Pin(t.Context(), pin))
 	if err := c.Unpin(t.Context(), pin.Cid); err != nil {
@@ -154,8 +155,9 @@ func TestSpace_IsNotKeptForPinsThatAreGone(t *testing.T) {
 	if d := c.Details(); len(d) != 1 || d[0] != "storage full: the IPFS node has no space left" {
 		t.Errorf("details %q", d)
 	}
-	free.Store(10 << 20)
-	c.space.ready(t.Context())
+	n.set(func() { n.note = func(w http.ResponseWriter, _ *http.Request) { sends(w, `{}`) } })
+	free.Store(20 << 20)
+	c.checkFull(t.Context())
 	if !c.space.idle() {
 		t.Errorf("it waits: %q", c.Details())
 	}

@@ -14,7 +14,7 @@ const watchInterval = 5 * time.Second
 func (c *Connector) Details() []string { return c.space.details() }
 
 // WatchSpace has retry called for pins that failed for lack of space once there is
-// space for them. retry reports whether the pin is still wanted here. It is called
+// space for them, and the node restarted that does not see that there is. retry reports whether the pin is still wanted here. It is called
 // once, before the first pin.
 func (c *Connector) WatchSpace(retry func(context.Context, cid.Cid) (wanted bool)) {
 	c.wg.Go(func() {
@@ -29,6 +29,7 @@ func (c *Connector) WatchSpace(retry func(context.Context, cid.Cid) (wanted bool
 			if c.space.idle() {
 				continue
 			}
+			c.checkFull(c.ctx)
 			for _, key := range c.space.ready(c.ctx) {
 				logger.Infof("there is space for %s: it is tried again", key)
 				if !retry(c.ctx, key) {

@@ -32,7 +32,7 @@ func (s Storage) usage(ctx context.Context) (usage, error) {
 	u := s.onDisk()
 	var stat struct{ RepoSize uint64 }
 	if err := s.rpc.Call(ctx, "repo/stat", map[string][]string{"size-only": {"true"}}, &stat); err != nil {
-		return usage{}, err
+		return u, err
 	}
 	u.repo = stat.RepoSize
 	return u, nil

@@ -1,0 +1,76 @@
+package pinning
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A node that reports a full storage although there is space is restarted, now and then.
+func TestStuck_ANodeThatDoesNotSeeSpaceIsRestarted(t *testing.T) {
+	const reason = "pin: write /ipfs/datastore/000003.log: no space left on device"
+	var free atomic.Uint64
+	var reasons []string
+	n := newNode(t, failsLate(reason))
+	n.set(func() {
+		n.unpinErr = errors.New("IPFS error (pin/rm). Code: 500. Message: " + reason)
+		n.note = func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			sends(w, `{"Message":"`+reason+`"}`)
+		}
+	})
+	c := n.connector(func(cfg *Config) {
+		cfg.Storage = NewStorage(cfg.RPC, func() (uint64, bool) { return free.Load(), true })
+		cfg.Restart = func(reason error) { reasons = append(reasons, reason.Error()) }
+	})
+	now := time.Now()
+	c.space.now = func() time.Time { return now }
+	check := func(want int, when string) {
+		t.Helper()
+		c.checkFull(t.Context())
+		if len(reasons) != want {
+			t.Fatalf("%s there were %d restarts, want %d: %q", when, len(reasons), want, reasons)
+		}
+	}
+	free.Store(1 << 30)
+	check(0, "before any error")
+	pin := pinOf(t, content)
+	if err := c.Unpin(t.Context(), pin.Cid); err == nil {
+		t.Fatal("it was removed")
+	}
+	free.Store(1 << 20)
+	check(0, "with 1 MiB free")
+	free.Store(1 << 30)
+	check(1, "with 1 GiB free")
+	if !strings.Contains(reasons[0], "1.1 GB free") || !strings.Contains(reasons[0], reason) {
+		t.Errorf("the reason is %q", reasons[0])
+	}
+	if d := c.Details(); len(d) != 1 || d[0] != "storage full: the IPFS node still says so with 1.1 GB free, and is restarted" {
+		t.Errorf("details %q", d)
+	}
+	if err := c.Pin(t.Context(), pin); err == nil {
+		t.Fatal("it was pinned")
+	}
+	if keys := c.space.ready(t.Context()); len(keys) != 0 {
+		t.Error("pins are tried again before the node can write")
+	}
+	now = now.Add(restartMin - 1)
+	check(1, "within a minute")
+	now = now.Add(1)
+	check(2, "after a minute")
+	now = now.Add(restartMin)
+	check(2, "a minute after one that did not help")
+
+	n.set(func() { n.note = func(w http.ResponseWriter, _ *http.Request) { sends(w, `{}`) } })
+	check(2, "when it can write")
+	// Its size is not known, and it failed with as much free as there is.
+	if keys := c.space.ready(t.Context()); len(keys) != 1 {
+		t.Error("the pin is not tried again")
+	}
+	if d := c.Details(); len(d) != 1 || !strings.HasPrefix(d[0], "storage full: pins that wait") {
+		t.Errorf("details %q", d)
+	}
+}

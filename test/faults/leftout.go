@@ -23,10 +23,6 @@ func exceptions() []exception {
 			options: func(o *Options) { o.NoSharedDelete = true },
 		},
 		{
-			reason: "an IPFS node whose repo was full pins and unpins nothing until it is started again",
-			kinds:  []FaultKind{FullRepo},
-		},
-		{
 			reason:  "the cluster's trackers have data races: a re-add against the worker, and with Raft against the next entry",
 			options: func(o *Options) { o.IgnoreRaces = true },
 		},

@@ -145,6 +145,11 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts.HealthDetails = p.details.all
 	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }
 	opts.Connected = p.network.clusterPeers
+	if p.crdtStore != nil {
+		opts.Removed = p.removedRecords
+	} else {
+		opts.Leader = p.consensus.Leader
+	}
 	opts.Registerer = observations.PromRegistry
 	opts.PinTimeout = p.cfg.Helper.Configs().Ipfshttp.PinTimeout
 	backend := clusterrpc.New(client, opts)

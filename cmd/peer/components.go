@@ -60,7 +60,7 @@ func (p *Peer) startCluster() error {
 	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
-		p.consensus, p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
+		p.clusterConsensus(), p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
@@ -192,6 +192,14 @@ func (p *Peer) newConsensus() error {
 	}
 	p.teardown.push("consensus", closeLimit, p.consensus.Shutdown)
 	return nil
+}
+
+// clusterConsensus is the consensus that the cluster gets.
+func (p *Peer) clusterConsensus() ipfscluster.Consensus {
+	if p.consensus.kind == ConsensusRaft {
+		return appliedConsensus{p.consensus}
+	}
+	return p.consensus
 }
 
 // commits is how the changes of a CRDT are committed: at once, or in the batches that are

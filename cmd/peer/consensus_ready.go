@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -75,6 +76,21 @@ func (c *readyConsensus) Peers(ctx context.Context) ([]peer.ID, error) {
 
 // Ready returns a channel that is closed once the consensus is ready.
 func (c *readyConsensus) Ready(context.Context) <-chan struct{} { return c.ready.opened }
+
+// appliedConsensus is the consensus as the cluster has it. Other peers that do not know a pin ask
+// the cluster for it, and believe what it says.
+type appliedConsensus struct{ *readyConsensus }
+
+// State fails until the consensus is ready: before that a Raft peer has not applied all of its log,
+// and its state has pins that are removed by what is to come.
+func (c appliedConsensus) State(ctx context.Context) (state.ReadOnly, error) {
+	select {
+	case <-c.ready.opened:
+		return c.readyConsensus.State(ctx)
+	default:
+		return nil, errors.New("the peer is starting: its state is not complete")
+	}
+}
 
 func (c *readyConsensus) awaitReady() {
 	if c.kind == ConsensusRaft {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 )
@@ -26,6 +27,24 @@ func (c *setupConsensus) Peers(context.Context) ([]libp2ppeer.ID, error) { retur
 func (c *setupConsensus) Shutdown(context.Context) error {
 	c.stops.Add(1)
 	return nil
+}
+
+func (c *setupConsensus) State(context.Context) (state.ReadOnly, error) { return state.Empty(), nil }
+
+// Other peers get no pins of a log that is not applied yet; this peer's tracker reads them.
+func TestAppliedConsensus_ShowsNoStateThatIsNotApplied(t *testing.T) {
+	c := newReadyRaft(&setupConsensus{}, nil)
+	applied := appliedConsensus{c}
+	if _, err := applied.State(t.Context()); err == nil {
+		t.Error("the state is shown before it is complete")
+	}
+	if _, err := c.State(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.ready.pass()
+	if _, err := applied.State(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // Peers fails, instead of using a client that is not there, until there is one.

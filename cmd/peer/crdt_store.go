@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -52,6 +53,25 @@ func (p *Peer) recheck(key string, value []byte) {
 		pin.Cid = c
 	}
 	p.tracker.Recheck(pin, value != nil)
+}
+
+// removedRecords are the records of a pin that the CRDT knows to be removed. A record that is not
+// among them may be a newer one.
+func (p *Peer) removedRecords(ctx context.Context, key api.Cid) ([]api.Pin, error) {
+	values, err := p.crdtStore.Buried(ctx, dshelp.NewKeyFromBinary(key.Bytes()).String()[1:])
+	if err != nil {
+		return nil, fmt.Errorf("reading the removed records of %s: %w", key, err)
+	}
+	var records []api.Pin
+	for _, value := range values {
+		var rec api.Pin
+		if err := rec.ProtoUnmarshal(value); err != nil {
+			continue // No peer can show it.
+		}
+		rec.Cid = key
+		records = append(records, rec)
+	}
+	return records, nil
 }
 
 // crdtConfig is the configuration that go-ds-crdt gets.

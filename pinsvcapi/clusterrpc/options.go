@@ -1,8 +1,10 @@
 package clusterrpc
 
 import (
+	"context"
 	"time"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +57,14 @@ type Options struct {
 	// as well as those whose ping is known, which is not yet so in the first seconds of a
 	// peer. If nil, none are.
 	Connected func() []peer.ID
+	// Removed returns the records of a pin that this peer's state knows to be removed, also
+	// from before it was started. Another peer that still has one of them is behind. If nil,
+	// only removals that this process has seen are known.
+	Removed func(ctx context.Context, key api.Cid) ([]api.Pin, error)
+	// Leader returns the peer whose state has all accepted changes, where the consensus has
+	// one: pins that this peer does not know are asked for only there. If nil, all peers are
+	// asked.
+	Leader func(context.Context) (peer.ID, error)
 	// Registerer gets the metrics; nil: there are none. See Metrics in docs/operations.md.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil: time.Now.

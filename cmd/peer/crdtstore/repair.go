@@ -2,6 +2,7 @@ package crdtstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -22,6 +23,28 @@ func (s *Store) Members(ctx context.Context, key string) (Members, error) {
 	}
 	slices.Sort(tombs)
 	return Members{Live: live(elements, tombs), Tombs: tombs}, nil
+}
+
+// Buried returns the values that a key had by elements that are removed, as far as their blocks
+// are here. They are in no order.
+func (s *Store) Buried(ctx context.Context, key string) (values [][]byte, err error) {
+	tombs, err := s.ids(ctx, s.keys.key(tombPrefix, "/", key))
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range tombs {
+		b, err := s.readBlock(ctx, id)
+		if errors.Is(err, datastore.ErrNotFound) {
+			continue // The tomb came before its element, or without it (Bury).
+		}
+		if err != nil {
+			return nil, err
+		}
+		if value := b.greatest(key); value != nil {
+			values = append(values, value)
+		}
+	}
+	return values, nil
 }
 
 // Bury enters tombs of a key, as another peer has them, and gives the key the value of

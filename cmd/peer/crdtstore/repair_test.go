@@ -10,6 +10,9 @@ import (
 	"github.com/ipfs/go-datastore"
 )
 
+// blockOfNobody is the ID of a block that no replica has.
+const blockOfNobody = "CIQDWKPBHXLJ3XVELRJZA2SYY7OGCSX6FRSIZS2VQQPVKOA2Z4VXN2I"
+
 // loneElement is a replica with one value, the ID of its element and its block.
 func loneElement(t *testing.T) (r *replica, id string, data []byte) {
 	t.Helper()
@@ -42,6 +45,34 @@ func TestAdopt_TakesAnElementOver(t *testing.T) {
 	if got := b.values(); len(got) > 0 {
 		t.Errorf("a removed element came back: %v", got)
 	}
+}
+
+func TestBuried_AreTheValuesThatWereRemoved(t *testing.T) {
+	r, _, _ := loneElement(t)
+	buried := func(want ...string) {
+		t.Helper()
+		values, err := r.store.Buried(t.Context(), "key")
+		noError(t, err)
+		var got []string
+		for _, v := range values {
+			got = append(got, string(v))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	buried()
+	noError(t, r.put("key", "value 2"))
+	buried()
+	noError(t, r.put("key/below", "other"))
+	noError(t, r.delete("key/below"))
+	noError(t, r.delete("key"))
+	buried("value", "value 2")
+	noError(t, r.put("key", "value 3"))
+	noError(t, r.store.Bury(t.Context(), "key", []string{blockOfNobody}))
+	r = r.restart()
+	buried("value", "value 2")
 }
 
 func TestAdopt_RefusesWhatIsNotTheBlock(t *testing.T) {

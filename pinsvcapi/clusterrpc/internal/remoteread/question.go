@@ -150,9 +150,22 @@ func (r *Reader) answer(ctx context.Context, q *question) {
 	}
 }
 
-// others are the peers to ask: those that have sent a ping not long ago, which must answer,
+// others are the peers to ask: the leader, if there can be one, else those that have sent a ping not long ago, which must answer,
 // and those that are connected.
 func (r *Reader) others(ctx context.Context) (peers []peer.ID, pinging map[peer.ID]bool, err error) {
+	if r.cfg.Leader != nil {
+		leader, err := r.cfg.Leader(ctx)
+		switch {
+		case err != nil || leader == "":
+			return nil, nil, &pinsvc.Error{
+				Kind: pinsvc.KindUnavailable, Err: err, RetryAfter: retryAfter,
+				Details: "this peer does not know the pin, and the cluster has no leader to ask now",
+			}
+		case leader == r.cfg.Self:
+			return nil, nil, nil
+		}
+		return []peer.ID{leader}, map[peer.ID]bool{leader: true}, nil
+	}
 	pings, err := r.cfg.Client.LatestMetrics(ctx, "ping")
 	if err != nil {
 		return nil, nil, clusterapi.Failure(err, "read which peers are alive")
@@ -204,7 +217,7 @@ func (r *Reader) askPeer(ctx context.Context, p peer.ID, c cid.Cid) reply {
 		if err != nil {
 			return reply{err: err}
 		}
-		if found && pinrecord.Visible(rec) && !r.cfg.Removed.has(rec) && !r.cfg.Hidden(rec) {
+		if found && pinrecord.Visible(rec) && !r.removed(ctx, p, rec) && !r.cfg.Hidden(rec) {
 			return reply{by: p, rec: rec, found: true}
 		}
 	}

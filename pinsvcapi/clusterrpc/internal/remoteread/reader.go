@@ -8,7 +8,8 @@
 //   - "no" of all living peers is "no", for the requests that waited when they were asked,
 //     and for no later one: the pin may be made a moment after;
 //   - "yes" is "yes", unless it names a pin that this peer has seen removed (Removed): the
-//     other peer is behind then;
+//     other peer is behind then. So it is when its record is one that this peer's state
+//     knows to be removed (Buried), and where there is a leader only that one is asked;
 //   - while a living peer does not answer, nothing is known. Peers whose ping is gone and
 //     that are not connected are not asked.
 //
@@ -79,6 +80,9 @@ type Config struct {
 	Look func(ctx context.Context, c cid.Cid) (found bool, err error)
 	// Removed are the pins that this peer saw removed.
 	Removed *Removed
+	// Buried are the records of a pin that the state of this peer knows to be removed, which
+	// it does after a restart as well; nil: none are known.
+	Buried func(ctx context.Context, key api.Cid) ([]api.Pin, error)
 	// Hidden reports whether this peer knows that another pin has replaced that of a
 	// record, which is then no pin for clients; nil: none was.
 	Hidden func(api.Pin) bool
@@ -88,7 +92,10 @@ type Config struct {
 	// Connected are peers that are asked although no ping of theirs is known, as in the
 	// first seconds of a peer; nil: none are.
 	Connected func() []peer.ID
-	Tasks     *taskgroup.Group
+	// Leader is the only peer to ask, where one has all that was accepted: what others have
+	// and it has not was removed. If it is this peer, nobody is asked. Nil: all are asked.
+	Leader func(context.Context) (peer.ID, error)
+	Tasks  *taskgroup.Group
 	// Timeout (2 s) bounds a request.
 	Timeout time.Duration
 }
@@ -114,6 +121,9 @@ func New(cfg Config) *Reader {
 	}
 	if cfg.Hidden == nil {
 		cfg.Hidden = func(api.Pin) bool { return false }
+	}
+	if cfg.Buried == nil {
+		cfg.Buried = func(context.Context, api.Cid) ([]api.Pin, error) { return nil, nil }
 	}
 	if cfg.Connected == nil {
 		cfg.Connected = func() []peer.ID { return nil }
@@ -228,7 +238,7 @@ func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, 
 	r.shown.add(q.cid, q.by)
 	got := r.askPeer(ctx, q.by, q.cid)
 	switch {
-	case got.err != nil && r.cfg.Removed.has(q.rec):
+	case got.err != nil && r.removed(ctx, q.by, q.rec):
 		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
 	case got.err != nil:
 		return q.rec, elsewhere, nil // It was there a moment ago.

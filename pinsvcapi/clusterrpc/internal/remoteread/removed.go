@@ -1,10 +1,12 @@
 package remoteread
 
 import (
+	"context"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
@@ -56,4 +58,26 @@ func (r *Removed) has(rec api.Pin) bool {
 	defer r.mu.Unlock()
 	written, ok := r.written.Peek(removedPin{rec.Cid.KeyString(), created.UnixMilli()})
 	return ok && rec.Timestamp.Unix() <= int64(written)
+}
+
+// removed reports whether a record of another peer is one that this peer knows to be removed: it
+// has seen that, or its state says so.
+func (r *Reader) removed(ctx context.Context, by peer.ID, rec api.Pin) bool {
+	if r.cfg.Removed.has(rec) {
+		return true
+	}
+	buried, err := r.cfg.Buried(ctx, rec.Cid)
+	if err != nil {
+		return false // A state that cannot be read contradicts nobody.
+	}
+	for _, old := range buried {
+		same := old.Timestamp.Unix() == rec.Timestamp.Unix()
+		if same && !r.denied.has(by) { // Else not all of the record is known.
+			same = pinrecord.Form(old) == pinrecord.Form(rec)
+		}
+		if same {
+			return true
+		}
+	}
+	return false
 }

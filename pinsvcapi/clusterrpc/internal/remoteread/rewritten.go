@@ -57,7 +57,7 @@ func (r *Reader) otherRecord(ctx context.Context, rec api.Pin) (other api.Pin, f
 // differs asks one peer for its record; found: it is another one than rec.
 func (r *Reader) differs(ctx context.Context, p peer.ID, rec api.Pin) reply {
 	got, found, err := r.readAt(ctx, p, rec.Cid)
-	if err != nil || !found || !pinrecord.Visible(got) || r.cfg.Removed.has(got) {
+	if err != nil || !found || !pinrecord.Visible(got) || r.removed(ctx, p, got) {
 		return reply{err: err}
 	}
 	same := got.Timestamp.Unix() == rec.Timestamp.Unix()

@@ -86,7 +86,7 @@ func (r *Reader) AwaitShown(ctx context.Context, user pinsvc.User, c cid.Cid) er
 		return nil
 	}
 	err := r.Await(ctx, user, c)
-	if err != nil && pinsvc.KindOf(err) == pinsvc.KindNotFound && !r.gone(ctx, by, c) {
+	if err != nil && pinsvc.KindOf(err) == pinsvc.KindNotFound && r.cfg.Leader == nil && !r.gone(ctx, by, c) {
 		return unavailable("another peer of the cluster had the pin a moment ago; it does not respond, and the pin has not reached this one yet")
 	}
 	if err == nil || pinsvc.KindOf(err) == pinsvc.KindNotFound {

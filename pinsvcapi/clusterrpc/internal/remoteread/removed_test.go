@@ -1,0 +1,77 @@
+package remoteread
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// After a restart nothing was seen to be removed, but the state knows.
+func TestReader_AStateThatKnowsOfARemovalCountsMore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		first, second := record(pinsvctest.RawCID(1), 100), record(pinsvctest.RawCID(1), 101)
+		w.reader.cfg.Buried = func(_ context.Context, key api.Cid) ([]api.Pin, error) {
+			if key.Equals(first.Cid) {
+				return []api.Pin{second, first}, nil
+			}
+			return nil, nil
+		}
+		var have api.Pin
+		w.pinGet = func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return have, nil }
+		for _, have = range []api.Pin{first, second} {
+			isKind(t, "a removed record", w.reader.Await(t.Context(), "", have.Cid.Cid), pinsvc.KindNotFound)
+			never := func() bool { return false }
+			if _, rewritten, _ := w.reader.Rewritten(t.Context(), "", record(have.Cid.Cid, 50), never); rewritten {
+				t.Error("a record that was removed here counts")
+			}
+		}
+		have.Name = "written meanwhile" // In the same second, and not removed.
+		if _, found, err := w.reader.Find(t.Context(), "", have.Cid.Cid); !found {
+			t.Errorf("a record that was not removed: %v", err)
+		}
+		w.reader.cfg.Buried = func(context.Context, api.Cid) ([]api.Pin, error) { return nil, errors.New("closed") }
+		if _, found, err := w.reader.Find(t.Context(), "", have.Cid.Cid); !found {
+			t.Errorf("the state cannot be read: %v", err)
+		}
+	})
+}
+
+// Where there is a leader, nobody else's record or silence counts.
+func TestReader_OnlyTheLeaderIsAsked(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		rec := record(pinsvctest.RawCID(1), 1)
+		var leader peer.ID
+		failure := error(nil)
+		w.reader.cfg.Leader = func(context.Context) (peer.ID, error) { return leader, failure }
+		w.pinGet = func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+			if p == far {
+				return rec, nil
+			}
+			return api.Pin{}, state.ErrNotFound
+		}
+		find := func() (bool, error) {
+			_, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid)
+			return found, err
+		}
+		_, err := find()
+		isKind(t, "no leader", err, pinsvc.KindUnavailable)
+		leader = far
+		if found, err := find(); !found {
+			t.Errorf("the leader has it: %v", err)
+		}
+		for _, leader = range []peer.ID{near, self} {
+			_, err := find()
+			isKind(t, "the leader "+string(leader)+" does not have it", err, pinsvc.KindNotFound)
+		}
+		failure = errors.New("no leader")
+		_, err = find()
+		isKind(t, "an unknown leader", err, pinsvc.KindUnavailable)
+	})
+}

@@ -27,16 +27,6 @@ func exceptions() []exception {
 			options: func(o *Options) { o.IgnoreRaces = true },
 		},
 		{
-			reason:  "a peer that gets a snapshot of Raft keeps what was deleted meanwhile",
-			modes:   []Mode{Raft},
-			options: func(o *Options) { o.NoSnapshots = true },
-		},
-		{
-			reason: "a peer that starts panics, again and again, when an entry of Raft is applied before it has its RPC client",
-			modes:  []Mode{Raft},
-			kinds:  []FaultKind{KillPeer, RestartPeer, FallBehind, RollingStart, ReplacePeer},
-		},
-		{
 			reason:  "a write at a peer that knows of a pin only by asking another one may lose against the older write there",
 			options: func(o *Options) { o.NoMove = true },
 		},

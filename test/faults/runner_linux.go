@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -295,8 +294,6 @@ func (r *runner) saveProblems() error {
 // it sees a data race.
 var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + dataRace + `|SIGSEGV).*$`)
 
-const dataRace = "WARNING: DATA RACE"
-
 // scanLogs reports crashes and data races.
 func (r *runner) scanLogs() {
 	for _, path := range r.logs() {
@@ -305,7 +302,7 @@ func (r *runner) scanLogs() {
 			r.problems.add(Processes, "%v", err)
 		}
 		for _, at := range crash.FindAllIndex(raw, -1) {
-			if r.opts.IgnoreRaces && bytes.HasPrefix(raw[at[0]:], []byte(dataRace)) {
+			if r.opts.IgnoreTrackerRace && trackerRace().is(raw[at[0]:]) {
 				continue
 			}
 			r.problems.add(Processes, "%s: %s", path, raw[at[0]:min(len(raw), at[0]+4000)])

@@ -182,6 +182,8 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 		return api.Pin{}, unanswered, unavailable("the other peers of the cluster did not answer in time whether they have the pin")
 	case q.err != nil:
 		return api.Pin{}, unanswered, q.err
+	case !q.found && r.stillThere(ctx, c):
+		return api.Pin{}, unanswered, unavailable("another peer of the cluster had the pin a moment ago; it does not respond, and the pin has not reached this one yet")
 	case !q.found:
 		return api.Pin{}, absent, clusterapi.NotFound(c.String())
 	case r.arrivesOrIsRead(ctx, c, known, patience):
@@ -235,7 +237,7 @@ func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, known func() bo
 // have been removed there, and this peer may have seen neither the pin nor its removal.
 func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, error) {
 	// Before the response, so that no write that follows it comes first.
-	r.shown.add(q.cid, q.by)
+	r.shown.add(q.cid, q.by, q.rec)
 	got := r.askPeer(ctx, q.by, q.cid)
 	switch {
 	case got.err != nil && r.removed(ctx, q.by, q.rec):

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -17,7 +18,7 @@ const (
 	// taken to be lost with the peer that had it.
 	shownFor = 2 * time.Minute
 	// maxShown bounds the records that are remembered; those of the longest ago are forgotten.
-	maxShown = 1 << 14
+	maxShown = 1 << 13
 )
 
 // shownPins are the pins of which clients were shown another peer's record that has not reached
@@ -30,6 +31,7 @@ type shownPins struct {
 
 type shownPin struct {
 	by    peer.ID // that has the record
+	rec   api.Pin
 	until time.Time
 }
 
@@ -41,22 +43,22 @@ func newShownPins() *shownPins {
 	return &shownPins{byPin: byPin}
 }
 
-func (s *shownPins) add(c cid.Cid, by peer.ID) {
+func (s *shownPins) add(c cid.Cid, by peer.ID, rec api.Pin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byPin.Add(pinsvc.PinKey(c), shownPin{by, time.Now().Add(shownFor)})
+	s.byPin.Add(pinsvc.PinKey(c), shownPin{by, rec, time.Now().Add(shownFor)})
 }
 
-func (s *shownPins) by(c cid.Cid) (by peer.ID, ok bool) {
+func (s *shownPins) pin(c cid.Cid) (pin shownPin, ok bool) {
 	key := pinsvc.PinKey(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pin, ok := s.byPin.Peek(key)
+	pin, ok = s.byPin.Peek(key)
 	if ok && !time.Now().Before(pin.until) {
 		s.byPin.Remove(key)
-		return "", false
+		return shownPin{}, false
 	}
-	return pin.by, ok
+	return pin, ok
 }
 
 func (s *shownPins) forget(c cid.Cid) {
@@ -70,8 +72,7 @@ func (s *shownPins) forget(c cid.Cid) {
 // the pin no more. It is for writes that make a pin where this peer knows none, and costs them
 // nothing otherwise.
 func (r *Reader) AwaitShown(ctx context.Context, user pinsvc.User, c cid.Cid) error {
-	by, shown := r.shown.by(c)
-	if !shown {
+	if _, shown := r.shown.pin(c); !shown {
 		return nil
 	}
 	known := r.cfg.Known(c)
@@ -86,14 +87,19 @@ func (r *Reader) AwaitShown(ctx context.Context, user pinsvc.User, c cid.Cid) er
 		return nil
 	}
 	err := r.Await(ctx, user, c)
-	if err != nil && pinsvc.KindOf(err) == pinsvc.KindNotFound && r.cfg.Leader == nil && !r.gone(ctx, by, c) {
-		return unavailable("another peer of the cluster had the pin a moment ago; it does not respond, and the pin has not reached this one yet")
-	}
 	if err == nil || pinsvc.KindOf(err) == pinsvc.KindNotFound {
 		r.shown.forget(c)
 		return nil
 	}
 	return err
+}
+
+// stillThere reports whether clients of this peer were shown a pin not long ago that nobody who was
+// asked has: the peer that has it does not respond, and nothing says that it was removed. Where
+// there is a leader, that one knows.
+func (r *Reader) stillThere(ctx context.Context, c cid.Cid) bool {
+	pin, shown := r.shown.pin(c)
+	return shown && r.cfg.Leader == nil && !r.removed(ctx, pin.by, pin.rec) && !r.gone(ctx, pin.by, c)
 }
 
 // gone asks the peer whose record was shown, whether or not its pings arrive.

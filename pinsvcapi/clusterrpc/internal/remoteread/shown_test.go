@@ -75,6 +75,41 @@ func TestReader_AWriteWaitsForARecordThatWasShown(t *testing.T) {
 	}
 }
 
+// What was shown is not "not found" a moment later because its peer was cut off: it may be there.
+func TestReader_AReadOfAPinThatWasShown(t *testing.T) {
+	rec := record(pinsvctest.RawCID(1), 1)
+	for name, then := range map[string]struct {
+		happens func(w *world)
+		kind    pinsvc.Kind
+	}{
+		"nothing":         {func(*world) {}, pinsvc.KindUnavailable},
+		"it was removed":  {func(w *world) { w.removed.Add(rowOf(rec)) }, pinsvc.KindNotFound},
+		"it was long ago": {func(*world) { time.Sleep(shownFor) }, pinsvc.KindNotFound},
+		"the peer says no": {func(w *world) {
+			w.setPinGet(func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return api.Pin{}, state.ErrNotFound })
+		}, pinsvc.KindNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.shows(t, rec)
+				w.alive = []peer.ID{self, near}
+				w.setPinGet(func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+					if p == far {
+						return api.Pin{}, errors.New("stream reset")
+					}
+					return api.Pin{}, state.ErrNotFound
+				})
+				then.happens(w)
+				_, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid)
+				if found {
+					t.Error("found")
+				}
+				isKind(t, "a read", err, then.kind)
+			})
+		})
+	}
+}
+
 func TestReader_AWriteOfAPinThatNobodyWasShownAsksNobody(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		began := time.Now()

@@ -17,6 +17,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
 // runner is one run.
@@ -292,7 +294,7 @@ func (r *runner) saveProblems() error {
 
 // crash is what a Go program writes when it ends by a fault of its own, or when
 // it sees a data race.
-var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + dataRace + `|SIGSEGV).*$`)
+var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + harness.DataRace + `|SIGSEGV).*$`)
 
 // scanLogs reports crashes and data races.
 func (r *runner) scanLogs() {
@@ -302,7 +304,7 @@ func (r *runner) scanLogs() {
 			r.problems.add(Processes, "%v", err)
 		}
 		for _, at := range crash.FindAllIndex(raw, -1) {
-			if r.opts.IgnoreTrackerRace && trackerRace().is(raw[at[0]:]) {
+			if r.opts.IgnoreTrackerRace && harness.KnownRace(raw[at[0]:]) {
 				continue
 			}
 			r.problems.add(Processes, "%s: %s", path, raw[at[0]:min(len(raw), at[0]+4000)])

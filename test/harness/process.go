@@ -116,8 +116,8 @@ func (p *Process) Stop() {
 	if err := p.Wait(StopTimeout); err != nil {
 		p.t.Errorf("%s, interrupted: %v", p.Name, err)
 	}
-	if _, race, found := strings.Cut(p.Output(), "WARNING: DATA RACE"); found {
-		p.t.Errorf("%s has a data race:%s", p.Name, strings.Join(strings.SplitAfterN(race, "\n", 80), ""))
+	if report, found := unknownRace(p.Output()); found {
+		p.t.Errorf("%s has a data race:%s", p.Name, report)
 	}
 }
 

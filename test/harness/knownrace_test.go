@@ -1,4 +1,4 @@
-package faults
+package harness
 
 import (
 	"strings"
@@ -47,10 +47,22 @@ func TestTrackerRace(t *testing.T) {
 		"a reader far above":  {edit(pin, cid+cid+pin), false},
 		"two writes":          {edit("Previous read", "Previous write"), false},
 		"another one follows": {edit(".pin()", ".Status()") + reportedRace, false},
-		"nothing":             {dataRace, false},
+		"nothing":             {DataRace, false},
 	} {
 		if trackerRace().is([]byte(c.report)) != c.known {
 			t.Errorf("%s: known is %v", name, !c.known)
 		}
+	}
+}
+
+// Behind the known race another one is found.
+func TestUnknownRace(t *testing.T) {
+	if report, found := unknownRace("start\n" + reportedRace + "end\n" + reportedRace); found {
+		t.Errorf("the known race is %q", report)
+	}
+	other := strings.Replace(reportedRace, "stateless.go:180", "stateless.go:1", 1)
+	other = strings.ReplaceAll(other, "TrackNewOperation", "Clean")
+	if report, found := unknownRace(reportedRace + other); !found || !strings.Contains(report, "Clean") {
+		t.Errorf("found %t: %q", found, report)
 	}
 }

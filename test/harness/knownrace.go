@@ -1,4 +1,4 @@
-package faults
+package harness
 
 import (
 	"bytes"
@@ -7,7 +7,26 @@ import (
 	"strings"
 )
 
-const dataRace = "WARNING: DATA RACE"
+// DataRace begins a report of the race detector.
+const DataRace = "WARNING: DATA RACE"
+
+// KnownRace reports whether the report of the race detector at the beginning of a log is of
+// a race of upstream that is known (U56).
+func KnownRace(log []byte) bool { return trackerRace().is(log) }
+
+// unknownRace returns the first report of another race in a log.
+func unknownRace(log string) (report string, found bool) {
+	for {
+		_, rest, ok := strings.Cut(log, DataRace)
+		if !ok {
+			return "", false
+		}
+		if !KnownRace([]byte(DataRace + rest)) {
+			return strings.Join(strings.SplitAfterN(rest, "\n", 80), ""), true
+		}
+		log = rest
+	}
+}
 
 // race is a data race of a layer below that is known: U56 in docs/upstream-faults.md says why it
 // stays.
@@ -34,7 +53,7 @@ func (r race) is(log []byte) bool {
 	report, _, _ := bytes.Cut(log, []byte("\n=================="))
 	var write, read []string
 	for block := range strings.SplitSeq(string(report), "\n\n") {
-		lines := strings.Split(strings.TrimPrefix(block, dataRace+"\n"), "\n")
+		lines := strings.Split(strings.TrimPrefix(block, DataRace+"\n"), "\n")
 		switch what := access.FindStringSubmatch(lines[0]); {
 		case what == nil:
 		case strings.EqualFold(what[1], "write"):

@@ -15,6 +15,7 @@ import (
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/multiformats/go-multiaddr"
 
+	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
@@ -33,10 +34,6 @@ type service struct {
 const (
 	// fetching is how long the stand-in takes for new content.
 	fetching = 50 * time.Millisecond
-	// batchAge lets changes wait for each other. Each commit leaves an entry
-	// in caches of the cluster (64 Ki blocks, messages of two minutes): with
-	// fewer commits it takes less than these to fill for a leak to be seen.
-	batchAge = 200 * time.Millisecond
 )
 
 const (
@@ -59,7 +56,7 @@ func newService(t *testing.T) *service {
 	var events *watch.Tracker
 	api, err := pinsvcapi.NewAPI(t.Context(), cfg, pinsvcapi.Options{
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Events: events, BatchAge: batchAge})
+			return clusterrpc.New(client, clusterrpc.Options{Events: events, WaitsForCommit: true})
 		},
 	})
 	if err != nil {
@@ -84,7 +81,7 @@ func newService(t *testing.T) *service {
 	node := clustertest.NewNode()
 	node.SetDelay(fetching)
 	s.peer = clustertest.Start(t, 1, clustertest.Options{
-		Node: node, Datastore: store, BatchAge: batchAge,
+		Node: node, Datastore: store, Consensus: daemon.NewCRDT,
 		APIs: []ipfscluster.API{api}, OnTracker: func(h *watch.Tracker) { events = h },
 	})[0]
 	s.eventually(t, "the service is ready", func() error {

@@ -160,3 +160,21 @@ func TestReadBody_Chunked(t *testing.T) {
 func basic(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }
+
+// A write that took effect is not refused because its response is large.
+func TestAdmission_ResponsesOfWritesAreSent(t *testing.T) {
+	s := start(t)
+	s.api.admission.patience = time.Millisecond
+	text := body(1, `,"meta":{"a":"`+strings.Repeat(`\u0001`, 12_000)+`"}`)
+	s.backend.before = func(context.Context) error {
+		// All memory but that of the request, which is smaller than its response.
+		if !s.api.admission.memory.TryAcquire(admissionMemory - int64(len(text))) {
+			t.Error("memory is taken already")
+		}
+		return nil
+	}
+	rep := s.do(http.MethodPost, "/pins", text).is(http.StatusAccepted)
+	if len(rep.body) <= len(text) {
+		t.Errorf("the response has %d bytes, the request %d", len(rep.body), len(text))
+	}
+}

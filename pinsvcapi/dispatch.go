@@ -17,15 +17,15 @@ import (
 func (api *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	rq := requestOf(r)
 	resp, err := api.handle(w, r, rq)
-	release := func() {}
-	if err == nil {
-		release, err = api.admission.hold(r.Context(), int64(len(resp.body)))
+	if err == nil && rq.route.endpoint.policy.cost < costWrite { // What was written is not refused afterwards.
+		var release func()
+		if release, err = api.admission.hold(r.Context(), int64(len(resp.body))); err == nil {
+			defer release()
+		}
 	}
 	if err != nil {
-		release = func() {}
 		resp = api.fail(w, r, rq, err)
 	}
-	defer func() { release() }()
 	if resp.stream != nil {
 		api.sendStream(w, r, rq, resp)
 		return

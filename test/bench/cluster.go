@@ -9,6 +9,7 @@ import (
 	"time"
 
 	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
@@ -43,7 +44,7 @@ func (s settings) measureCluster(ctx context.Context, n int) (cost *clusterCost,
 		return nil, err
 	}
 	settle(ctx, s.effort.settle)
-	idle := sim.during(func() { sleep(ctx, s.effort.idle) })
+	idle := sim.during(func() { backoff.Sleep(ctx, s.effort.idle) })
 	cost = &clusterCost{peers: n, pins: s.effort.clusterPins}
 	work := sim.during(func() {
 		begin := time.Now()
@@ -165,13 +166,4 @@ func (sim *simulation) count() (c counted) {
 		c.bytes += p.Traffic.Bytes()
 	}
 	return c
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
 // errBusy: something else happens to the peer that excludes the fault.
@@ -76,7 +78,7 @@ func (r *runner) down(ctx context.Context, n *node, wait time.Duration, end, mea
 		if meanwhile != nil {
 			err = errors.Join(err, meanwhile())
 		}
-		pause(ctx, wait)
+		backoff.Sleep(ctx, wait)
 		return errors.Join(err, n.start())
 	})
 }
@@ -86,16 +88,8 @@ func during(ctx context.Context, wait time.Duration, begin, end func() error) er
 	if err := begin(); err != nil {
 		return errors.Join(err, end())
 	}
-	pause(ctx, wait)
+	backoff.Sleep(ctx, wait)
 	return end()
-}
-
-// pause waits, less long when ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 func full(ctx context.Context, n *node, d *disk, wait time.Duration) error {

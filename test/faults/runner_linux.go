@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
@@ -193,7 +194,7 @@ func (r *runner) load(ctx context.Context, round Round) {
 	begin := time.Now()
 	happening.Go(func() { r.sample(loaded) })
 	for _, f := range round.Faults {
-		pause(loaded, f.At-time.Since(begin))
+		backoff.Sleep(loaded, f.At-time.Since(begin))
 		if loaded.Err() != nil {
 			break
 		}
@@ -246,7 +247,7 @@ func (r *runner) sample(ctx context.Context) {
 			wg.Go(func() { r.sampleNode(ctx, n) })
 		}
 		wg.Wait()
-		pause(ctx, sampleEvery)
+		backoff.Sleep(ctx, sampleEvery)
 	}
 }
 

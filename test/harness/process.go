@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,6 +62,26 @@ func (h *Harness) start(name, dir string, env []string, argv ...string) *Process
 
 // PID is the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Resident is the memory of the process, in bytes.
+func (p *Process) Resident() int {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		p.t.Error(err)
+		return 0
+	}
+	match := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
+	if match == nil {
+		p.t.Errorf("no VmRSS in %s", status)
+		return 0
+	}
+	kib, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		p.t.Error(err)
+	}
+	return kib << 10
+}
 
 // Running reports whether the process has not ended yet.
 func (p *Process) Running() bool {

@@ -9,8 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,14 +38,14 @@ func TestDaemon_HostileRequests(t *testing.T) {
 	d.auth = "Authorization: Basic " + basic + "\r\n"
 	token := peer.Token()
 
-	before := d.resident()
+	before := d.Process().Resident()
 	for _, tt := range requests() {
 		t.Run(tt.name, func(t *testing.T) { d.check(t, tt) })
 	}
 	t.Run("slow headers", d.slowHeaders)
 	t.Run("abandoned connections", d.abandoned)
 	t.Run("wrong logins", d.wrongLogins)
-	if grown := d.resident() - before; grown > 256<<20 {
+	if grown := d.Process().Resident() - before; grown > 256<<20 {
 		t.Errorf("the daemon has grown by %d MiB", grown>>20)
 	}
 	d.Stop()
@@ -290,24 +288,6 @@ func (d *target) wrongLogins(t *testing.T) {
 	if _, err := d.List(""); err != nil {
 		t.Errorf("the right login: %v", err)
 	}
-}
-
-// resident is the memory of the daemon's process, in bytes.
-func (d *target) resident() int {
-	d.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Process().PID()))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	match := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
-	if match == nil {
-		d.t.Fatalf("no VmRSS in %s", status)
-	}
-	kib, err := strconv.Atoi(string(match[1]))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return kib << 10
 }
 
 // checkLog wants no secret anywhere in the log, and nothing that a client sent at

@@ -8,13 +8,8 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
-// Kubo's policy keeps the root of its file system pinned at a service: it
-// lists by name over all statuses, then replaces what it finds.
-func TestKuboKeepsItsFilesPinnedByPolicy(t *testing.T) {
-	t.Parallel()
-	h := harness.New(t)
-	peer := h.Peer(harness.InitOptions{})
-	peer.Start()
+// mfsClient is a running node that keeps its file system pinned at the peer as "my files".
+func mfsClient(h *harness.Harness, peer *harness.Peer) *harness.Kubo {
 	// Kubo's own switch for tests; it looks every 30 s otherwise.
 	client := h.Kubo("MFS_PIN_POLL_INTERVAL=1s")
 	client.AddService("svc", peer.Endpoint(), peer.Token())
@@ -23,6 +18,17 @@ func TestKuboKeepsItsFilesPinnedByPolicy(t *testing.T) {
 	client.Ipfs("config", policy+"PinName", "my files")
 	client.Ipfs("config", policy+"RepinInterval", "1s")
 	client.Start()
+	return client
+}
+
+// Kubo's policy keeps the root of its file system pinned at a service: it
+// lists by name over all statuses, then replaces what it finds.
+func TestKuboKeepsItsFilesPinnedByPolicy(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Start()
+	client := mfsClient(h, peer)
 
 	root := func() string { return strings.TrimSpace(client.Ipfs("files", "stat", "--hash", "/")) }
 	seen := false

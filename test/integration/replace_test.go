@@ -305,13 +305,7 @@ func TestKubosPolicyLosesNothingWhenTheClientGoesAway(t *testing.T) {
 	h := harness.New(t)
 	peer := h.Peer(harness.InitOptions{})
 	peer.Start()
-	client := h.Kubo("MFS_PIN_POLL_INTERVAL=1s")
-	client.AddService("svc", peer.Endpoint(), peer.Token())
-	const policy = "Pinning.RemoteServices.svc.Policies.MFS."
-	client.Ipfs("config", "--json", policy+"Enable", "true")
-	client.Ipfs("config", policy+"PinName", "my files")
-	client.Ipfs("config", policy+"RepinInterval", "1s")
-	client.Start()
+	client := mfsClient(h, peer)
 	root := func() string { return strings.TrimSpace(client.Ipfs("files", "stat", "--hash", "/")) }
 	shows := func(root string, statuses ...string) {
 		t.Helper()

@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
@@ -47,7 +48,7 @@ func TestLoad_PinsInFlight(t *testing.T) {
 		}
 	})
 	result := polled{pins: *inFlight}
-	memory := watchMemory(t, peer.Process().PID())
+	memory := watchMemory(t, peer.Process())
 	for end := time.Now().Add(*duration); time.Now().Before(end); result.rounds++ {
 		times, took := pollAll(t, c)
 		result.times = append(result.times, times...)
@@ -55,7 +56,7 @@ func TestLoad_PinsInFlight(t *testing.T) {
 			result.late++
 			continue
 		}
-		pause(t.Context(), pollEvery-took)
+		backoff.Sleep(t.Context(), pollEvery-took)
 	}
 	result.resident = memory()
 	sortTimes(result.times)

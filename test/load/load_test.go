@@ -3,9 +3,6 @@ package load
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"regexp"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -119,18 +116,18 @@ func awaitQuick(t *testing.T, s *subject) time.Duration {
 
 // watchMemory samples the memory of a process; the result of stop is the most that
 // was resident, in bytes.
-func watchMemory(t *testing.T, pid int) (stop func() int) {
+func watchMemory(t *testing.T, p *harness.Process) (stop func() int) {
 	t.Helper()
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
-	most := resident(t, pid)
+	most := p.Resident()
 	wg.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				most = max(most, resident(t, pid))
+				most = max(most, p.Resident())
 			case <-ended:
 				return
 			}
@@ -141,24 +138,4 @@ func watchMemory(t *testing.T, pid int) (stop func() int) {
 		wg.Wait()
 		return most
 	}
-}
-
-var residentLine = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
-
-func resident(t *testing.T, pid int) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Error(err)
-		return 0
-	}
-	match := residentLine.FindSubmatch(status)
-	if match == nil {
-		t.Errorf("no VmRSS in %s", status)
-		return 0
-	}
-	kib, err := strconv.Atoi(string(match[1]))
-	if err != nil {
-		t.Error(err)
-	}
-	return kib << 10
 }

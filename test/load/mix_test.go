@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
 // step is what one number of connections did to one subject.
@@ -87,20 +89,11 @@ func (w *worker) run(ctx context.Context, c *client) {
 			}
 			// As Retry-After asks for, but sooner: the load stays above what
 			// is served.
-			pause(ctx, 100*time.Millisecond)
+			backoff.Sleep(ctx, 100*time.Millisecond)
 		}
 		if status != failed {
 			w.times = append(w.times, took)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 
@@ -111,7 +104,7 @@ func mix(t *testing.T, s *subject, n int) *step {
 	defer c.close()
 	ctx, cancel := context.WithTimeout(t.Context(), *duration)
 	defer cancel()
-	memory := watchMemory(t, s.peer.Process().PID())
+	memory := watchMemory(t, s.peer.Process())
 	workers := make([]*worker, n)
 	start := time.Now()
 	var wg sync.WaitGroup

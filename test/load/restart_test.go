@@ -26,7 +26,7 @@ func TestLoad_Restart(t *testing.T) {
 	peer.Start()
 	began := time.Now()
 	seed(t, peer, *restarted)
-	result := restart{pins: *restarted, seeded: time.Since(began), before: resident(t, peer.Process().PID())}
+	result := restart{pins: *restarted, seeded: time.Since(began), before: peer.Process().Resident()}
 	peer.Stop()
 	result.stopped = result.start(t, peer)
 	peer.Kill()
@@ -41,7 +41,7 @@ func (r *restart) start(t *testing.T, peer *harness.Peer) time.Duration {
 	t.Helper()
 	began := time.Now()
 	peer.StartOnly()
-	memory := watchMemory(t, peer.Process().PID())
+	memory := watchMemory(t, peer.Process())
 	harness.Eventually(t, harness.ReadyTimeout+time.Duration(*restarted)*time.Millisecond, "the peer is ready", peer.Ready)
 	took := time.Since(began)
 	list, err := peer.List("limit=1&status=queued,pinning,pinned,failed")
@@ -49,6 +49,6 @@ func (r *restart) start(t *testing.T, peer *harness.Peer) time.Duration {
 		t.Errorf("%d pins once it is ready, want %d: %v", list.Count, *restarted, err)
 	}
 	r.most = max(r.most, memory())
-	r.after = resident(t, peer.Process().PID())
+	r.after = peer.Process().Resident()
 	return took.Round(time.Millisecond)
 }

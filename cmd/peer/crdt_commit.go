@@ -30,6 +30,7 @@ type committedCRDT struct {
 	ipfscluster.Consensus
 	cfg     *crdt.Config // the consensus' own copy
 	store   *commitstore.Store
+	kept    *crdtstore.Store // under store
 	commits groupcommit.Config
 
 	ctx    context.Context // ends with Shutdown
@@ -79,7 +80,7 @@ func newCommittedCRDT(
 	if err != nil {
 		return nil, err
 	}
-	c := &committedCRDT{Consensus: consensus, cfg: &own, store: store, commits: commits, turn: make(chan struct{}, 1)}
+	c := &committedCRDT{Consensus: consensus, cfg: &own, store: store, kept: inner, commits: commits, turn: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -107,13 +108,32 @@ func (c *committedCRDT) LogUnpin(ctx context.Context, pin api.Pin) error {
 	return opened.committer.Unpin(ctx, pin.Cid)
 }
 
-// State returns the shared state once the consensus is set up.
+// State returns the shared state once the consensus is set up. What it shows survives the process,
+// whichever peer made it.
 func (c *committedCRDT) State(ctx context.Context) (state.ReadOnly, error) {
 	opened, err := c.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return opened.state, nil
+	return shownState{opened.state}, nil
+}
+
+// shownState is a state whose reads are shown to clients, to other peers and to the tracker.
+type shownState struct{ state.ReadOnly }
+
+// Get implements state.ReadOnly.
+func (s shownState) Get(ctx context.Context, c api.Cid) (api.Pin, error) {
+	return s.ReadOnly.Get(crdtstore.Shown(ctx), c)
+}
+
+// Has implements state.ReadOnly.
+func (s shownState) Has(ctx context.Context, c api.Cid) (bool, error) {
+	return s.ReadOnly.Has(crdtstore.Shown(ctx), c)
+}
+
+// List implements state.ReadOnly.
+func (s shownState) List(ctx context.Context, out chan<- api.Pin) error {
+	return s.ReadOnly.List(crdtstore.Shown(ctx), out)
 }
 
 // open waits until the consensus is set up and starts the commits.
@@ -193,5 +213,5 @@ func (c *committedCRDT) Shutdown(ctx context.Context) error {
 	if opened := c.opened.Load(); opened != nil {
 		failed = opened.committer.Close(ctx)
 	}
-	return errors.Join(failed, c.Consensus.Shutdown(ctx), c.store.Close())
+	return errors.Join(failed, c.Consensus.Shutdown(ctx), c.store.Close(), c.kept.Shutdown(ctx))
 }

@@ -58,7 +58,11 @@ func (p *Peer) recheck(key string, value []byte) {
 // removedRecords are the records of a pin that the CRDT knows to be removed. A record that is not
 // among them may be a newer one.
 func (p *Peer) removedRecords(ctx context.Context, key api.Cid) ([]api.Pin, error) {
-	values, err := p.crdtStore.Buried(ctx, dshelp.NewKeyFromBinary(key.Bytes()).String()[1:])
+	name := dshelp.NewKeyFromBinary(key.Bytes()).String()[1:]
+	if err := p.crdtStore.Await(ctx, name); err != nil {
+		return nil, err
+	}
+	values, err := p.crdtStore.Buried(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading the removed records of %s: %w", key, err)
 	}

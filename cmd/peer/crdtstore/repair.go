@@ -118,7 +118,7 @@ func (s *Store) enter(ctx context.Context, key string, t *touched) error {
 	if err := s.writeValue(ctx, b, key, value, priority); err != nil {
 		return err
 	}
-	if err := b.Commit(ctx); err != nil {
+	if err := s.commitChanges(ctx, b, key); err != nil {
 		return err
 	}
 	s.committed(key)

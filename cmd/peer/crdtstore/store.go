@@ -1,4 +1,4 @@
-// Package crdtstore is the datastore that go-ds-crdt is given, with two faults of it
+// Package crdtstore is the datastore that go-ds-crdt is given, with faults of it
 // contained, and with what a repair of single keys needs.
 //
 //   - Values (values.go): the value of a key is that of its best live element. go-ds-crdt
@@ -7,6 +7,8 @@
 //     one about the same key gets the value that both together make.
 //   - Branches (walks.go): a part of the DAG whose walk was begun is known as such until
 //     it ended, also after the process was killed. go-ds-crdt forgets it (U27).
+//   - Changes of other peers (unsynced.go): what readers of the state are shown is on the
+//     disk (U90).
 //
 // Terms are those of go-ds-crdt. A key has elements, each named by the ID of the block
 // that added it; a tomb removes one element for good; what is not tombed is live.
@@ -46,7 +48,8 @@ type Store struct {
 	recent  recentCommits
 	mended  atomic.Uint64
 
-	walks walks
+	walks    walks
+	unsynced unsynced
 }
 
 // Open wraps the datastore of a CRDT in a namespace. What an earlier process left of

@@ -197,11 +197,22 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 			changed[key] = value
 		}
 	}
-	if err := b.inner.Commit(ctx); err != nil {
+	keys := slices.Collect(maps.Keys(b.keys))
+	if err := s.commitChanges(ctx, b.inner, keys...); err != nil {
 		return nil, err
 	}
-	s.committed(slices.Collect(maps.Keys(b.keys))...)
+	s.committed(keys...)
 	return changed, nil
+}
+
+// commitChanges commits what a batch changes of keys. It needs the lock of commits.
+func (s *Store) commitChanges(ctx context.Context, b datastore.Batch, keys ...string) error {
+	number := s.unsynced.changing(keys...)
+	err := b.Commit(ctx)
+	if s.unsynced.changed(number) {
+		_, _ = s.syncRun(number) // It logs its failure, and the next commit begins another.
+	}
+	return err
 }
 
 // committed notes that keys have changed. It needs the lock of commits.

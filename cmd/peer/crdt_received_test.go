@@ -1,0 +1,115 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// Right after a peer shows what another one did, its power fails: pins, renames and removals are
+// there after a restart without the other.
+func TestCommittedCRDT_WhatWasReceivedSurvivesAPowerLoss(t *testing.T) {
+	writer := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{})
+	disk := vfs.NewCrashableMem()
+	reader := startReplica(t, openPebble(t, disk), groupcommit.Config{}, writer)
+	type crash struct {
+		disk *vfs.MemFS
+		want []string // by the number of the pin
+	}
+	var crashes []crash
+	want := make([]string, 4)
+	for i := range 16 {
+		n := i % len(want)
+		if want[n] = fmt.Sprint("version ", i); i%5 == 4 {
+			want[n] = ""
+			noError(t, writer.LogUnpin(t.Context(), testPin(n, "")))
+		} else {
+			noError(t, writer.LogPin(t.Context(), testPin(n, want[n])))
+		}
+		if i%2 == 0 {
+			awaitNames(t, reader, want...)
+		} else { // As lists show it.
+			eventually(t, "the list", func() error {
+				if got, all := reader.pins(t), writer.pins(t); got != all {
+					return fmt.Errorf("it is\n%s\nnot\n%s", got, all)
+				}
+				return nil
+			})
+		}
+		crashes = append(crashes, crash{disk.CrashClone(vfs.CrashCloneCfg{}), slices.Clone(want)})
+	}
+	for i, c := range crashes {
+		restarted := startReplica(t, openPebble(t, c.disk), groupcommit.Config{})
+		for n, name := range c.want {
+			if got := restarted.name(t, testCID(n)); got != name {
+				t.Errorf("crash %d: pin %d is %q, shown was %q", i, n, got, name)
+			}
+		}
+		restarted.stop(t)
+	}
+}
+
+// BenchmarkMerge measures how fast a peer merges what it has missed, while each change is read as the
+// API and the tracker do: with the sync that a reader waits for, and without.
+func BenchmarkMerge(b *testing.B) {
+	for callers, pins := range map[int]int64{1: 500, 64: 10_000} {
+		writer := startReplica(b, openPebbleIn(b, b.TempDir(), vfs.Default), groupcommit.Config{})
+		var next atomic.Int64
+		var filling sync.WaitGroup
+		for range callers {
+			filling.Go(func() {
+				for n := next.Add(1); n <= pins; n = next.Add(1) {
+					noError(b, writer.LogPin(context.Background(), testPin(int(n), fmt.Sprint(n))))
+				}
+			})
+		}
+		filling.Wait()
+		for _, shown := range []bool{false, true} {
+			b.Run(fmt.Sprintf("callers=%d/synced=%t", callers, shown), func(b *testing.B) {
+				for range b.N {
+					b.StopTimer()
+					merger := startReplica(b, openPebbleIn(b, b.TempDir(), vfs.Default), groupcommit.Config{})
+					var st state.ReadOnly = merger.opened.Load().state
+					if shown {
+						var err error
+						st, err = merger.State(b.Context())
+						noError(b, err)
+					}
+					b.StartTimer()
+					noError(b, merger.host.Connect(b.Context(), addrInfo(writer)))
+					for read := 0; read < int(pins); {
+						calls := merger.calls.since(read)
+						if len(calls) == 0 {
+							time.Sleep(time.Millisecond)
+						}
+						for _, call := range calls {
+							var n int
+							_, err := fmt.Sscanf(call, "track %d", &n)
+							noError(b, err)
+							if _, err := st.Get(b.Context(), testCID(n)); err != nil && !errors.Is(err, state.ErrNotFound) {
+								b.Fatal(err)
+							}
+							read++
+						}
+					}
+					b.StopTimer()
+					merger.stop(b)
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(pins)*float64(b.N)/b.Elapsed().Seconds(), "pins/s")
+			})
+		}
+	}
+}

@@ -69,7 +69,7 @@ func newCommittedCRDT(
 	if commits.Metrics == nil {
 		commits.Metrics = groupcommit.NewMetrics()
 	}
-	store := commitstore.New(inner, cfg.DatastoreNamespace, commits.Metrics.Synced)
+	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{Synced: commits.Metrics.Synced, Quiet: inner.Quiet})
 	commits.Watch = commitstore.Watch
 	if commits.Behind == nil {
 		commits.Behind = func() bool { return inner.Unfinished() > 0 && !store.Stalled(stalledWalk) }

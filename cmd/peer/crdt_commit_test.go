@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 
@@ -292,4 +293,56 @@ func (h *held) Get(ctx context.Context, key datastore.Key) ([]byte, error) {
 		}
 	}
 	return value, err
+}
+
+// A write of a new pin reads its key in the store once: whether the state has it.
+func TestCommittedCRDT_ReadsANewKeyOnce(t *testing.T) {
+	store := &keyReads{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	r := startReplica(t, store, groupcommit.Config{})
+	noError(t, r.LogPin(t.Context(), testPin(0, "first")))
+	store.take()
+	st, err := r.State(t.Context())
+	noError(t, err)
+	if _, err := st.Get(t.Context(), testCID(1)); !errors.Is(err, state.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+	noError(t, r.LogPin(t.Context(), testPin(1, "second")))
+	if keys := store.take(); len(keys) != 1 {
+		t.Errorf("read %q", keys)
+	}
+	if got := r.name(t, testCID(1)); got != "second" {
+		t.Errorf("the pin is %q", got)
+	}
+}
+
+// keyReads notes the reads of what the CRDT keeps of its keys.
+type keyReads struct {
+	datastore.Batching
+	mu   sync.Mutex
+	keys []string
+}
+
+func (k *keyReads) note(key datastore.Key) {
+	if strings.Contains(key.String(), "/s/") {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.keys = append(k.keys, key.String())
+	}
+}
+
+func (k *keyReads) take() (keys []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys, k.keys = k.keys, nil
+	return keys
+}
+
+func (k *keyReads) Get(ctx context.Context, key datastore.Key) ([]byte, error) {
+	k.note(key)
+	return k.Batching.Get(ctx, key)
+}
+
+func (k *keyReads) Has(ctx context.Context, key datastore.Key) (bool, error) {
+	k.note(key)
+	return k.Batching.Has(ctx, key)
 }

@@ -41,15 +41,6 @@ func (s *Store) Get(ctx context.Context, key datastore.Key) (value []byte, err e
 	return value, err
 }
 
-// Has implements datastore.Read.
-func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err error) {
-	err = s.use(func() (err error) {
-		exists, err = s.Batching.Has(ctx, key)
-		return err
-	})
-	return exists, err
-}
-
 // GetSize implements datastore.Read.
 func (s *Store) GetSize(ctx context.Context, key datastore.Key) (size int, err error) {
 	err = s.use(func() (err error) {

@@ -15,7 +15,9 @@ type Effects struct {
 	mu             sync.Mutex
 	begun, merging bool
 	completed      bool
+	block          string // the ID of the last one that was written
 	failed         error
+	synced         func()
 	values         map[string]groupcommit.Effect
 }
 
@@ -34,11 +36,18 @@ func effectsOf(ctx context.Context) *Effects {
 	return effects
 }
 
-// begin notes that a block is written.
-func (e *Effects) begin() {
+// begin notes that a block is written, which was not in the store.
+func (e *Effects) begin(block string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun, e.completed = true, false
+	e.begun, e.completed, e.block = true, false, block
+}
+
+// wrote reports whether a block is the last one that this commit has written.
+func (e *Effects) wrote(block string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.block == block
 }
 
 // merge notes that the state may be changed.
@@ -88,6 +97,24 @@ func (e *Effects) Of(key api.Cid) groupcommit.Effect {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.values[dshelp.NewKeyFromBinary(key.Bytes()).String()]
+}
+
+// OnSynced implements groupcommit.Effects.
+func (e *Effects) OnSynced(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.synced = f
+}
+
+// tellSynced calls what OnSynced was given.
+func (e *Effects) tellSynced() {
+	e.mu.Lock()
+	f := e.synced
+	e.synced = nil
+	e.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // fail notes the first error.

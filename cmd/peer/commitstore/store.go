@@ -26,6 +26,7 @@ const (
 	blocksPath    = "b/blocks" // what the blockstore keeps
 	headsPath     = "h"
 	elementsPath  = "s/s"
+	tombsPath     = "s/t"
 	valuesPath    = "s/k"
 	valueSuffix   = "/v"
 )
@@ -33,24 +34,35 @@ const (
 // Store decorates a datastore. It is safe for concurrent use, as far as the datastore is.
 type Store struct {
 	datastore.Batching
-	processed, blocks, heads, elements, values string // prefixes, with a slash at the end
-	synced                                     func(time.Duration)
-	open                                       sync.RWMutex // held by each call for reading
-	closed                                     bool
-	merged                                     atomic.Int64 // when a block of another peer was, see Stalled
+	opts                                              Options
+	processed, blocks, heads, elements, tombs, values string       // prefixes, with a slash at the end
+	open                                              sync.RWMutex // held by each call for reading
+	closed                                            bool
+	merged                                            atomic.Int64 // when a block of another peer was, see Stalled
 }
 
-// New decorates the datastore of a CRDT with that namespace. synced, if not nil, is called with the
-// duration of each sync.
-func New(inner datastore.Batching, namespace string, synced func(time.Duration)) *Store {
+// Options are the settings of a Store.
+type Options struct {
+	// Synced is called with the duration of each sync. It may be nil.
+	Synced func(time.Duration)
+	// Quiet reports whether nothing but the block with that ID is in the store and not merged.
+	// nil: it is not known.
+	Quiet func(id string) bool
+}
+
+// New decorates the datastore of a CRDT with that namespace.
+func New(inner datastore.Batching, namespace string, opts Options) *Store {
 	root := datastore.NewKey(namespace)
 	prefix := func(path string) string { return root.ChildString(path).String() + "/" }
-	if synced == nil {
-		synced = func(time.Duration) {}
+	if opts.Synced == nil {
+		opts.Synced = func(time.Duration) {}
+	}
+	if opts.Quiet == nil {
+		opts.Quiet = func(string) bool { return false }
 	}
 	s := &Store{
-		Batching: inner, synced: synced, processed: prefix(processedPath),
-		blocks: prefix(blocksPath), heads: prefix(headsPath), elements: prefix(elementsPath), values: prefix(valuesPath),
+		Batching: inner, opts: opts, processed: prefix(processedPath), blocks: prefix(blocksPath), heads: prefix(headsPath),
+		elements: prefix(elementsPath), tombs: prefix(tombsPath), values: prefix(valuesPath),
 	}
 	s.merged.Store(time.Now().UnixNano())
 	return s
@@ -71,7 +83,7 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 			s.merged.Store(time.Now().UnixNano())
 		}
 	case strings.HasPrefix(name, s.blocks):
-		effects.begin()
+		effects.begin(strings.TrimPrefix(name, s.blocks))
 	case strings.HasPrefix(name, s.heads):
 		b, err := s.Batch(ctx)
 		if err != nil {
@@ -110,8 +122,25 @@ func (s *Store) sync(ctx context.Context) error {
 	if err := s.Sync(ctx, datastore.NewKey("/")); err != nil {
 		return fmt.Errorf("write the commit to the disk: %w", err)
 	}
-	s.synced(time.Since(began))
+	s.opts.Synced(time.Since(began))
 	return nil
+}
+
+// Has implements datastore.Read. go-ds-crdt asks for each element of a new block whether a tomb
+// names it. What names a block follows it, so that has to wait for a block of this peer that has
+// only just been written, unless it is in a branch that is being walked: the same change can have
+// been made at another peer.
+func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err error) {
+	if effects := effectsOf(ctx); effects != nil && strings.HasPrefix(key.String(), s.tombs) {
+		if id := key.BaseNamespace(); effects.wrote(id) && s.opts.Quiet(id) {
+			return false, nil
+		}
+	}
+	err = s.use(func() (err error) {
+		exists, err = s.Batching.Has(ctx, key)
+		return err
+	})
+	return exists, err
 }
 
 // plainBatch is a batch of whatever else writes.
@@ -187,5 +216,9 @@ func (b *batch) commit(ctx context.Context) error {
 	if !complete {
 		return nil
 	}
-	return b.store.sync(ctx)
+	if err := b.store.sync(ctx); err != nil {
+		return err
+	}
+	b.effects.tellSynced()
+	return nil
 }

@@ -36,7 +36,7 @@ func (s *syncs) Sync(context.Context, datastore.Key) error {
 
 func newStore() (*Store, *syncs) {
 	inner := &syncs{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
-	return New(inner, "/c", nil), inner
+	return New(inner, "/c", Options{}), inner
 }
 
 func noError(t *testing.T, err error) {
@@ -92,6 +92,55 @@ func TestStore_ASyncThatFailsFailsTheCommit(t *testing.T) {
 	if err := replaceHead(t, ctx, s); !errors.Is(err, inner.fails) || !errors.Is(effects.Err(), inner.fails) {
 		t.Errorf("%v, %v", err, effects.Err())
 	}
+}
+
+// The writes of a commit are answered when it is synced, whatever the others are told later.
+func TestEffects_TellsTheSyncOnce(t *testing.T) {
+	s, inner := newStore()
+	ctx, effects := Watch(t.Context())
+	told := 0
+	effects.OnSynced(func() {
+		if told++; inner.count == 0 {
+			t.Error("told before the sync")
+		}
+	})
+	inner.fails = errors.New("broken")
+	if err := replaceHead(t, ctx, s); err == nil || told != 0 {
+		t.Errorf("%v, told %d times", err, told)
+	}
+	inner.fails = nil
+	noError(t, s.Put(ctx, datastore.NewKey("/c/b/blocks/AGAIN"), []byte("block")))
+	noError(t, replaceHead(t, ctx, s))
+	noError(t, replaceHead(t, ctx, s)) // It joins two heads.
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+}
+
+// No tomb names a block that this peer has only just written, unless the store may have got one from
+// others.
+func TestStore_AsksForNoTombsOfItsNewBlock(t *testing.T) {
+	quiet := "NEW"
+	inner := &syncs{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	s := New(inner, "/c", Options{Quiet: func(id string) bool { return id == quiet }})
+	tomb := func(id string) datastore.Key { return datastore.NewKey("/c/s/t/KEY/" + id) }
+	for _, id := range []string{"NEW", "OLD"} {
+		noError(t, inner.Put(t.Context(), tomb(id), nil))
+	}
+	asks := func(ctx context.Context, id string, want bool) {
+		t.Helper()
+		if has, err := s.Has(ctx, tomb(id)); err != nil || has != want {
+			t.Errorf("a tomb of %s: %t, %v", id, has, err)
+		}
+	}
+	ctx, _ := Watch(t.Context())
+	asks(ctx, "NEW", true)
+	noError(t, s.Put(ctx, datastore.NewKey("/c/b/blocks/NEW"), []byte("block")))
+	asks(ctx, "NEW", false)
+	asks(ctx, "OLD", true)
+	asks(t.Context(), "NEW", true) // Not for the commit of this peer.
+	quiet = ""
+	asks(ctx, "NEW", true)
 }
 
 func TestEffects_OfKeys(t *testing.T) {

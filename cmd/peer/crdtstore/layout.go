@@ -16,6 +16,7 @@ const (
 	elementKind        // /s/s/<key>/<id>
 	tombKind           // /s/t/<key>/<id>
 	valueKind          // /s/k/<key>/v
+	priorityKind       // /s/k/<key>/p
 	headKind           // /h/<id>
 	processedKind      // /b/<id>
 	blockKind          // /b/blocks/<id>: of the blockstore that the cluster gives it
@@ -72,8 +73,13 @@ func (l layout) classify(k datastore.Key) (what kind, key, id string) {
 	if key, ok := strings.CutPrefix(dir, tombPrefix+"/"); ok {
 		return tombKind, key, last
 	}
-	if key, ok := strings.CutPrefix(dir, keyPrefix+"/"); ok && last == valueSuffix[1:] {
-		return valueKind, key, ""
+	if key, ok := strings.CutPrefix(dir, keyPrefix+"/"); ok {
+		switch last {
+		case valueSuffix[1:]:
+			return valueKind, key, ""
+		case prioritySuffix[1:]:
+			return priorityKind, key, ""
+		}
 	}
 	return otherKind, "", ""
 }

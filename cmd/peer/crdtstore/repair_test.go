@@ -147,7 +147,7 @@ func TestLayout_KnowsTheKeysOfGoDsCRDT(t *testing.T) {
 		"/c/s/t/KEY/ID":     fmt.Sprint(tombKind, "KEY", "ID"),
 		"/c/s/t/A/B/ID":     fmt.Sprint(tombKind, "A/B", "ID"),
 		"/c/s/k/KEY/v":      fmt.Sprint(valueKind, "KEY", ""),
-		"/c/s/k/KEY/p":      fmt.Sprint(otherKind, "", ""),
+		"/c/s/k/KEY/p":      fmt.Sprint(priorityKind, "KEY", ""),
 		"/c/h/ID":           fmt.Sprint(headKind, "", "ID"),
 		"/c/b/ID":           fmt.Sprint(processedKind, "", "ID"),
 		"/c/b/blocks/ID":    fmt.Sprint(blockKind, "", "ID"),

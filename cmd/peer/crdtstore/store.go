@@ -50,6 +50,7 @@ type Store struct {
 
 	walks    walks
 	unsynced unsynced
+	absent   absentKeys
 }
 
 // Open wraps the datastore of a CRDT in a namespace. What an earlier process left of
@@ -68,7 +69,7 @@ func (s *Store) Mended() uint64 { return s.mended.Load() }
 
 // Put implements datastore.Datastore.
 func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error {
-	switch kind, _, id := s.keys.classify(key); kind {
+	switch kind, k, id := s.keys.classify(key); kind {
 	case processedKind:
 		return s.markProcessed(ctx, key, id)
 	case blockKind, headKind:
@@ -83,7 +84,11 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 	case dirtyKind:
 		return s.markDirty(ctx, key)
 	default:
-		return s.Batching.Put(ctx, key, value)
+		err := s.Batching.Put(ctx, key, value)
+		if kind == valueKind {
+			s.absent.changed(k)
+		}
+		return err
 	}
 }
 

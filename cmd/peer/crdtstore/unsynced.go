@@ -224,13 +224,13 @@ func (s *Store) awaitCommits() {
 
 // Get implements datastore.Read.
 func (s *Store) Get(ctx context.Context, key datastore.Key) ([]byte, error) {
-	value, err := s.Batching.Get(ctx, key)
+	value, err := s.get(ctx, key)
 	return value, s.orUnsynced(ctx, key, err)
 }
 
 // Has implements datastore.Read.
 func (s *Store) Has(ctx context.Context, key datastore.Key) (bool, error) {
-	exists, err := s.Batching.Has(ctx, key)
+	exists, err := s.exists(ctx, key)
 	return exists, s.orUnsynced(ctx, key, err)
 }
 

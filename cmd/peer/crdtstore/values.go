@@ -108,6 +108,8 @@ func (b *batch) note(key datastore.Key, value []byte) {
 	case valueKind:
 		t := b.of(k)
 		t.writes, t.value = true, bytes.Clone(value)
+	case priorityKind:
+		b.of(k)
 	case headKind:
 		b.heads = append(b.heads, id)
 	case blockKind:
@@ -209,6 +211,7 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 func (s *Store) commitChanges(ctx context.Context, b datastore.Batch, keys ...string) error {
 	number := s.unsynced.changing(keys...)
 	err := b.Commit(ctx)
+	s.absent.changed(keys...)
 	if s.unsynced.changed(number) {
 		_, _ = s.syncRun(number) // It logs its failure, and the next commit begins another.
 	}

@@ -39,6 +39,15 @@ func (s *Store) Unfinished() int {
 	return len(s.walks.open)
 }
 
+// Quiet reports whether a block that is in the store and not processed yet is the only one, so that
+// no branch is being walked.
+func (s *Store) Quiet(id string) bool {
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	_, root := s.walks.roots[id]
+	return root && len(s.walks.roots) == 1 && len(s.walks.open) == 0
+}
+
 // noteBlocks adds to a batch the marks that its blocks and heads change.
 func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 	if len(b.blocks)+len(b.heads) == 0 {

@@ -2,7 +2,8 @@
 // arrives while a commit runs shares the next one, and each write is answered when its commit is
 // on the disk and the state shows it. A write that is alone waits for nothing but the disk.
 //
-// One goroutine makes all commits. The writes of one key keep their order, and a key stands once
+// One goroutine makes all commits. Its writes are answered when the commit is synced; the other peers
+// are told of it after that, while the clients go on. The writes of one key keep their order, and a key stands once
 // in a commit. A write that fails by itself does not fail its neighbours. A commit that fails is
 // committed again before anything else is accepted, because the state cannot forget it.
 //
@@ -51,6 +52,9 @@ type Effects interface {
 	Err() error
 	// Of returns what the commit did to a key.
 	Of(api.Cid) Effect
+	// OnSynced has f called when the commit is on the disk and its effects are known: within
+	// Commit, before other peers are told of it. It is called once at most.
+	OnSynced(f func())
 }
 
 // Defaults of Config.

@@ -25,6 +25,7 @@ const (
 	faultNone   fault = iota
 	faultBefore       // nothing is changed
 	faultMerged       // the state is changed, and no head leads to it
+	faultTold         // the commit is on the disk, and the others are not told
 )
 
 // fake is a state that behaves as go-ds-crdt does: a failed commit keeps its delta, the elements of
@@ -44,6 +45,7 @@ type fake struct {
 
 	next    func() fault
 	before  func() // called when a commit begins, without the lock
+	tell    func() // called when a commit is synced, without the lock
 	commits [][]string
 }
 
@@ -51,7 +53,7 @@ func newFake() *fake {
 	return &fake{
 		adds: make(map[string]api.Pin), removed: make(map[string]bool), values: make(map[string]api.Pin),
 		orphans: make(map[string]bool), lagging: make(map[string]bool), broken: make(map[string]error),
-		next: func() fault { return faultNone }, before: func() {},
+		next: func() fault { return faultNone }, before: func() {}, tell: func() {},
 	}
 }
 
@@ -94,26 +96,18 @@ var errDisk = errors.New("input/output error")
 
 func (f *fake) Commit(ctx context.Context) error {
 	f.before()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	effects := ctx.Value(fakeEffects{}).(*fakeEffects)
-	failure := f.next()
-	if failure == faultBefore {
+	effects := ctx.Value(fakeKey{}).(*fakeEffects)
+	failure := f.merge(effects)
+	if failure == faultBefore || failure == faultMerged {
 		return errDisk
 	}
-	effects.merging = true
-	for key := range f.removed {
-		delete(f.values, key)
-		delete(f.orphans, key)
-		delete(f.lagging, key)
+	if effects.synced != nil {
+		effects.synced()
 	}
-	for key, pin := range f.adds {
-		if !f.lagging[key] {
-			f.values[key] = pin
-			f.orphans[key] = failure == faultMerged
-		}
-	}
-	if failure == faultMerged {
+	f.tell()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if failure == faultTold {
 		return errDisk
 	}
 	f.commits = append(f.commits, f.order)
@@ -121,23 +115,68 @@ func (f *fake) Commit(ctx context.Context) error {
 	return nil
 }
 
-// fakeEffects knows nothing of single keys, so that the Committer reads them.
-type fakeEffects struct{ merging bool }
+// merge is the part of a commit up to its sync.
+func (f *fake) merge(effects *fakeEffects) fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	failure := f.next()
+	if failure == faultBefore {
+		return failure
+	}
+	effects.merging = true
+	for key := range f.removed {
+		delete(f.values, key)
+		delete(f.orphans, key)
+		delete(f.lagging, key)
+		effects.of[key] = EffectRemoved
+	}
+	for key, pin := range f.adds {
+		if !f.lagging[key] {
+			f.values[key] = pin
+			f.orphans[key] = failure == faultMerged
+			effects.of[key] = EffectAdded
+		}
+	}
+	return failure
+}
+
+type fakeKey struct{}
+
+// fakeEffects may know nothing of single keys, so that the Committer reads them.
+type fakeEffects struct {
+	merging bool
+	of      map[string]Effect
+	silent  bool
+	synced  func()
+}
 
 func (e *fakeEffects) Begun() bool       { return e.merging }
 func (e *fakeEffects) Merging() bool     { return e.merging }
 func (e *fakeEffects) Err() error        { return nil }
-func (e *fakeEffects) Of(api.Cid) Effect { return EffectNone }
+func (e *fakeEffects) OnSynced(f func()) { e.synced = f }
+func (e *fakeEffects) Of(c api.Cid) Effect {
+	if e.silent {
+		return EffectNone
+	}
+	return e.of[c.String()]
+}
 
+// watchFake and watchSilent are with effects that are known and that are not.
 func watchFake(ctx context.Context) (context.Context, Effects) {
-	effects := &fakeEffects{}
-	return context.WithValue(ctx, fakeEffects{}, effects), effects
+	effects := &fakeEffects{of: make(map[string]Effect)}
+	return context.WithValue(ctx, fakeKey{}, effects), effects
+}
+
+func watchSilent(ctx context.Context) (context.Context, Effects) {
+	ctx, effects := watchFake(ctx)
+	effects.(*fakeEffects).silent = true
+	return ctx, effects
 }
 
 // start runs a Committer on the fake until the test ends.
 func start(t testing.TB, f *fake, change ...func(*Config)) *Committer {
 	t.Helper()
-	cfg := Config{State: f, Watch: watchFake, RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond}
+	cfg := Config{State: f, Watch: watchSilent, RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -155,6 +155,10 @@ func (c *Committer) commit(group []*write) {
 	ctx, effects := c.cfg.Watch(context.Background())
 	made, err := c.apply(ctx, effects, group)
 	if err == nil && len(made) > 0 {
+		effects.OnSynced(func() {
+			c.cfg.Metrics.committed(len(made), time.Since(began))
+			c.confirmSynced(made, effects)
+		})
 		err = c.cfg.State.Commit(ctx)
 		err = cmp.Or(err, effects.Err())
 	}
@@ -163,9 +167,29 @@ func (c *Committer) commit(group []*write) {
 		if effects, err = c.again(made, effects); err != nil {
 			return
 		}
+		c.cfg.Metrics.committed(len(made), time.Since(began))
 	}
-	c.cfg.Metrics.committed(len(made), time.Since(began))
 	c.confirm(ctx, made, effects)
+}
+
+// confirmSynced answers the writes that the state shows without a doubt. The others, and all that a
+// failure concerns that comes after the sync, are for confirm and fail.
+func (c *Committer) confirmSynced(made []*write, effects Effects) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range made {
+		if shownBy(effects, w) {
+			c.finishLocked(w, nil)
+		}
+	}
+}
+
+// shownBy reports whether the effects of a commit say that the state shows a write.
+func shownBy(effects Effects, w *write) bool {
+	if w.unpin {
+		return effects.Of(w.pin.Cid) == EffectRemoved
+	}
+	return effects.Of(w.pin.Cid) == EffectAdded
 }
 
 // apply puts the writes of a group into the commit, and returns those that are in it. Its error is
@@ -267,8 +291,7 @@ func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects)
 
 // shows reports whether the state has what a write made of it.
 func (c *Committer) shows(ctx context.Context, w *write, effects Effects) (bool, error) {
-	switch effect := effects.Of(w.pin.Cid); {
-	case w.unpin && effect == EffectRemoved, !w.unpin && effect == EffectAdded:
+	if shownBy(effects, w) {
 		return true, nil
 	}
 	rec, err := c.cfg.State.Get(ctx, w.pin.Cid)

@@ -20,6 +20,7 @@ func TestCommitter_Model(t *testing.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		failing := rapid.SampledFrom([]int{0, 5, 30}).Draw(rt, "percent of commits that fail")
 		clients := rapid.IntRange(1, 12).Draw(rt, "clients")
+		watch := rapid.SampledFrom([]func(context.Context) (context.Context, Effects){watchFake, watchSilent}).Draw(rt, "effects")
 		group := rapid.SampledFrom([]int{1, 3, 256}).Draw(rt, "group")
 		f := newFake()
 		random := rand.New(rand.NewPCG(seed, 1)) // f's lock guards it.
@@ -27,10 +28,10 @@ func TestCommitter_Model(t *testing.T) {
 			if random.IntN(100) >= failing {
 				return faultNone
 			}
-			return fault(1 + random.IntN(2))
+			return fault(1 + random.IntN(3))
 		}
 		c := New(Config{
-			State: f, Watch: watchFake, MaxGroup: group, RetryMin: 10 * time.Microsecond, RetryMax: 100 * time.Microsecond,
+			State: f, Watch: watch, MaxGroup: group, RetryMin: 10 * time.Microsecond, RetryMax: 100 * time.Microsecond,
 		})
 		possible := make([][]string, clients) // the names that a key may have in the end
 		var wg sync.WaitGroup

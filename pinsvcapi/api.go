@@ -16,6 +16,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // The names are those of ipfs-cluster, whose daemon sets their levels.
@@ -69,6 +70,7 @@ type API struct {
 	metrics     *metrics
 	accessLog   accessLogger
 	buffers     bufferPool
+	decoder     pinsvc.Decoder
 
 	server    *http.Server
 	listeners []net.Listener // HTTP or HTTPS

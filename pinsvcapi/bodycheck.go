@@ -80,9 +80,15 @@ func (api *API) readBody(ctx context.Context, r *http.Request, p bodyPolicy) (re
 			return nil, err
 		}
 	}
-	r.Body = io.NopCloser(&body)
+	r.Body = bodyInMemory{&body}
 	return release, nil
 }
+
+// bodyInMemory is a body that was read.
+type bodyInMemory struct{ *bytes.Buffer }
+
+// Close implements io.Closer.
+func (bodyInMemory) Close() error { return nil }
 
 // accepts checks the declared type of a body.
 //

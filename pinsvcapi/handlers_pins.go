@@ -81,7 +81,11 @@ func (rq *request) pinID() string {
 
 // decodePin reads the body of a request.
 func (api *API) decodePin(rq *request, r *http.Request) (pinsvc.Pin, error) {
-	pin, dropped, err := pinsvc.DecodePin(r.Body)
+	var body []byte
+	if read, ok := r.Body.(bodyInMemory); ok { // Else there is none.
+		body = read.Bytes()
+	}
+	pin, dropped, err := api.decoder.Decode(body)
 	if err != nil {
 		return pin, err
 	}

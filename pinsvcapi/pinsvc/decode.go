@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -25,7 +26,12 @@ func DecodePin(body io.Reader) (pin Pin, dropped DroppedOrigins, err error) {
 	if err != nil {
 		return Pin{}, dropped, fmt.Errorf("read the body: %w", err)
 	}
-	pin, origins, err := decodePin(data)
+	return new(Decoder).Decode(data)
+}
+
+// Decode is DecodePin for a body that is in memory. The pin shares no memory with it.
+func (d *Decoder) Decode(data []byte) (pin Pin, dropped DroppedOrigins, err error) {
+	pin, origins, err := d.decode(data)
 	if err == nil {
 		err = origins.check()
 	}
@@ -120,14 +126,7 @@ func (p *Pin) decodeMember(m jsonobject.Member) (err error) {
 	return err
 }
 
-func isPinField(field string) bool {
-	switch field {
-	case "cid", "name", "origins", "meta":
-		return true
-	default:
-		return false
-	}
-}
+func isPinField(field string) bool { return slices.Contains(pinFields[:], field) }
 
 // checkUnknown refuses a field of the specification in other letter case: if it
 // were ignored, its value would be missing from the pin without a word.

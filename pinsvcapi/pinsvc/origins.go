@@ -84,20 +84,23 @@ func parseOrigin(text string) (multiaddr.Multiaddr, bool) {
 // multiaddresses, /p2p/{peerID}. An address without it cannot be dialled, and
 // the client should know.
 func checkOrigin(origin multiaddr.Multiaddr) error {
-	if peerOf(origin) == "" {
+	if !endsWithPeer(origin) {
 		return fmt.Errorf("%s does not end with /p2p/<peer ID>", quote(origin.String()))
 	}
 	return nil
 }
 
+func endsWithPeer(addr multiaddr.Multiaddr) bool {
+	return len(addr) > 0 && addr[len(addr)-1].Code() == multiaddr.P_P2P
+}
+
 // peerOf is the binary form of the peer ID at the end of an address; empty when
 // there is none.
 func peerOf(addr multiaddr.Multiaddr) string {
-	_, last := multiaddr.SplitLast(addr)
-	if last == nil || last.Protocol().Code != multiaddr.P_P2P {
+	if !endsWithPeer(addr) {
 		return ""
 	}
-	return string(last.RawValue())
+	return string(addr[len(addr)-1].RawValue())
 }
 
 // selectOrigins removes repeated origins, keeps the MaxOrigins most useful ones
@@ -111,6 +114,14 @@ func peerOf(addr multiaddr.Multiaddr) string {
 // them the better reach (see reachOf). An address that can be dialled only on its
 // own machine, or not at all, comes after all others.
 func selectOrigins(all []multiaddr.Multiaddr) (kept []multiaddr.Multiaddr, excess int) {
+	if len(all) <= MaxOrigins { // Nearly always.
+		for _, addr := range all {
+			if !slices.ContainsFunc(kept, addr.Equal) {
+				kept = append(kept, addr)
+			}
+		}
+		return kept, 0
+	}
 	candidates := distinctOrigins(all)
 	if len(candidates) > MaxOrigins {
 		excess = len(candidates) - MaxOrigins

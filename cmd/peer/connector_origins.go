@@ -10,9 +10,17 @@ import (
 )
 
 // dialOrigins returns the connector with one in front that has the IPFS node
-// connect to the origins of the pins that it fetches.
+// connect to the origins of the pins that it fetches, and to the IPFS nodes of other
+// members, unless the configuration says never to connect to those.
 func (p *Peer) dialOrigins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConnector {
-	p.origins = origins.New(inner, origins.NewKubo(p.ipfsRPC))
+	cfg := origins.Config{
+		Swarm: origins.NewKubo(p.ipfsRPC), Self: p.ID(),
+		NoMembers: p.cfg.Helper.Configs().Ipfshttp.ConnectSwarmsDelay == 0,
+	}
+	if p.node != nil {
+		cfg.Restarts = p.node.Restarts
+	}
+	p.origins = origins.New(inner, cfg)
 	if err := p.metrics.countDials(p.origins.Stats); err != nil {
 		logger.Warnf("the metrics of origins are not registered: %s", err)
 	}

@@ -63,7 +63,7 @@ func (m *peerMetrics) countOrphans(stats func() orphans.Stats) error {
 func (m *peerMetrics) countDials(stats func() origins.Stats) error {
 	counter := func(result string, value func() uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "pinsvc_origin_dials_total", Help: "Dials of origins of pins that have ended, by result.",
+			Name: "pinsvc_origin_dials_total", Help: "Dials of origins, and of IPFS nodes of other members, that have ended, by result.",
 			ConstLabels: prometheus.Labels{"result": result},
 		}, func() float64 { return float64(value()) })
 	}
@@ -74,7 +74,7 @@ func (m *peerMetrics) countDials(stats func() origins.Stats) error {
 		m.register(counter("success", func() uint64 { s := stats(); return s.Dials - s.Failures })),
 		m.register(counter("failure", func() uint64 { return stats().Failures })),
 		m.register(gauge("pinsvc_origin_dials_in_progress", "Dials of origins that have not ended.", func() int { return stats().Dialling })),
-		m.register(gauge("pinsvc_origin_nodes", "Origins of pins in progress that are dialled until the pin ends.", func() int { return stats().Nodes })),
+		m.register(gauge("pinsvc_origin_nodes", "Origins, and IPFS nodes of other members, that are dialled until pins in progress end.", func() int { return stats().Nodes })),
 	)
 }
 

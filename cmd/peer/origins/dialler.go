@@ -16,11 +16,12 @@ import (
 )
 
 // dialler dials the nodes that are origins of pins in progress, all of them and
-// again and again (U17 in docs/upstream-faults.md). Pins with the same node share
-// its dials.
+// again and again (U17 in docs/upstream-faults.md), and those of the other members
+// of the cluster. Pins with the same node share its dials.
 type dialler struct {
-	swarm  Swarm
-	limits limits
+	swarm   Swarm
+	limits  limits
+	members *directory
 
 	mu       sync.Mutex
 	jobs     map[cid.Cid]map[*job]struct{}
@@ -36,12 +37,15 @@ type dialler struct {
 
 // job is a pin in progress.
 type job struct {
-	cid      cid.Cid
-	nodes    map[peer.ID]*node
-	dialling int
+	cid         cid.Cid
+	allocations []peer.ID
+	nodes       map[peer.ID]*node
+	dialling    int
+	due         time.Time // When its content has not come and the members' nodes are dialled.
+	waits       bool      // That time is over.
 }
 
-// node is an origin of at least one job. When the last job ends, so does ctx.
+// node is an origin of at least one job, or that of a member. When the last job ends, so does ctx.
 type node struct {
 	candidate
 	jobs     map[*job]struct{}
@@ -73,26 +77,30 @@ func newDialler(swarm Swarm, l limits) *dialler {
 		wake: make(chan struct{}, 1),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.members = newDirectory(d.membersChanged)
 	d.wg.Go(d.run)
 	return d
 }
 
 // stop ends all dials and waits until they have ended.
 func (d *dialler) stop() {
+	d.members.stop()
 	d.cancel()
 	d.wg.Wait()
 }
 
-// begin starts to dial the origins of a pin after the grace time.
-func (d *dialler) begin(c cid.Cid, origins []multiaddr.Multiaddr) *job {
-	j := &job{cid: c, nodes: make(map[peer.ID]*node)}
+// begin starts to dial the origins of a pin, and the nodes of members, after the
+// grace time.
+func (d *dialler) begin(c cid.Cid, origins []multiaddr.Multiaddr, allocations []peer.ID) *job {
+	due := time.Now().Add(d.limits.grace)
+	j := &job{cid: c, allocations: allocations, nodes: make(map[peer.ID]*node), due: due}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.jobs[c] == nil {
 		d.jobs[c] = make(map[*job]struct{})
 	}
 	d.jobs[c][j] = struct{}{}
-	due := time.Now().Add(d.limits.grace)
+	d.wakeUp()
 	for _, found := range candidates(origins, d.limits.nodes, d.limits.addrs) {
 		d.join(j, found, due)
 	}
@@ -226,7 +234,7 @@ func (d *dialler) startDue(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var due []*node
-	next := idle
+	next := d.dialMembers(now, idle)
 	for _, n := range d.nodes {
 		switch wait := n.due.Sub(now); {
 		case n.dialling:
@@ -301,7 +309,7 @@ func (d *dialler) ended(n *node, charged []*job, err error) {
 	if err != nil {
 		d.counters.Failures++
 		wait = n.retries.Next()
-		logger.Debugf("connecting to the origin %s: %s", n.id, err)
+		logger.Debugf("connecting to %s: %s", n.id, err)
 	} else {
 		n.retries.Reset()
 	}
@@ -326,14 +334,24 @@ func (d *dialler) stats() Stats {
 	return s
 }
 
-// ids returns the nodes that are origins of pins in progress.
+// ids returns the nodes that are origins of pins in progress, and those of members
+// if there is a pin in progress.
 func (d *dialler) ids() []peer.ID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Collect(maps.Keys(d.nodes))
+	ids := slices.Collect(maps.Keys(d.nodes))
+	if len(d.jobs) == 0 {
+		return ids
+	}
+	for _, node := range d.members.first(nil) {
+		if d.nodes[node.ID] == nil {
+			ids = append(ids, node.ID)
+		}
+	}
+	return ids
 }
 
-// logFailures logs which origins of a pin that was not fetched are unreachable.
+// logFailures logs which nodes that may have the content of a pin are unreachable.
 func (d *dialler) logFailures(j *job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -344,7 +362,7 @@ func (d *dialler) logFailures(j *job) {
 		}
 	}
 	if example != nil {
-		logger.Infof("pin %s was not fetched; %d of its %d origins cannot be reached, for example %s: %s",
+		logger.Infof("pin %s was not fetched; %d of the %d nodes that may have it cannot be reached, for example %s: %s",
 			j.cid, unreachable, len(j.nodes), example.id, example.err)
 	}
 }

@@ -205,6 +205,8 @@ type world struct {
 	swarm *fakeSwarm
 	ipfs  *fakeIPFS
 	start time.Time
+	// restarts are those of the IPFS node that are known.
+	restarts int
 }
 
 // inBubble runs a test in a synctest bubble. At its end nothing may be left.
@@ -212,7 +214,7 @@ func inBubble(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, swarm: newFakeSwarm(), ipfs: &fakeIPFS{takes: time.Hour}, start: time.Now()}
-		w.Connector = New(w.ipfs, w.swarm)
+		w.Connector = New(w.ipfs, Config{Swarm: w.swarm, Restarts: func() int { return w.restarts }})
 		test(w)
 		if err := w.Shutdown(context.Background()); err != nil {
 			t.Error(err)

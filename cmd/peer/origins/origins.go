@@ -15,6 +15,7 @@ import (
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	logging "github.com/ipfs/go-log/v2"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -36,10 +37,23 @@ type Swarm interface {
 	Close()
 }
 
-// Connector is an IPFS connector that dials the origins of a pin while the pin
-// is fetched. All other requests go to the inner connector.
+// Config is what a Connector needs.
+type Config struct {
+	Swarm Swarm
+	// Self is the peer of the cluster that the connector is of.
+	Self peer.ID
+	// NoMembers: the IPFS nodes of the other members are not dialled.
+	NoMembers bool
+	// Restarts, if not nil, counts the restarts of the IPFS node.
+	Restarts func() int
+}
+
+// Connector is an IPFS connector that dials the origins of a pin, and the IPFS
+// nodes of other members of the cluster, while the pin is fetched. All other
+// requests go to the inner connector.
 type Connector struct {
 	ipfscluster.IPFSConnector
+	cfg     Config
 	swarm   Swarm
 	dialler *dialler
 	peering *peering
@@ -49,16 +63,27 @@ type Connector struct {
 }
 
 // New wraps a connector. Shutdown of the wrapper shuts the inner one down.
-func New(inner ipfscluster.IPFSConnector, swarm Swarm) *Connector {
-	dialler := newDialler(swarm, defaultLimits())
+func New(inner ipfscluster.IPFSConnector, cfg Config) *Connector {
+	if cfg.Restarts == nil {
+		cfg.Restarts = func() int { return 0 }
+	}
+	dialler := newDialler(cfg.Swarm, defaultLimits())
 	return &Connector{
-		IPFSConnector: inner, swarm: swarm,
-		dialler: dialler, peering: newPeering(swarm, dialler.ids),
+		IPFSConnector: inner, cfg: cfg, swarm: cfg.Swarm,
+		dialler: dialler, peering: newPeering(cfg.Swarm, dialler.ids, cfg.Restarts),
+	}
+}
+
+// SetClient implements ipfscluster.Component. The members are asked from then on.
+func (c *Connector) SetClient(client *rpc.Client) {
+	c.IPFSConnector.SetClient(client)
+	if !c.cfg.NoMembers {
+		c.dialler.members.start(membersOf(client, c.cfg.Self))
 	}
 }
 
 // Pin pins through the inner connector and has the IPFS node dial the origins
-// of the pin until it returns. The inner connector gets no origins, so that it
+// of the pin, and nodes of members, until it returns. The inner connector gets no origins, so that it
 // does not dial them as well.
 func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 	job := c.begin(pin)
@@ -79,7 +104,7 @@ func (c *Connector) begin(pin api.Pin) *job {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	later := c.recent.take(pin.Cid.Cid)
-	return c.dialler.begin(pin.Cid.Cid, merge(addresses(pin.Origins), later))
+	return c.dialler.begin(pin.Cid.Cid, merge(addresses(pin.Origins), later), pin.Allocations)
 }
 
 // Update has the origins of a new record dialled at once if the pin is being

@@ -20,12 +20,12 @@ const (
 	// peeringGiveUp is how long the removal of a node is tried.
 	peeringGiveUp = 10 * time.Minute
 	// peeringValid is how long a node is taken to be there. The IPFS node
-	// forgets it when it restarts.
+	// forgets it when it restarts, which is known of a managed one only.
 	peeringValid = time.Minute
 )
 
-// peering keeps the origins of pins in progress in the peering subsystem of the
-// IPFS node.
+// peering keeps the origins of pins in progress, and the nodes of members, in the
+// peering subsystem of the IPFS node.
 //
 // Kubo (0.43) requests content from a connected node only if the node has a
 // private address, has sent content over this connection or is in the peering
@@ -34,13 +34,15 @@ const (
 // requests when they connect. So an origin that is connected before a pin starts
 // would never receive one.
 type peering struct {
-	swarm  Swarm
-	wanted func() []peer.ID
+	swarm    Swarm
+	wanted   func() []peer.ID
+	restarts func() int
 
 	requests chan struct{} // Held during requests.
 	mu       sync.Mutex
 	nodes    map[peer.ID]*peered
 	paused   time.Time
+	restart  int // Of the IPFS node, the last that is known.
 
 	wake   chan struct{}
 	ctx    context.Context
@@ -55,10 +57,11 @@ type peered struct {
 	unused    time.Time // Zero while the node is wanted.
 }
 
-// newPeering keeps the nodes that wanted returns in the peering subsystem.
-func newPeering(swarm Swarm, wanted func() []peer.ID) *peering {
+// newPeering keeps the nodes that wanted returns in the peering subsystem. restarts
+// counts those of the IPFS node, as far as they are known.
+func newPeering(swarm Swarm, wanted func() []peer.ID, restarts func() int) *peering {
 	p := &peering{
-		swarm: swarm, wanted: wanted, nodes: make(map[peer.ID]*peered),
+		swarm: swarm, wanted: wanted, restarts: restarts, nodes: make(map[peer.ID]*peered),
 		requests: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -129,10 +132,16 @@ func (p *peering) add(ctx context.Context) {
 
 // missing returns the wanted nodes that are not known to be there.
 func (p *peering) missing() []peer.ID {
-	wanted := p.wanted()
+	wanted, restart := p.wanted(), p.restarts()
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if restart != p.restart {
+		p.restart, p.paused = restart, time.Time{}
+		for _, n := range p.nodes {
+			n.confirmed = time.Time{}
+		}
+	}
 	isWanted := make(map[peer.ID]bool, len(wanted))
 	var missing []peer.ID
 	for _, id := range wanted {

@@ -75,6 +75,9 @@ func (r Report) active() bool {
 	return r.Status == api.TrackerStatusPinQueued || r.Status == api.TrackerStatusPinning
 }
 
+// Failed reports whether an attempt to pin has failed and none is in progress.
+func (r Report) Failed() bool { return r.state() == Retrying }
+
 // state is the state that a report describes by itself, as if it were the first
 // about the pin.
 func (r Report) state() State {

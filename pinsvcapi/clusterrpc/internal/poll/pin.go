@@ -22,6 +22,35 @@ func (p *Poller) Record(ctx context.Context, rec api.Pin) (confirmed bool) {
 	return p.pin(ctx, rec.Cid, peerstatus.HoldersOf(rec, p.cfg.Tracker.Members()), peerstatus.RequiredReplicas(rec)) > 0
 }
 
+// Outcome polls every peer that should hold the pin of a record which the view does not
+// have. complete: enough of them hold it; failed: each has reported that its attempt has
+// failed.
+func (p *Poller) Outcome(ctx context.Context, rec api.Pin) (complete, failed bool) {
+	if rec.Type == api.MetaType {
+		return p.root(ctx, rec), false
+	}
+	holders := peerstatus.HoldersOf(rec, p.cfg.Tracker.Members())
+	pinned, errored := 0, 0
+	reports := make(chan peerstatus.Report, len(holders))
+	for _, id := range holders {
+		if !p.cfg.Tasks.Go(func(context.Context) {
+			report, _ := p.report(ctx, id, rec.Cid) // Nothing of a peer that does not respond.
+			reports <- report
+		}) {
+			return false, false
+		}
+	}
+	for range holders {
+		switch report := <-reports; {
+		case report.Status == api.TrackerStatusPinned:
+			pinned++
+		case report.Failed():
+			errored++
+		}
+	}
+	return pinned >= max(1, peerstatus.RequiredReplicas(rec)), errored > 0 && errored == len(holders)
+}
+
 // Row is Record for a row of the view, in the background. The channel is closed when
 // it ends; it is nil when the record is needed first.
 func (p *Poller) Row(ctx context.Context, row pinset.Pin) <-chan struct{} {

@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,12 +50,13 @@ type Replaced struct {
 	next map[pinrecord.Replaced]time.Time
 	// resume is when to look again: a look at very many pins takes its time.
 	resume   time.Time
+	chains   map[pinrecord.Replaced]*link
 	unpinned atomic.Uint64
 }
 
 // NewReplaced returns one that has done nothing.
 func NewReplaced(cfg ReplacedConfig) *Replaced {
-	return &Replaced{cfg: cfg, next: make(map[pinrecord.Replaced]time.Time)}
+	return &Replaced{cfg: cfg, next: make(map[pinrecord.Replaced]time.Time), chains: make(map[pinrecord.Replaced]*link)}
 }
 
 // Unpinned is how many pins this peer has unpinned.
@@ -71,6 +73,7 @@ func (r *Replaced) UnpinDue(ctx context.Context) {
 			return // The state is unavailable.
 		}
 	}
+	r.examineChains(ctx)
 	due := r.cfg.Index.Due(maxReplacedDue)
 	now := r.cfg.Now()
 	r.resume = now.Add(idleShare * now.Sub(began))
@@ -111,33 +114,42 @@ func (r *Replaced) unpin(ctx context.Context, pin pinrecord.Replaced) error {
 			return err
 		}
 	}
-	unlock, err := r.cfg.Writer.Lock(ctx, append(by, pin.Key)...)
+	removed, err := r.remove(ctx, pin, by, r.cfg.Index.IsDue)
+	if removed {
+		log.Infof("pin %s is unpinned: it was replaced by %s, which is pinned", pin.Key, by)
+	}
+	return err
+}
+
+// remove unpins a pin under its lock and those of others, if it may still go by what is
+// read then.
+func (r *Replaced) remove(ctx context.Context, pin pinrecord.Replaced, others []cid.Cid, may func(pinrecord.Replaced) bool) (removed bool, err error) {
+	unlock, err := r.cfg.Writer.Lock(ctx, append(slices.Clip(others), pin.Key)...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	// Under the locks: no request of this peer changes any of them now.
 	var rec api.Pin
-	for _, key := range append(by, pin.Key) {
+	for _, key := range append(slices.Clip(others), pin.Key) {
 		if r.cfg.Syncer.Uncommitted().Pending(key) {
-			return nil // Its content is not safe yet.
+			return false, nil // Its content is not safe yet.
 		}
 		if rec, _, err = r.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if !r.cfg.Index.IsDue(pin) { // By what was just read.
-		return nil
+	if !may(pin) { // By what was just read.
+		return false, nil
 	}
 	if err := r.cfg.Writer.Available(); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.cfg.Writer.Delete(ctx, rec); err != nil {
-		return err
+		return false, err
 	}
 	r.unpinned.Add(1)
-	log.Infof("pin %s is unpinned: it was replaced by %s, which is pinned", pin.Key, by)
-	return nil
+	return true, nil
 }
 
 // confirmed polls the holders of a pin and reports whether one of them has it now.

@@ -19,6 +19,9 @@
 // A hidden pin is due to be unpinned when every visible pin from which names lead to it
 // is pinned. It stays when there is none: nobody has taken its place.
 //
+// Within a chain a hidden pin may become complete, which Complete notes: what it has
+// replaced is due then, for it is newer. One that has failed may be unpinned (IsSpare).
+//
 // The index is fed with the records of the state in any order and ends the same. It is
 // between the syncer and the tracker: what is hidden does not reach the view.
 package replacement

@@ -43,6 +43,8 @@ type Index struct {
 	namers map[cid.Cid]map[cid.Cid]struct{}
 	// hidden has the revision that the state has of each pin that is hidden.
 	hidden map[cid.Cid]int64
+	// complete has the revision of each hidden pin that was found to be pinned.
+	complete map[cid.Cid]int64
 	// reread are pins whose record has to be read again.
 	reread map[cid.Cid]struct{}
 }
@@ -63,7 +65,7 @@ func New(cfg Config) *Index {
 	}
 	return &Index{
 		cfg: cfg, named: make(map[cid.Cid][]name), namers: make(map[cid.Cid]map[cid.Cid]struct{}),
-		hidden: make(map[cid.Cid]int64), reread: make(map[cid.Cid]struct{}),
+		hidden: make(map[cid.Cid]int64), complete: make(map[cid.Cid]int64), reread: make(map[cid.Cid]struct{}),
 	}
 }
 
@@ -111,7 +113,7 @@ func (x *Index) put(rec api.Pin, names []pinrecord.Replaced, rewritten bool) (lo
 		}
 		return lost
 	}
-	delete(x.hidden, key)
+	x.show(key)
 	x.cfg.Tracker.PutInPlaceOf(rec, rewritten, gone)
 	return lost
 }
@@ -181,7 +183,7 @@ func (x *Index) toHide(key cid.Cid) (gone []cid.Cid) {
 func (x *Index) DeleteRecord(key cid.Cid) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.hidden, key)
+	x.show(key)
 	delete(x.reread, key)
 	if list, ok := x.named[key]; ok {
 		now := x.cfg.Now()
@@ -194,6 +196,12 @@ func (x *Index) DeleteRecord(key cid.Cid) {
 		x.setList(key, list)
 	}
 	x.cfg.Tracker.DeleteRecord(key)
+}
+
+// show ends that a pin is hidden. It needs the lock.
+func (x *Index) show(key cid.Cid) {
+	delete(x.hidden, key)
+	delete(x.complete, key)
 }
 
 // Keys implements statesync.Sink.
@@ -258,7 +266,7 @@ func (x *Index) Refresh() (reread []cid.Cid) {
 		x.setList(key, slices.DeleteFunc(slices.Clone(list), func(n name) bool { return n.expired(now) }))
 		for _, n := range list {
 			if x.live(n.Replaced) && !x.isNamed(n.Replaced) {
-				delete(x.hidden, n.Key)
+				x.show(n.Key)
 				x.reread[n.Key] = struct{}{}
 			}
 		}

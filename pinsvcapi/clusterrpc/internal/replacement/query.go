@@ -91,7 +91,8 @@ func (x *Index) Names(rec api.Pin) []pinrecord.Replaced {
 }
 
 // Due returns at most limit hidden pins that are due to be unpinned: every visible pin
-// from which names lead to it is pinned. A pin comes after those that its record names.
+// from which names lead to it is pinned, or keeps a newer hidden one that is. A pin comes
+// after those that its record names.
 func (x *Index) Due(limit int) []pinrecord.Replaced {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -121,89 +122,4 @@ func (x *Index) IsDue(r pinrecord.Replaced) bool {
 func (x *Index) pinned(key cid.Cid) bool {
 	m, ok := x.cfg.View.Lookup(key)
 	return ok && m.Status == pinsvc.StatusPinned
-}
-
-// Replacing are the visible pins from which names lead to a hidden one.
-func (x *Index) Replacing(r pinrecord.Replaced) []cid.Cid {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	var visible []cid.Cid
-	seen := make(map[cid.Cid]struct{})
-	for queue := []pinrecord.Replaced{r}; len(queue) > 0; queue = queue[1:] {
-		for namer := range x.namers[queue[0].Key] {
-			if _, ok := seen[namer]; ok || !x.names(namer, queue[0]) {
-				continue
-			}
-			seen[namer] = struct{}{}
-			if revision, hidden := x.hidden[namer]; hidden {
-				queue = append(queue, pinrecord.Replaced{Key: namer, Revision: revision})
-			} else if _, ok := x.cfg.View.Lookup(namer); ok {
-				visible = append(visible, namer)
-			}
-		}
-	}
-	return visible
-}
-
-// walk goes over hidden pins. It is used under the lock.
-type walk struct {
-	index *Index
-	// releases reports whether a visible pin needs nothing any more of what it has replaced.
-	releases func(namer cid.Cid) bool
-	due      map[pinrecord.Replaced]bool     // that were visited
-	added    map[pinrecord.Replaced]struct{} // those of list, and those that are about to be
-	list     []pinrecord.Replaced            // those that are due, in order
-}
-
-func (x *Index) walk(releases func(namer cid.Cid) bool) walk {
-	return walk{
-		index: x, releases: releases,
-		due: make(map[pinrecord.Replaced]bool), added: make(map[pinrecord.Replaced]struct{}),
-	}
-}
-
-// add visits a pin and, if it is due, those that its record names before it. It appends
-// to the list as long as that is shorter than limit; -1: always.
-func (w *walk) add(r pinrecord.Replaced, limit int) {
-	if _, added := w.added[r]; added || !w.index.live(r) || !w.isDue(r) {
-		return
-	}
-	w.added[r] = struct{}{}
-	for _, n := range w.index.named[r.Key] {
-		w.add(n.Replaced, limit)
-	}
-	if len(w.list) != limit {
-		w.list = append(w.list, r)
-	}
-}
-
-// isDue reports whether all visible pins from which names lead to r release it, and there
-// is one.
-func (w *walk) isDue(r pinrecord.Replaced) bool {
-	if due, ok := w.due[r]; ok {
-		return due
-	}
-	w.due[r] = false // Names lead in no circle; if they did, nothing of it would be due.
-	any := false
-	for namer := range w.index.namers[r.Key] {
-		if !w.index.names(namer, r) {
-			continue
-		}
-		if revision, hidden := w.index.hidden[namer]; hidden {
-			if !w.isDue(pinrecord.Replaced{Key: namer, Revision: revision}) {
-				return false
-			}
-			any = true
-			continue
-		}
-		if _, visible := w.index.cfg.View.Lookup(namer); !visible {
-			continue // It was removed.
-		}
-		if !w.releases(namer) {
-			return false
-		}
-		any = true
-	}
-	w.due[r] = any
-	return any
 }

@@ -1,0 +1,103 @@
+package repair
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+)
+
+const noContent = "IPFS error (pin/add). Code: 200. Message: block was not found"
+
+// chain has the fixture's pin 2 replaced by pin 3, and that by the next ones up to n, each
+// naming all before it. It returns the records, the first is that of pin 1.
+func (f replacedFixture) chain(n int) []api.Pin {
+	f.t.Helper()
+	recs := []api.Pin{f.old, f.fresh}
+	var names []pinrecord.Replaced
+	for _, rec := range recs {
+		names = append(names, pinrecord.Replaced{Key: rec.Cid.Cid, Revision: pinrecord.RevisionOf(rec)})
+	}
+	for i := 3; i <= n; i++ {
+		rec := f.put(i, names...)
+		recs = append(recs, rec)
+		names = append(names, pinrecord.Replaced{Key: rec.Cid.Cid, Revision: pinrecord.RevisionOf(rec)})
+	}
+	return recs
+}
+
+// there are the pins of the state.
+func (f replacedFixture) there(recs []api.Pin) (there []int) {
+	for i, rec := range recs {
+		if _, found := f.fake.Record(rec.Cid.Cid); found {
+			there = append(there, i+1)
+		}
+	}
+	return there
+}
+
+// A chain of twenty replaces that all fail keeps the one content that there is.
+func TestChains_OfFailuresKeepTheContentThatThereIs(t *testing.T) {
+	f := newReplacedFixture(t)
+	recs := f.chain(20)
+	f.fake.Report(recs[0].Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	for _, rec := range recs[1:] {
+		f.fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinning, ""))
+	}
+	f.step(time.Hour)
+	if got := f.there(recs); len(got) != 20 {
+		t.Fatalf("while nothing is decided, left: %v", got)
+	}
+	for _, rec := range recs[1:] {
+		f.fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, noContent))
+	}
+	for range 10 {
+		f.step(chainRetryMax)
+	}
+	if got := f.there(recs); len(got) != 2 || got[0] != 1 || got[1] != 20 {
+		t.Errorf("left: %v, want the first and the last", got)
+	}
+}
+
+// Of a chain the newest content that is complete stays, and what is older goes, also after
+// the last one has failed.
+func TestChains_TheNewestCompleteContentStays(t *testing.T) {
+	f := newReplacedFixture(t)
+	recs := f.chain(6)
+	for i, rec := range recs {
+		report := clusterfake.Report(api.TrackerStatusPinError, noContent)
+		if i == 0 || i == 2 {
+			report = clusterfake.Report(api.TrackerStatusPinned, "")
+		}
+		f.fake.Report(rec.Cid.Cid, report)
+	}
+	for range 10 {
+		f.step(chainRetryMax)
+	}
+	if got := f.there(recs); len(got) != 2 || got[0] != 3 || got[1] != 6 {
+		t.Errorf("left: %v, want the newest that is complete and the last", got)
+	}
+}
+
+// A peer that should hold a pin and does not respond, or whose IPFS node is away, has not
+// given it up.
+func TestChains_NothingIsGivenUpWhileAHolderIsAway(t *testing.T) {
+	f := newReplacedFixture(t)
+	recs := f.chain(3)
+	f.fake.Report(recs[0].Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	for _, report := range []api.PinInfo{
+		clusterfake.Report(api.TrackerStatusClusterError, ""),
+		clusterfake.Report(api.TrackerStatusPinError, "IPFS request failed (is it running?): connection refused"),
+		clusterfake.Report(api.TrackerStatusUnexpectedlyUnpinned, ""),
+		clusterfake.Report(api.TrackerStatusUnpinned, ""),
+	} {
+		f.fake.Report(recs[1].Cid.Cid, report)
+		f.step(time.Hour)
+		if got := f.there(recs); len(got) != 3 {
+			t.Errorf("%s %q: left %v", report.Status, report.Error, got)
+		}
+	}
+}

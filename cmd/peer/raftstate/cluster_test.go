@@ -54,8 +54,11 @@ type member struct {
 	follower  *Tracker
 	stopped   bool
 	client    *rpc.Client
-	// frozen lets redirected writes wait until the end of the test.
+	// frozen lets redirected writes wait until it thaws.
 	frozen atomic.Bool
+	thawed chan struct{}
+	// waiting are the writes that wait for that.
+	waiting atomic.Int32
 }
 
 // recorder is the tracker of a member. It reads all of a pin, as a tracker does.
@@ -100,14 +103,25 @@ func (blind) Untrack(context.Context, api.Cid) error { return nil }
 type consensusRPC struct{ m *member }
 
 func (s consensusRPC) LogPin(ctx context.Context, in api.Pin, _ *struct{}) error {
-	if s.m.frozen.Load() {
-		<-s.m.t.Context().Done()
+	return s.m.consensus.LogPin(s.m.thaw(ctx), in)
+}
+
+// thaw waits until the member is not frozen. That the other end has given up meanwhile it does not see
+// yet, as a process that has just been thawed.
+func (m *member) thaw(ctx context.Context) context.Context {
+	if !m.frozen.Load() {
+		return ctx
 	}
-	return s.m.consensus.LogPin(ctx, in)
+	m.waiting.Add(1)
+	select {
+	case <-m.thawed:
+	case <-m.t.Context().Done():
+	}
+	return context.WithoutCancel(ctx)
 }
 
 func (s consensusRPC) LogUnpin(ctx context.Context, in api.Pin, _ *struct{}) error {
-	return s.m.consensus.LogUnpin(ctx, in)
+	return s.m.consensus.LogUnpin(s.m.thaw(ctx), in)
 }
 
 type trackerRPC struct{ tracker ipfscluster.PinTracker }
@@ -130,7 +144,7 @@ func members(t *testing.T, n, plain int, configure func(*raft.Config)) []*member
 		noError(t, err)
 		id, err := peer.IDFromPrivateKey(key)
 		noError(t, err)
-		all[i] = &member{t: t, key: key, id: id, folder: filepath.Join(t.TempDir(), "raft"), plain: i < plain, configure: configure, stopped: true}
+		all[i] = &member{t: t, key: key, id: id, folder: filepath.Join(t.TempDir(), "raft"), plain: i < plain, configure: configure, stopped: true, thawed: make(chan struct{})}
 	}
 	for _, m := range all {
 		m.listen()

@@ -24,8 +24,9 @@ import (
 // Consensus is the cluster's Raft component with a state that holds what was asked for.
 type Consensus struct {
 	ipfscluster.Consensus
-	store *Store
-	self  peer.ID
+	store  *Store
+	writes *writes
+	self   peer.ID
 }
 
 const (
@@ -49,11 +50,16 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 		cfg.RaftConfig.Logger = hclog.NewNullLogger()
 	}
 	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
-	inner, err := raft.NewConsensus(h, cfg, wrapped, staging)
+	writes, err := newWrites(h)
 	if err != nil {
 		return nil, err
 	}
-	return &Consensus{Consensus: inner, store: wrapped, self: h.ID()}, nil
+	inner, err := raft.NewConsensus(h, cfg, wrapped, staging)
+	if err != nil {
+		writes.close()
+		return nil, err
+	}
+	return &Consensus{Consensus: inner, store: wrapped, writes: writes, self: h.ID()}, nil
 }
 
 // SetClient connects the component to the cluster. Entries of the log are applied from then on.
@@ -65,6 +71,7 @@ func (c *Consensus) SetClient(client *rpc.Client) {
 // Shutdown stops the component. Without a client, entries that wait for it are not applied.
 func (c *Consensus) Shutdown(ctx context.Context) error {
 	c.store.hold.end(errNoClient)
+	c.writes.close()
 	return c.Consensus.Shutdown(ctx)
 }
 
@@ -74,10 +81,15 @@ func (c *Consensus) OnRestore(f func(Restored)) { c.store.OnRestore(f) }
 // LogPin commits a pin. When it returns nil the state of this peer has the change, on a follower
 // too.
 func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
-	pin, m, err := marked(pin)
+	pin, m, redirected, err := marked(pin)
 	if err != nil {
 		return err
 	}
+	end, err := c.begin(ctx, m.nonce, redirected)
+	if err != nil {
+		return err
+	}
+	defer end()
 	applied, forget := c.store.expect(m.nonce)
 	defer forget()
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
@@ -93,7 +105,13 @@ func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
 // pin is left to the next entry.
 func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	removed := api.PinCid(pin.Cid)
-	removed.Metadata = map[string]string{markKey: noMark}
+	nonce, redirected := removalNonce(pin)
+	end, err := c.begin(ctx, nonce, redirected)
+	if err != nil {
+		return err
+	}
+	defer end()
+	removed.Metadata = map[string]string{markKey: noMark + nonce}
 	applied, forget := c.store.expect(c.store.key(pin.Cid).String())
 	defer forget()
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
@@ -114,9 +132,13 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 	defer tick.Stop()
 	first, _ := c.Leader(ctx) // Empty when there is none now.
 	var changed time.Time
+	var late error
 	for {
 		select {
 		case err := <-done:
+			if err != nil && late != nil {
+				return late
+			}
 			return err
 		case <-tick.C:
 		}
@@ -130,7 +152,8 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 			changed = time.Now()
 		}
 		if !changed.IsZero() && time.Since(changed) > leaderGrace {
-			return errors.New("the Raft leader that was asked does not respond and is leader no more; the change may still take effect")
+			late = errors.New("the Raft leader that was asked does not respond and is leader no more; the change may still take effect")
+			cancel()
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package raftstate keeps the shared state of a Raft peer what was asked for, on every peer and
 // after every restart. It stands between the cluster's Raft component and its datastore, and
-// contains five faults below it (docs/upstream-faults.md):
+// contains seven faults below it (docs/upstream-faults.md):
 //
 //   - An entry of the log inherits what it leaves empty from the entry before (U30). Each pin that
 //     this peer proposes carries its record in a reserved metadata key, the mark (mark.go), and the
@@ -13,6 +13,10 @@
 //     its own (consensus.go).
 //   - An entry that is applied before the consensus has its RPC client ends the process (U55). It
 //     waits for the client (hold.go).
+//   - A write that was given up takes effect after newer ones (U70, U71). It has not ended before
+//     upstream has (consensus.go), and a leader asks before it proposes a redirected one (redirect.go).
+//
+// It also lets a peer whose state was damaged take rows over from the leader (rewrite.go).
 package raftstate
 
 import logging "github.com/ipfs/go-log/v2"

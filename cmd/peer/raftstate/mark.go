@@ -16,9 +16,17 @@ import (
 // markKey is the metadata key of marks. Clients can neither set it nor see it.
 const markKey = pinsvc.ReservedMetaPrefix + "raft"
 
-// noMark is the value of the key in an entry that removes a pin: it takes the place of the mark
-// that the entry before left.
+// noMark begins the value of the key in an entry that removes a pin, and its nonce ends it: it takes the
+// place of the mark that the entry before left.
 const noMark = "-"
+
+// removalNonce returns the nonce of a removal, and whether it has one from the peer that redirected it.
+func removalNonce(pin api.Pin) (nonce string, redirected bool) {
+	if nonce, ok := strings.CutPrefix(pin.Metadata[markKey], noMark); ok && nonce != "" {
+		return nonce, true
+	}
+	return rand.Text(), false
+}
 
 // mark is what an entry says of itself: the record as it was asked for, and a nonce that tells the
 // entry from others with the same record.
@@ -46,23 +54,23 @@ func parseMark(text string) (mark, bool) {
 // that a write that is redirected to the leader keeps the nonce that its peer waits for. The error (U34 in
 // docs/upstream-faults.md)
 // is about pins that have no protobuf form: applied to the state they would end Raft on all peers.
-func marked(pin api.Pin) (api.Pin, mark, error) {
+func marked(pin api.Pin) (_ api.Pin, m mark, redirected bool, err error) {
 	given := pin.Metadata[markKey]
 	pin.Metadata = maps.Clone(pin.Metadata) // The caller's map may be shared.
 	delete(pin.Metadata, markKey)
 	record, err := pin.ProtoMarshal()
 	if err != nil {
-		return api.Pin{}, mark{}, fmt.Errorf("the pin cannot be stored: %w", err)
+		return api.Pin{}, mark{}, false, fmt.Errorf("the pin cannot be stored: %w", err)
 	}
-	m, ok := parseMark(given)
-	if !ok || !slices.Equal(m.record, record) {
-		m = mark{rand.Text(), record}
+	m, redirected = parseMark(given)
+	if !redirected || !slices.Equal(m.record, record) {
+		m, redirected = mark{rand.Text(), record}, false
 	}
 	if pin.Metadata == nil {
 		pin.Metadata = make(map[string]string, 1)
 	}
 	pin.Metadata[markKey] = m.String()
-	return pin, m, nil
+	return pin, m, redirected, nil
 }
 
 // describes reports whether the mark is of the entry that Raft made this record of: every field

@@ -68,7 +68,7 @@ func namedPin(c api.Cid, name string, second int64) api.Pin {
 
 func mustMark(t *testing.T, pin api.Pin) api.Pin {
 	t.Helper()
-	pin, _, err := marked(pin)
+	pin, _, _, err := marked(pin)
 	check(t, err)
 	return pin
 }

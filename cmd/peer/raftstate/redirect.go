@@ -1,0 +1,116 @@
+package raftstate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// Protocol is by which the leader asks the peer that redirected a write to it whether that is still
+// waited for.
+const Protocol = protocol.ID("/ipfs-cluster-pinsvc/raft/1")
+
+const (
+	writesService = "Writes"
+	waitsMethod   = "Waits"
+	// waitsTimeout bounds that question.
+	waitsTimeout = 5 * time.Second
+)
+
+// writes are the writes of this peer that are not ended. It is safe for concurrent use.
+//
+// A write that was given up must take no effect after a newer one of the same pin, which is begun when
+// it has ended. But a redirected write may be under way to a leader that cannot be reached or is
+// frozen, and arrive there much later (U71 in docs/upstream-faults.md). So the leader asks before it
+// proposes it. What it proposes after that is in its log before anything that the peer redirects to it
+// later, and another leader's log has it before its own entries or never.
+type writes struct {
+	host   host.Host
+	client *rpc.Client
+
+	mu      sync.Mutex
+	waiting map[string]struct{} // by nonce
+}
+
+func newWrites(h host.Host) (*writes, error) {
+	w := &writes{host: h, waiting: make(map[string]struct{})}
+	server := rpc.NewServer(h, Protocol)
+	if err := server.RegisterName(writesService, &writesRPC{w}); err != nil {
+		return nil, fmt.Errorf("serving %s: %w", Protocol, err)
+	}
+	w.client = rpc.NewClient(h, Protocol)
+	return w, nil
+}
+
+func (w *writes) close() { w.host.RemoveStreamHandler(Protocol) }
+
+type writesRPC struct{ w *writes }
+
+// Waits tells whether a write of this peer is still waited for.
+func (s *writesRPC) Waits(_ context.Context, nonce string, out *bool) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	_, *out = s.w.waiting[nonce]
+	return nil
+}
+
+// begin enters a write of this peer until end is called.
+func (w *writes) begin(nonce string) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting[nonce] = struct{}{}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.waiting, nonce)
+	}
+}
+
+// ErrNotLeader reports that this peer is not the Raft leader.
+var ErrNotLeader = errors.New("this peer is not the Raft leader")
+
+var errGivenUp = errors.New("the write was given up by the peer that redirected it")
+
+// check fails when a write that another peer redirected to this one is not waited for there.
+func (w *writes) check(ctx context.Context, from peer.ID, nonce string) error {
+	if w.older(from) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, waitsTimeout)
+	defer cancel()
+	waits := false
+	if err := w.client.CallContext(ctx, from, writesService, waitsMethod, nonce, &waits); err != nil {
+		return fmt.Errorf("asking peer %s whether it waits for a write: %w", from, err)
+	}
+	if !waits {
+		return errGivenUp
+	}
+	return nil
+}
+
+// older reports whether a peer is of a version that cannot be asked.
+func (w *writes) older(id peer.ID) bool {
+	known, err := w.host.Peerstore().GetProtocols(id)
+	return err == nil && len(known) > 0 && !slices.Contains(known, Protocol)
+}
+
+// begin lets a write of this peer begin, or one that another peer redirected to it, which only the
+// leader takes. end is called when it has ended.
+func (c *Consensus) begin(ctx context.Context, nonce string, redirected bool) (end func(), err error) {
+	from, local := rpc.GetRequestSender(ctx)
+	if !redirected || local != nil || from == c.self {
+		return c.writes.begin(nonce), nil
+	}
+	if leader, err := c.Leader(ctx); err != nil || leader != c.self {
+		return nil, errors.Join(ErrNotLeader, err)
+	}
+	return func() {}, c.writes.check(ctx, from, nonce)
+}

@@ -45,6 +45,9 @@ func (p *Peer) newWatcher() error {
 		Host: p.network.host, Pinset: p.pinset, Interval: p.opts.PinsetInterval,
 		Members: p.consensus.Peers, LatestMetrics: p.monitor.LatestMetrics, Trusted: p.consensus.IsTrustedPeer,
 	}
+	if p.raft != nil {
+		cfg.Replica = p.raft
+	}
 	if p.consensus.kind == ConsensusCRDT {
 		cfg.Elements, cfg.ClusterName = p.crdtStore, p.cfg.Helper.Configs().Crdt.ClusterName
 	}

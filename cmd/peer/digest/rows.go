@@ -39,12 +39,24 @@ func (s *Store) InBuckets(ctx context.Context, buckets []int, limit int) ([]Row,
 
 // Row returns a row as it is now.
 func (s *Store) Row(ctx context.Context, row string) (Row, error) {
-	value, err := s.Batching.Get(ctx, s.rows.Prefix.ChildString(s.rows.To(row)))
+	value, err := s.Value(ctx, row)
 	switch {
-	case errors.Is(err, datastore.ErrNotFound):
-		return Row{Key: row, Absent: true}, nil
 	case err != nil:
 		return Row{}, err
+	case value == nil:
+		return Row{Key: row, Absent: true}, nil
 	}
 	return Row{Key: row, Hash: hashOf(row, value)}, nil
+}
+
+// Value returns the content of a row as it is now, nil when there is no such row.
+func (s *Store) Value(ctx context.Context, row string) ([]byte, error) {
+	value, err := s.Batching.Get(ctx, s.rows.Prefix.ChildString(s.rows.To(row)))
+	if errors.Is(err, datastore.ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil && value == nil {
+		value = []byte{}
+	}
+	return value, err
 }

@@ -127,20 +127,17 @@ func (w *Watcher) confirm(ctx context.Context, id peer.ID, m *member) {
 	w.mu.Lock()
 	suspects := m.suspects
 	w.mu.Unlock()
-	keys := make([]string, len(suspects))
-	for i, s := range suspects {
-		keys[i] = s.mine.Key
-	}
+	keys := keysOf(suspects)
 	var theirs []digest.Row
 	if err := w.call(ctx, id, "RowsOf", keys, &theirs); err != nil || len(theirs) != len(keys) {
 		w.postpone(id, m, unreachable)
 		return
 	}
-	var confirmed []string
+	var confirmed []suspect
 	for i, s := range suspects {
 		mine, err := w.cfg.Pinset.Row(ctx, s.mine.Key)
 		if err == nil && mine == s.mine && theirs[i] == s.theirs {
-			confirmed = append(confirmed, s.mine.Key)
+			confirmed = append(confirmed, s)
 		}
 	}
 	if len(confirmed) == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 )
 
 // Protocol is by which peers compare their pinsets. Only trusted peers are answered.
@@ -25,6 +26,8 @@ const (
 	callTimeout = 2 * time.Minute
 	// maxBlocks bounds the blocks of one answer, each of which has up to some MiB.
 	maxBlocks = 8
+	// maxRecords bounds the records of one answer, each of which has up to some hundred KiB.
+	maxRecords = 32
 )
 
 // Description is what a peer says of itself. Peers that it does not trust get no more of
@@ -93,6 +96,24 @@ func (s *service) RowsOf(ctx context.Context, keys []string, out *[]digest.Row) 
 			return err
 		}
 		*out = append(*out, row)
+	}
+	return nil
+}
+
+// Records are rows of the Raft leader, with their content.
+func (s *service) Records(ctx context.Context, keys []string, out *[]raftstate.Row) error {
+	if s.w.cfg.Replica == nil {
+		return errors.New("this peer is none of a Raft cluster")
+	}
+	if err := s.w.cfg.Replica.LeaderBarrier(ctx); err != nil {
+		return err
+	}
+	for _, key := range keys[:min(len(keys), maxRecords)] {
+		record, err := s.w.cfg.Pinset.Value(ctx, key)
+		if err != nil {
+			return err
+		}
+		*out = append(*out, raftstate.Row{Key: key, Record: record})
 	}
 	return nil
 }

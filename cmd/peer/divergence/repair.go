@@ -35,11 +35,12 @@ func cidOf(key string) string {
 	return key
 }
 
-// repair gives this peer what it lacks of keys that differ. The other peer does the same
+// repair gives this peer what it lacks of rows that differ. The other peer does the same
 // when it notices.
-func (w *Watcher) repair(ctx context.Context, id peer.ID, keys []string) {
-	if w.cfg.Elements == nil {
-		log.Warnf("%d pins differ from those of peer %s and are not repaired under Raft: %s", len(keys), id, names(keys))
+func (w *Watcher) repair(ctx context.Context, id peer.ID, rows []suspect) {
+	keys := keysOf(rows)
+	if w.cfg.Replica != nil {
+		w.restore(ctx, id, rows)
 		return
 	}
 	var theirs []crdtstore.Members
@@ -64,10 +65,22 @@ func (w *Watcher) repair(ctx context.Context, id peer.ID, keys []string) {
 			log.Warnf("having the CRDT's DAG repaired: %s", err)
 		}
 	}
-	w.mu.Lock()
-	w.repaired += uint64(len(repaired))
-	w.mu.Unlock()
+	w.countRepaired(len(repaired))
 	log.Warnf("%d pins differed from those of peer %s, %d of them were repaired here: %s", len(keys), id, len(repaired), names(keys))
+}
+
+func (w *Watcher) countRepaired(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.repaired += uint64(n)
+}
+
+func keysOf(rows []suspect) []string {
+	keys := make([]string, len(rows))
+	for i, row := range rows {
+		keys[i] = row.mine.Key
+	}
+	return keys
 }
 
 // repairKey takes over tombs and elements of a key. It returns how many elements it

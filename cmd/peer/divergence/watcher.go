@@ -5,7 +5,7 @@
 // A digest that differs from another member's in a number of samples in a row is examined,
 // whether the cluster is busy or not: the two peers compare the digests of buckets of rows,
 // then rows. Rows that differ twice, a minute apart, and did not change at either peer in
-// between, are a divergence. It is told, and repaired where the consensus is a CRDT:
+// between, are a divergence. It is told, and repaired. Where the consensus is a CRDT:
 //
 //   - an element that has a tomb at either peer is dead at both;
 //   - an element that one peer lacks is adopted with its block, and the DAG is repaired, as a
@@ -13,8 +13,10 @@
 //   - the value of a key is that of its elements.
 //
 // The direction comes from elements and tombs alone, never from values. Each peer repairs
-// itself, from peers that it trusts and that are of the same cluster_name. Under Raft a
-// divergence is told and not repaired: the log decides, and there is no element to look at.
+// itself, from peers that it trusts and that are of the same cluster_name.
+//
+// Under Raft a follower takes rows over from the leader, which changes nothing itself, unless another
+// peer has what the follower has, or cannot be asked.
 package divergence
 
 import (
@@ -54,8 +56,9 @@ const (
 type Config struct {
 	Host   host.Host
 	Pinset *digest.Store
-	// Elements is nil where nothing can be repaired.
+	// Elements are those of a CRDT, Replica is that of Raft; the other one is nil.
 	Elements Elements
+	Replica  Replica
 	// Members are the peers of the cluster, this one among them.
 	Members func(context.Context) ([]peer.ID, error)
 	// LatestMetrics are the valid metrics of a name.

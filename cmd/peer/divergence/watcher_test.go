@@ -16,6 +16,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 )
 
 // elements are those of one key, as a test sets them.
@@ -232,5 +233,66 @@ func TestWatcher_ExaminesABoundedPart(t *testing.T) {
 	a.samples(t, samples)
 	if m := a.other(); len(m.suspects) != maxSuspects {
 		t.Errorf("%d suspects", len(m.suspects))
+	}
+}
+
+// replica is the state of a Raft peer, as a test sets its leader.
+type replica struct {
+	leader    peer.ID
+	rewritten int
+}
+
+func (r *replica) Leader(context.Context) (peer.ID, error) { return r.leader, nil }
+func (r *replica) LeaderBarrier(context.Context) error     { return nil }
+func (r *replica) Rewrite(ctx context.Context, read func(context.Context) ([]raftstate.Row, error)) (changed []string, err error) {
+	rows, err := read(ctx)
+	r.rewritten += len(rows)
+	for _, row := range rows {
+		changed = append(changed, row.Key)
+	}
+	return changed, err
+}
+
+// Under Raft rows are taken from the leader alone, and only when every other peer could be asked and
+// none has what this one has.
+func TestWatcher_RestoresFromALeaderThatIsNotAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		led       bool // The other side is the leader.
+		third     bool // There is a third peer, which cannot be asked.
+		rewritten int
+	}{
+		"the leader":                {led: true, rewritten: 2},
+		"no leader":                 {},
+		"a third peer that is away": {led: true, third: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := sides(t)
+			mine, theirs := &replica{leader: a.host.ID()}, &replica{leader: a.host.ID()}
+			if c.led {
+				mine.leader, theirs.leader = b.host.ID(), b.host.ID()
+			}
+			a.cfg.Elements, a.cfg.Replica = nil, mine
+			b.cfg.Elements, b.cfg.Replica = nil, theirs
+			if c.third {
+				members := a.cfg.Members
+				a.cfg.Members = func(ctx context.Context) ([]peer.ID, error) {
+					all, err := members(ctx)
+					return append(all, "away"), err
+				}
+			}
+			a.put(t, "key", "mine")
+			b.put(t, "key", "theirs")
+			b.put(t, "only there", "value")
+			a.samples(t, samples+confirmAfter)
+			a.mu.Lock()
+			m := *a.members[b.host.ID()]
+			a.mu.Unlock()
+			if m.state != diverged || m.diverged != 2 {
+				t.Errorf("told %+v", m)
+			}
+			if mine.rewritten != c.rewritten || a.Stats().Repaired != uint64(c.rewritten) {
+				t.Errorf("%d rows, %+v, want %d", mine.rewritten, a.Stats(), c.rewritten)
+			}
+		})
 	}
 }

@@ -53,6 +53,9 @@ func (s *Store) beginRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.restore = &restore{rows: make(map[datastore.Key]struct{})}
+	for w := range s.watches {
+		w.all = true
+	}
 }
 
 // abandonRestore ends a restore that failed. Raft restores another snapshot, or asks the leader for

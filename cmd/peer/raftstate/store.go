@@ -25,6 +25,7 @@ type Store struct {
 	restore  *restore
 	restored func(Restored)
 	waiters  map[string]map[chan struct{}]struct{}
+	watches  map[*watch]struct{}
 }
 
 // entry identifies an entry of the log by its mark, and by what Raft made of it.
@@ -37,7 +38,7 @@ type entry struct {
 func NewStore(inner datastore.Datastore, namespace string) *Store {
 	return &Store{
 		Datastore: inner, namespace: datastore.NewKey(namespace),
-		waiters: make(map[string]map[chan struct{}]struct{}),
+		waiters: make(map[string]map[chan struct{}]struct{}), watches: make(map[*watch]struct{}),
 	}
 }
 
@@ -58,6 +59,7 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, row []byte) error {
 		return s.Datastore.Put(ctx, key, row)
 	}
 	row, nonce := s.ofEntry(row)
+	s.touch(key)
 	err := s.Datastore.Put(ctx, key, row)
 	if err == nil {
 		s.wake(nonce)
@@ -76,6 +78,7 @@ func (s *Store) Delete(ctx context.Context, key datastore.Key) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.touch(key)
 	has, err := s.Datastore.Has(ctx, key)
 	if err == nil && has {
 		err = s.Datastore.Delete(ctx, key)

@@ -39,6 +39,8 @@ const (
 	// leaderPoll is how often a write looks whether there is another leader, and leaderGrace how long
 	// it goes on then: upstream asks the new leader after 2 seconds if the old one has refused.
 	leaderPoll, leaderGrace = 200 * time.Millisecond, 3 * time.Second
+	// leaderLimit bounds a write that another peer has to accept.
+	leaderLimit = 10 * time.Second
 )
 
 // New makes the Raft component of a peer. The store is where it keeps the state; staging is for a
@@ -131,6 +133,7 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 	tick := time.NewTicker(leaderPoll)
 	defer tick.Stop()
 	first, _ := c.Leader(ctx) // Empty when there is none now.
+	began := time.Now()
 	var changed time.Time
 	var late error
 	for {
@@ -143,18 +146,23 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 		case <-tick.C:
 		}
 		leader, err := c.Leader(ctx)
-		switch {
-		case err != nil || first == c.self:
-			continue // Upstream waits for a leader, and redirects to it.
-		case first == "":
+		if err == nil && first == "" {
 			first = leader
-		case leader != first && changed.IsZero():
+		}
+		if err == nil && leader != first && changed.IsZero() {
 			changed = time.Now()
 		}
-		if !changed.IsZero() && time.Since(changed) > leaderGrace {
+		switch {
+		case late != nil || err == nil && leader == c.self && changed.IsZero():
+			continue // It has been ended, or upstream commits it here.
+		case first != c.self && !changed.IsZero() && time.Since(changed) > leaderGrace:
 			late = errors.New("the Raft leader that was asked does not respond and is leader no more; the change may still take effect")
-			cancel()
+		case time.Since(began) > leaderLimit:
+			late = fmt.Errorf("no Raft leader has accepted the change within %s; it may still take effect", leaderLimit)
+		default:
+			continue
 		}
+		cancel()
 	}
 }
 

@@ -120,3 +120,18 @@ func TestConsensus_ALateRedirectedWriteTakesNoEffect(t *testing.T) {
 		})
 	}
 }
+
+// U72: a write to a leader that does not respond, and is or becomes the leader again, went on for as long
+// as the caller let it.
+func TestConsensus_AWriteToALeaderThatStaysHasALimit(t *testing.T) {
+	all := members(t, 3, 0, nil)
+	began := time.Now()
+	lead, followers, pins := overdue(t, all, logPin, func(*member, func()) {})
+	if took := time.Since(began); took > leaderLimit+10*time.Second {
+		t.Errorf("the writes took %s", took)
+	}
+	lead.frozen.Store(false)
+	asked := newer(t, followers, pins)
+	close(lead.thawed)
+	steady(t, all, asked, 2*time.Second)
+}

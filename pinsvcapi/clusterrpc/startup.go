@@ -14,11 +14,31 @@ const (
 	startInterval = 200 * time.Millisecond
 	// progressInterval is how often the progress of the start is logged.
 	progressInterval = 5 * time.Second
+	// maxRecoveryHold is how long what is missing may keep the cluster from recovering pins.
+	maxRecoveryHold = 10 * time.Second
 )
 
+// recoveryHolder is an EventSource that can hold back what the cluster does at its own start: to
+// look for all pins that have to be recovered.
+type recoveryHolder interface {
+	// HoldRecovery holds recoveries of all pins back until release is called.
+	HoldRecovery() (release func())
+}
+
 // start takes the steps to readiness until it is reached; false: the context ended.
+//
+// Meanwhile the cluster's first recovery waits, because it reads the whole shared state and all
+// pins of the IPFS node, too, and both at once would take twice as long each.
 func (b *Backend) start(ctx context.Context) bool {
-	for !b.tryStart(ctx) {
+	release := func() {}
+	if holder, ok := b.opts.Events.(recoveryHolder); ok {
+		release = holder.HoldRecovery()
+	}
+	defer release()
+	for began := b.opts.Now(); !b.tryStart(ctx); {
+		if b.opts.Now().Sub(began) >= maxRecoveryHold {
+			release() // Pins are recovered although the service cannot start.
+		}
 		if !backoff.Sleep(ctx, startInterval) {
 			return false
 		}
@@ -76,12 +96,17 @@ func (b *Backend) fill(ctx context.Context) error {
 	began := b.opts.Now()
 	defer b.logProgress(ctx)()
 	b.readiness.step("reading the pinset", b.syncer.Progress)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	confirm := b.poller.ConfirmOwn(ctx)
 	if err := b.syncer.Resync(ctx); err != nil {
+		cancel()
+		_ = confirm() // It ends with the context.
 		return err
 	}
 	log.Infof("the pinset was read in %s: %s", b.opts.Now().Sub(began).Round(time.Millisecond), b.syncer.Progress())
 	b.readiness.step("reading the pins of the IPFS node", b.poller.ScanProgress)
-	if err := b.poller.Scan(ctx, b.opts.Self); err != nil && ctx.Err() == nil {
+	if err := confirm(); err != nil && ctx.Err() == nil {
 		log.Warnf("the pins of this peer cannot be confirmed yet: %s", err)
 	}
 	b.view.FinishLoad()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -75,9 +76,19 @@ func plainPins(n int) int { return min(1000, n/2) }
 // clients.
 const pinsInARow, clients = 50, 100
 
-// clientOrigins are the addresses of the node of the client that made pin i.
-func clientOrigins(i int) []api.Multiaddr {
-	client := i / pinsInARow % clients
+// clientOrigins are the addresses of the node of the client that made pin i. They are shared
+// and read-only.
+func clientOrigins(i int) []api.Multiaddr { return originsOfClients()[i/pinsInARow%clients] }
+
+var originsOfClients = sync.OnceValue(func() [][]api.Multiaddr {
+	all := make([][]api.Multiaddr, clients)
+	for client := range all {
+		all[client] = originsOf(client)
+	}
+	return all
+})
+
+func originsOf(client int) []api.Multiaddr {
 	digest := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(client)))
 	id, err := multihash.Encode(digest[:], multihash.SHA2_256)
 	if err != nil {
@@ -113,17 +124,6 @@ func record(n, i int) api.Pin {
 		rec.Origins = clientOrigins(i)
 	}
 	return rec
-}
-
-// records are all of a pinset.
-func records(n int) iter.Seq[api.Pin] {
-	return func(yield func(api.Pin) bool) {
-		for i := range n {
-			if !yield(record(n, i)) {
-				return
-			}
-		}
-	}
 }
 
 // cids are those of all pins of a pinset.

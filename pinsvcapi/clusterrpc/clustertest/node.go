@@ -37,6 +37,7 @@ type Node struct {
 	changed     chan struct{} // closed and replaced whenever outcomes change
 	addresses   []string
 	pins        map[cid.Cid]api.IPFSPinStatus
+	kept        *keptPins // nil: none
 	blocks      map[cid.Cid][]byte
 	outcomes    map[cid.Cid]error // nil is success
 	held        map[cid.Cid]struct{}
@@ -104,7 +105,21 @@ func (n *Node) Undecided(c cid.Cid) {
 }
 
 // Lose makes the node forget a pin that it has.
-func (n *Node) Lose(c cid.Cid) { n.change(func() { delete(n.pins, c) }) }
+func (n *Node) Lose(c cid.Cid) { n.change(func() { n.drop(c) }) }
+
+// status is what the node has of a pin. It needs the lock.
+func (n *Node) status(c cid.Cid) (status api.IPFSPinStatus, has bool) {
+	if status, has = n.pins[c]; !has && n.kept.has(c) {
+		return api.IPFSPinStatusRecursive, true
+	}
+	return status, has
+}
+
+// drop needs the lock.
+func (n *Node) drop(c cid.Cid) {
+	delete(n.pins, c)
+	n.kept.drop(c)
+}
 
 // SetUnavailable makes every request fail as if the daemon were down, or ends that.
 func (n *Node) SetUnavailable(unavailable bool) { n.change(func() { n.unavailable = unavailable }) }
@@ -121,7 +136,7 @@ func (n *Node) PutBlock(c cid.Cid, data []byte) { n.change(func() { n.blocks[c] 
 func (n *Node) Has(c cid.Cid) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_, ok := n.pins[c]
+	_, ok := n.status(c)
 	return ok
 }
 
@@ -191,7 +206,7 @@ func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error)
 	defer n.mu.Unlock()
 	c := pin.Cid.Cid
 	outcome, decided := n.outcomes[c]
-	_, has := n.pins[c]
+	_, has := n.status(c)
 	switch {
 	case n.unavailable:
 		return true, nil, errAway
@@ -219,7 +234,7 @@ func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 	if n.unavailable {
 		return errAway
 	}
-	delete(n.pins, c.Cid)
+	n.drop(c.Cid)
 	return nil
 }
 
@@ -230,7 +245,7 @@ func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, erro
 	if n.unavailable {
 		return api.IPFSPinStatusError, errAway
 	}
-	if status, ok := n.pins[pin.Cid.Cid]; ok {
+	if status, ok := n.status(pin.Cid.Cid); ok {
 		return status, nil
 	}
 	return api.IPFSPinStatusUnpinned, nil
@@ -240,16 +255,27 @@ func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, erro
 func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo) error {
 	defer close(out)
 	n.mu.Lock()
-	unavailable, pins := n.unavailable, maps.Clone(n.pins)
+	unavailable, pins, kept := n.unavailable, maps.Clone(n.pins), n.kept.all()
 	n.mu.Unlock()
 	if unavailable {
 		return errAway
 	}
-	for c, status := range pins {
+	send := func(c cid.Cid, status api.IPFSPinStatus) error {
 		select {
 		case out <- api.IPFSPinInfo{Cid: api.NewCid(c), Type: status}:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+	for c, status := range pins {
+		if err := send(c, status); err != nil {
+			return err
+		}
+	}
+	for c := range kept {
+		if err := send(c, api.IPFSPinStatusRecursive); err != nil {
+			return err
 		}
 	}
 	return nil

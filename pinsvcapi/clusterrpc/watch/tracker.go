@@ -1,7 +1,8 @@
-// Package watch has a pin tracker decorator with two jobs: it announces changes of the shared
-// state of an IPFS Cluster peer (events.go), and it repairs what the cluster's own tracker gets
+// Package watch has a pin tracker decorator with three jobs: it announces changes of the shared
+// state of an IPFS Cluster peer (events.go), it repairs what the cluster's own tracker gets
 // wrong, which is to unpin content that is still wanted (untrack_check.go; U13 in
-// docs/upstream-faults.md).
+// docs/upstream-faults.md), and it lets the recovery of all pins wait for the start of the API
+// (recovery.go).
 //
 // A daemon wraps its tracker with NewTracker, gives the wrapper to the cluster in the tracker's
 // place, and to the Pinning Service API as its event source.
@@ -44,6 +45,9 @@ type Tracker struct {
 	subscribers map[int]func(clusterrpc.Event)
 	nextID      int
 	removals    map[cid.Cid]*removal
+	// holds is how many hold recoveries back, and released is closed when none does any more.
+	holds    int
+	released chan struct{}
 
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -83,10 +83,12 @@ const (
 	// ActiveStatuses are those of operations that a tracker is at work on or
 	// failed at. It reports them from memory.
 	ActiveStatuses = api.TrackerStatusPinError | api.TrackerStatusPinQueued | api.TrackerStatusPinning
+	// OperationStatuses are those of all operations, removals too. It reports them from
+	// memory.
+	OperationStatuses = ActiveStatuses | api.TrackerStatusUnpinError | api.TrackerStatusUnpinQueued | api.TrackerStatusUnpinning
 	// AllStatuses are all that a tracker gives to pins that its peer should
-	// hold. It reads all pins of its IPFS node to report them.
-	AllStatuses = ActiveStatuses | api.TrackerStatusPinned | api.TrackerStatusUnexpectedlyUnpinned |
-		api.TrackerStatusUnpinError | api.TrackerStatusUnpinQueued | api.TrackerStatusUnpinning
+	// hold. It reads the shared state and all pins of its IPFS node to report them.
+	AllStatuses = OperationStatuses | api.TrackerStatusPinned | api.TrackerStatusUnexpectedlyUnpinned
 )
 
 // TrackerStatuses hands over the reports of the tracker of one peer about all
@@ -94,6 +96,12 @@ const (
 // when the stream ended without an error.
 func (c Client) TrackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error {
 	return stream(ctx, c.rpc, p, "PinTracker", "StatusAll", []api.TrackerStatus{filter}, each)
+}
+
+// NodePins hands over the pins of this peer's IPFS node that count for its tracker, the
+// recursive and the direct ones, in no order.
+func (c Client) NodePins(ctx context.Context, each func(api.IPFSPinInfo) error) error {
+	return stream(ctx, c.rpc, Local, "IPFSConnector", "PinLs", [][]string{{"recursive", "direct"}}, each)
 }
 
 // Recover has the tracker of one peer retry a pin that is in error or that

@@ -191,6 +191,24 @@ func (c *connector) BlockGet(_ context.Context, in api.Cid, out *[]byte) (err er
 	return err
 }
 
+// PinLs has the pins that the tracker reports to be pinned.
+func (c *connector) PinLs(_ context.Context, in <-chan []string, out chan<- api.IPFSPinInfo) error {
+	defer close(out)
+	<-in
+	if err := c.s.begin("IPFSConnector.PinLs"); err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	reports := maps.Clone(c.s.Reports)
+	c.s.mu.Unlock()
+	for key, info := range reports {
+		if info.Status == api.TrackerStatusPinned {
+			out <- api.IPFSPinInfo{Cid: api.NewCid(key), Type: api.IPFSPinStatusRecursive}
+		}
+	}
+	return c.s.atEnd("IPFSConnector.PinLs")
+}
+
 // RepoStat fails when the IPFS node is unavailable.
 func (c *connector) RepoStat(_ context.Context, _ struct{}, _ *api.IPFSRepoStat) (err error) {
 	if err := c.s.begin("IPFSConnector.RepoStat"); err != nil {

@@ -148,19 +148,38 @@ func (t *Tracker) DeleteRecord(key cid.Cid) {
 // Observe enters the report of a peer. Peers that should not hold the pin do not
 // count.
 func (t *Tracker) Observe(p peer.ID, key cid.Cid, r Report) {
-	t.view.Update(key, func(m *pinset.Mutable) bool {
-		old, counts := t.placements.state(m.Placement, m.Vector, p)
-		if !counts || t.placements.kind(m.Placement) == sharded {
+	t.view.Update(key, func(m *pinset.Mutable) bool { return t.observe(p, key, m, func() (Report, bool) { return r, true }) })
+}
+
+// ObserveAll is Observe for all pins that a peer should hold. report returns what the peer
+// reports on a pin, false: nothing. It runs under the lock of the view and must not call it.
+func (t *Tracker) ObserveAll(p peer.ID, report func(key cid.Cid, m pinset.Mutable) (r Report, ok bool)) {
+	t.view.UpdateAll(func(text string, m *pinset.Mutable) bool {
+		key, err := cid.Cast([]byte(text))
+		if err != nil {
 			return false
 		}
-		next := t.nextState(old, *m, key, t.placements.numberOf(p), r)
-		if next == old {
-			return false
-		}
-		m.Vector = t.placements.withState(m.Placement, m.Vector, p, next)
-		t.refreshStatus(m)
-		return true
+		return t.observe(p, key, m, func() (Report, bool) { return report(key, *m) })
 	})
+}
+
+// observe changes a row by a report and reports whether it did.
+func (t *Tracker) observe(p peer.ID, key cid.Cid, m *pinset.Mutable, report func() (Report, bool)) bool {
+	old, counts := t.placements.state(m.Placement, m.Vector, p)
+	if !counts || t.placements.kind(m.Placement) == sharded {
+		return false
+	}
+	r, ok := report()
+	if !ok {
+		return false
+	}
+	next := t.nextState(old, *m, key, t.placements.numberOf(p), r)
+	if next == old {
+		return false
+	}
+	m.Vector = t.placements.withState(m.Placement, m.Vector, p, next)
+	t.refreshStatus(m)
+	return true
 }
 
 // ObserveRoot enters the status of all shards of a sharded root together. reason

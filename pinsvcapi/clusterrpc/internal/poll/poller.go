@@ -1,6 +1,6 @@
 // Package poll polls peers for the statuses of pins: of one pin that a client
 // requests (Pin), of all pins that a peer is at work on (Active), and of all pins of
-// a peer (Scan). Reports go into a peerstatus.Tracker. A circuit breaker keeps peers
+// a peer (Scan; at the start, for this peer, ConfirmOwn). Reports go into a peerstatus.Tracker. A circuit breaker keeps peers
 // that do not respond from costing every request a timeout.
 package poll
 
@@ -27,6 +27,8 @@ var log = logging.Logger("clusterrpc")
 type Client interface {
 	TrackerStatus(ctx context.Context, p peer.ID, key api.Cid) (api.PinInfo, error)
 	TrackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error
+	// NodePins are those of this peer's IPFS node.
+	NodePins(ctx context.Context, each func(api.IPFSPinInfo) error) error
 	// PinGet and Block read the shards of sharded pins.
 	PinGet(ctx context.Context, key api.Cid) (api.Pin, error)
 	Block(ctx context.Context, key api.Cid) ([]byte, error)

@@ -38,15 +38,36 @@ func procValue(file, key string) string {
 	return ""
 }
 
-// resident is the memory of this process in bytes, zero where the system does
-// not report it.
-func resident() int64 {
-	kib, err := strconv.ParseInt(strings.TrimSuffix(procValue("/proc/self/status", "VmRSS"), " kB"), 10, 64)
+// memory is that of the process, in bytes; of what the system does not report it is zero.
+type memory struct {
+	// resident is at rest, and peak the most since the start of the peer began.
+	resident, peak int64
+	// heap is what Go's heap has in use, after a collection.
+	heap int64
+	// cache and tables are the datastore's: blocks read, and writes that are not in files yet.
+	// Both are outside of Go's heap.
+	cache, tables int64
+}
+
+// memory measures the memory of a peer at rest.
+func (b *bench) memory() memory {
+	m := memory{resident: statusBytes("VmRSS"), peak: statusBytes("VmHWM")}
+	m.heap = int64(heap())
+	metrics := b.store.DB.Metrics()
+	m.cache, m.tables = metrics.BlockCache.Size, int64(metrics.MemTable.Size+metrics.MemTable.ZombieSize)
+	return m
+}
+
+func statusBytes(key string) int64 {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(procValue("/proc/self/status", key), " kB"), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return kib << 10
 }
+
+// forgetPeak lets the peak of the memory begin anew, where the system can do that.
+func forgetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
 
 // cpuTicks is what this process has computed, in hundredths of a second.
 func cpuTicks() int64 {

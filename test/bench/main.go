@@ -10,8 +10,13 @@
 // Our writes are on the disk when they are answered, upstream's are not.
 //
 // It prints Markdown and writes latest.json and latest.md to the output
-// folder. A complete run also writes the measured part of the page. It is no
-// test: missed targets are reported, and the exit code is 0.
+// folder. The page has three parts, and a run writes those that it has measured: all
+// operations and POSTs, the simulation of clusters, and the growth curve, which is a
+// run of its own:
+//
+//	bench -n 10000,100000,1000000,10000000 -ops list_first,count,post -posts 0 -peers none -page docs/performance.md
+//
+// It is no test: missed targets are reported, and the exit code is 0.
 package main
 
 import (
@@ -31,6 +36,7 @@ import (
 type settings struct {
 	sizes   []int
 	posts   int
+	args    []string
 	peers   []int           // sizes of the clusters of the simulation
 	ops     map[string]bool // empty: all
 	out     string
@@ -67,11 +73,11 @@ func main() {
 }
 
 func parse(args []string) (settings, error) {
-	s := settings{ops: make(map[string]bool), effort: fullEffort}
+	s := settings{ops: make(map[string]bool), effort: fullEffort, args: args}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	sizes := flags.String("n", defaultSizes, "the `sizes` of the pinset, separated by commas")
+	sizes := flags.String("n", defaultSizes, "the `sizes` of the pinset, separated by commas; none: no pinset")
 	ops := flags.String("ops", "", "measure only these `operations`, separated by commas")
-	peers := flags.String("peers", defaultPeers, "the `sizes` of the simulated clusters, separated by commas; empty: none")
+	peers := flags.String("peers", defaultPeers, "the `sizes` of the simulated clusters, separated by commas; none: no cluster")
 	quick := flags.Bool("quick", false, "see only whether it runs: 1,000 pins, few requests")
 	flags.IntVar(&s.posts, "posts", defaultPosts, "how many POSTs the run by 64 clients has for each API; 0: none")
 	flags.StringVar(&s.out, "out", "test/bench/out", "the `folder` of the results")
@@ -83,22 +89,12 @@ func parse(args []string) (settings, error) {
 	if *quick {
 		*sizes, *peers, s.posts, s.effort = "1000", "1,2", 200, quickEffort
 	}
-	for text := range strings.SplitSeq(*peers, ",") {
-		if text == "" {
-			continue
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > 100 {
-			return s, fmt.Errorf("-peers: %q is no number of peers up to 100", text)
-		}
-		s.peers = append(s.peers, n)
+	var err error
+	if s.peers, err = numbers(*peers, 1, 100); err != nil {
+		return s, fmt.Errorf("-peers: %w", err)
 	}
-	for text := range strings.SplitSeq(*sizes, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1000 {
-			return s, fmt.Errorf("-n: %q is no number of pins from 1000 on", text)
-		}
-		s.sizes = append(s.sizes, n)
+	if s.sizes, err = numbers(*sizes, 1000, 100_000_000); err != nil {
+		return s, fmt.Errorf("-n: %w", err)
 	}
 	for name := range strings.SplitSeq(*ops, ",") {
 		if name != "" {
@@ -106,4 +102,19 @@ func parse(args []string) (settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// numbers reads a list of numbers; "none" is an empty one.
+func numbers(text string, least, most int) (list []int, err error) {
+	if text == "none" || text == "" {
+		return nil, nil
+	}
+	for each := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(each)
+		if err != nil || n < least || n > most {
+			return nil, fmt.Errorf("%q is no number from %d to %d", each, least, most)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }

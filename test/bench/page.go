@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -11,54 +12,78 @@ const (
 	defaultSizes = "1000,10000,100000,1000000"
 	defaultPosts = 200_000
 	defaultPeers = "1,3,10,30"
-	// hugeSize is added to the sizes of a complete run by hand: it takes an hour and
-	// 16 GiB.
-	hugeSize = ",10000000"
+	// growthSizes and growthOps are those of the growth curve: a run of its own, which takes
+	// half an hour, 10 GiB of memory and 10 GB of disk.
+	growthSizes = "10000,100000,1000000,10000000"
+	growthOps   = "list_first,count,post"
 )
 
-// The measured part of the page lies between these lines.
-const (
-	pageBegin = "<!-- bench begin -->\n"
-	pageEnd   = "<!-- bench end -->"
-)
-
-// complete reports whether everything is measured, as the page shows it.
-func (s settings) complete() bool {
-	var sizes []string
-	for _, n := range s.sizes {
-		sizes = append(sizes, fmt.Sprint(n))
-	}
-	all := strings.TrimSuffix(strings.Join(sizes, ","), hugeSize)
-	return all == defaultSizes && len(s.peers) == 4 && s.posts == defaultPosts && len(s.ops) == 0 && s.effort == fullEffort
+// section is a part of the page that a run writes, between two lines that name it.
+type section struct {
+	name string
+	// measured reports whether a run has measured all of it.
+	measured func(settings) bool
+	text     func(*result) string
 }
 
-// writePage puts the result of a complete run into the page, if there is one
-// to write.
+var sections = []section{
+	{"bench", settings.complete, (*result).complete},
+	{"growth", settings.growth, (*result).growth},
+	{"clusters", settings.clusters, (*result).simulated},
+}
+
+func (s section) begin() string { return "<!-- " + s.name + " begin -->\n" }
+func (s section) end() string   { return "<!-- " + s.name + " end -->" }
+
+// complete reports whether everything is measured but the simulation, as the page shows it.
+func (s settings) complete() bool {
+	return s.hasSizes(defaultSizes) && s.posts == defaultPosts && len(s.ops) == 0 && s.effort == fullEffort
+}
+
+// growth reports whether the growth curve is measured.
+func (s settings) growth() bool {
+	return s.hasSizes(growthSizes) && s.effort == fullEffort && !slices.ContainsFunc(strings.Split(growthOps, ","), func(op string) bool {
+		return len(s.ops) > 0 && !s.ops[op]
+	})
+}
+
+// clusters reports whether the simulation is measured.
+func (s settings) clusters() bool { return joined(s.peers) == defaultPeers && s.effort == fullEffort }
+
+func (s settings) hasSizes(want string) bool { return joined(s.sizes) == want }
+
+func joined(numbers []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ","), "[]")
+}
+
+// writePage puts what a run has measured into the page, if there is one to write.
 func (s settings) writePage(r *result) error {
-	switch {
-	case s.page == "":
-		return nil
-	case !s.complete():
-		progress("%s stays as it is: the run was not complete", s.page)
+	if s.page == "" {
 		return nil
 	}
 	raw, err := os.ReadFile(s.page)
 	if err != nil {
 		return err
 	}
-	text, err := replaceMeasured(string(raw), r.markdown())
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.page, err)
+	text := string(raw)
+	for _, part := range sections {
+		if !part.measured(s) {
+			progress("%s, %s: it stays as it is, the run has not measured all of it", s.page, part.name)
+			continue
+		}
+		if text, err = part.replace(text, part.text(r)); err != nil {
+			return fmt.Errorf("%s: %w", s.page, err)
+		}
 	}
 	return os.WriteFile(s.page, []byte(text), 0o644)
 }
 
-// replaceMeasured returns the page with another measured part.
-func replaceMeasured(page, measured string) (string, error) {
-	before, rest, found := strings.Cut(page, pageBegin)
-	_, after, ended := strings.Cut(rest, pageEnd)
+// replace returns the page with another text of the section.
+func (s section) replace(page, text string) (string, error) {
+	before, rest, found := strings.Cut(page, s.begin())
+	_, after, ended := strings.Cut(rest, s.end())
 	if !found || !ended {
-		return "", fmt.Errorf("the lines %s and %s are missing", strings.TrimSpace(pageBegin), pageEnd)
+		return "", fmt.Errorf("the lines %s and %s are missing", strings.TrimSpace(s.begin()), s.end())
 	}
-	return before + pageBegin + measured + pageEnd + after, nil
+	return before + s.begin() + text + s.end() + after, nil
 }

@@ -4,45 +4,65 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func TestPage_ReplaceMeasured(t *testing.T) {
+func TestPage_ReplacesASection(t *testing.T) {
+	part := sections[0]
+	begin, end := part.begin(), part.end()
 	for page, want := range map[string]string{
-		"a\n" + pageBegin + "old\n" + pageEnd + "\nb": "a\n" + pageBegin + "new\n" + pageEnd + "\nb",
-		"a": "", pageBegin: "", pageEnd + "\n" + pageBegin: "",
+		"a\n" + begin + "old\n" + end + "\nb": "a\n" + begin + "new\n" + end + "\nb",
+		"a":                                   "", begin: "", end + "\n" + begin: "",
 	} {
-		got, err := replaceMeasured(page, "new\n")
+		got, err := part.replace(page, "new\n")
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v", page, got, err)
 		}
 	}
 }
 
-// A run of a part must not replace the figures of a complete one.
-func TestPage_IsWrittenByCompleteRunsOnly(t *testing.T) {
-	for args, complete := range map[string]bool{
-		"": true, "-n 1000,10000,100000,1000000": true, "-posts 200000": true, "-n 1000,10000,100000,1000000,10000000": true,
-		"-n 1000": false, "-posts 0": false, "-ops post": false, "-quick": false,
+// A run of a part must not replace the figures of another.
+func TestPage_RunsWriteWhatTheyMeasured(t *testing.T) {
+	growth := "-n 10000,100000,1000000,10000000 -posts 0 -peers none"
+	for args, want := range map[string][]string{
+		"":                    {"bench", "clusters"},
+		"-peers none":         {"bench"},
+		"-posts 200000":       {"bench", "clusters"},
+		"-n none -posts 0":    {"clusters"},
+		"-n 1000 -peers none": nil, "-posts 0 -peers none": nil, "-ops post -peers 1,3": nil, "-quick": nil,
+		growth:                          {"growth"},
+		growth + " -ops count":          nil,
+		growth + " -ops " + growthOps:   {"growth"},
+		growth + ",3 -ops " + growthOps: nil, // No such list of peers.
 	} {
 		path := filepath.Join(t.TempDir(), "page.md")
-		if err := os.WriteFile(path, []byte(pageBegin+"old\n"+pageEnd), 0o600); err != nil {
+		var page string
+		for _, part := range sections {
+			page += part.begin() + "old " + part.name + "\n" + part.end() + "\n"
+		}
+		if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s, err := parse(append([]string{"-page", path}, strings.Fields(args)...))
 		if err != nil {
-			t.Fatal(err)
+			if want != nil {
+				t.Errorf("%q: %v", args, err)
+			}
+			continue
 		}
 		if err := s.writePage(&result{}); err != nil {
 			t.Fatal(err)
 		}
-		page, err := os.ReadFile(path)
+		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if written := !strings.Contains(string(page), "old"); written != complete {
-			t.Errorf("%q: the page was written: %v", args, written)
+		for _, part := range sections {
+			if written := !strings.Contains(string(raw), "old "+part.name); written != slices.Contains(want, part.name) {
+				t.Errorf("%q: %s was written: %v", args, part.name, written)
+			}
 		}
 	}
 }
@@ -54,8 +74,10 @@ func TestPage_HasKnownOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replaceMeasured(string(raw), ""); err != nil {
-		t.Error(err)
+	for _, part := range sections {
+		if _, err := part.replace(string(raw), ""); err != nil {
+			t.Error(err)
+		}
 	}
 	known := make(map[string]bool)
 	for _, o := range (&bench{}).ops(1000) {

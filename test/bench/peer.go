@@ -88,6 +88,8 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	if err := b.reopen(); err != nil {
 		return nil, err
 	}
+	release()
+	forgetPeak()
 	begin := time.Now()
 	apis, err := b.listen(ctx, subjects)
 	if err != nil {

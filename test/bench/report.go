@@ -40,8 +40,17 @@ func (r *result) write(dir string) error {
 
 // markdown is the whole result for people.
 func (r *result) markdown() string {
+	text := r.complete()
+	if len(r.clusters) > 0 {
+		text += "\n" + r.simulated()
+	}
+	return text
+}
+
+// complete is all but the simulation.
+func (r *result) complete() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s, %s, in one run of %s.\n", r.machine, r.began.Format("2006-01-02"), r.took.Round(time.Second))
+	r.writeHead(&b)
 	for _, s := range r.sizes {
 		fmt.Fprintf(&b, "\n#### %s pins\n\n", thousands(s.n))
 		r.writeOps(&b, s.n)
@@ -49,9 +58,32 @@ func (r *result) markdown() string {
 	fmt.Fprint(&b, notes)
 	r.writeSizes(&b)
 	r.writePosts(&b)
-	r.writeClusters(&b)
 	r.writeTargets(&b)
 	return b.String()
+}
+
+// growth is how start, memory and writes grow with the pinset.
+func (r *result) growth() string {
+	var b strings.Builder
+	r.writeHead(&b)
+	r.writeSizes(&b)
+	return b.String()
+}
+
+// simulated is what a pin costs clusters of some sizes.
+func (r *result) simulated() string {
+	var b strings.Builder
+	r.writeHead(&b)
+	r.writeClusters(&b)
+	return b.String()
+}
+
+func (r *result) writeHead(b *strings.Builder) {
+	fmt.Fprintf(b, "Measured on %s, %s, in one run of %s", r.machine, r.began.Format("2006-01-02"), r.took.Round(time.Second))
+	if args := strings.Join(r.args, " "); args != "" {
+		fmt.Fprintf(b, ": `bench %s`", args)
+	}
+	fmt.Fprintln(b, ".")
 }
 
 // notes describe the columns.
@@ -97,11 +129,10 @@ func (r *result) extrapolated(n int, op string) (float64, bool) {
 }
 
 func (r *result) writeSizes(b *strings.Builder) {
-	fmt.Fprintln(b, "\n| pins | from start to ready | reading the state | resident, peer and ours | view, bytes a pin | one sync | first page | count | POST alone | POST, 64 clients |")
-	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(b, "\n| pins | reading the state | from start to ready | ready : reading | first page | count | POST alone | POST, 64 clients | one sync |")
+	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, s := range r.sizes {
-		fmt.Fprintf(b, "| %s | %.1f s | %.1f s | %d MiB | %.0f | %s |", thousands(s.n), s.starting.Seconds(), s.iterating.Seconds(),
-			s.resident>>20, s.viewBytesPerPin, duration(microseconds(s.syncing)))
+		fmt.Fprintf(b, "| %s | %.1f s | %.1f s | %.2fx |", thousands(s.n), s.iterating.Seconds(), s.starting.Seconds(), s.starting.Seconds()/s.iterating.Seconds())
 		for _, op := range []string{"list_first", "count", "post"} {
 			row, ok := r.find(s.n, op, ours)
 			if !ok {
@@ -110,10 +141,33 @@ func (r *result) writeSizes(b *strings.Builder) {
 			}
 			fmt.Fprintf(b, " %s |", duration(row.P50))
 		}
-		post, _ := r.find(s.n, "post", ours)
-		fmt.Fprintf(b, " %s/s |\n", short(post.RPS))
+		if post, ok := r.find(s.n, "post", ours); ok {
+			fmt.Fprintf(b, " %s/s |", short(post.RPS))
+		} else {
+			fmt.Fprint(b, " - |")
+		}
+		fmt.Fprintf(b, " %s |\n", duration(microseconds(s.syncing)))
+	}
+	fmt.Fprint(b, memoryNotes)
+	fmt.Fprintln(b, "| pins | resident at rest | peak of the start | Go's heap in use | of it the view | cache of the datastore | its tables in memory |")
+	fmt.Fprintln(b, "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	for _, s := range r.sizes {
+		m := s.memory
+		fmt.Fprintf(b, "| %s | %d MiB | %d MiB | %d MiB | %d MiB, %.0f B a pin | %d MiB | %d MiB |\n", thousands(s.n), m.resident>>20, m.peak>>20, m.heap>>20,
+			int64(s.viewBytesPerPin*float64(s.n))>>20, s.viewBytesPerPin, m.cache>>20, m.tables>>20)
 	}
 }
+
+// memoryNotes describe the columns of both tables.
+const memoryNotes = `
+"Reading the state" is what the same pebble store, with the same options, takes to list and decode all records with nothing ` +
+	`else: opened anew before, as it is before the start, and with its files in the memory of the system, or not, in both ` +
+	`cases. "Ready" is ` + "`GET /ready`" + ` 200: the pinset is in the view, and what the IPFS node has is confirmed.
+
+The memory is that of one process: peer, service, client and the stand-in of the IPFS node (8 B a pin). The difference between the resident ` +
+	`memory and the other columns is garbage that Go has not collected yet: by default (GOGC) up to as much as is in use.
+
+`
 
 func (r *result) writePosts(b *strings.Builder) {
 	if len(r.posts) == 0 {

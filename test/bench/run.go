@@ -18,13 +18,14 @@ type size struct {
 	// nothing else, and syncing how long one small write to the same store takes
 	// until it is on the disk.
 	iterating, syncing time.Duration
-	resident           int64
 	viewBytesPerPin    float64
+	memory             memory
 }
 
 // result is all of a run.
 type result struct {
 	machine string
+	args    []string // of the run
 	began   time.Time
 	took    time.Duration
 	rows    []row
@@ -38,7 +39,7 @@ type result struct {
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func (s settings) measure(ctx context.Context) (*result, error) {
-	r := &result{machine: machine(), began: time.Now()}
+	r := &result{machine: machine(), args: s.args, began: time.Now()}
 	for _, n := range s.sizes {
 		if err := s.measureSize(ctx, n, r); err != nil {
 			return nil, fmt.Errorf("%d pins: %w", n, err)
@@ -80,7 +81,10 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 		return err
 	}
 	settle(ctx, s.effort.settle)
-	this.resident = resident()
+	this.memory = b.memory()
+	if err := s.profileHeap(n); err != nil {
+		return err
+	}
 	if this.syncing, err = b.sync(ctx); err != nil {
 		return err
 	}
@@ -109,6 +113,21 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 		}
 	}
 	return nil
+}
+
+// profileHeap writes what of the heap is in use.
+func (s settings) profileHeap(n int) (err error) {
+	if s.profile == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.profile, 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(s.profile, fmt.Sprintf("%d-heap.pprof", n)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.WriteHeapProfile(file), file.Close())
 }
 
 // profiled is how long a profile takes.

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ type subject struct {
 	name   string
 	peer   *harness.Peer
 	series int // of workers, each with CIDs of its own
+	limit  int // api.pinsvcapi.max_concurrent_requests; 0: the default
 }
 
 const ours, theirs = "ipfs-cluster-pinsvc", "ipfs-cluster-service"
@@ -58,8 +60,34 @@ func TestLoad(t *testing.T) {
 				check(t, result)
 			}
 		}
+		if s.name == ours {
+			overload(t, s)
+		}
 	}
 }
+
+// overload lets clients hold more connections than the service takes requests, which it has to
+// refuse. By default that takes more than this machine can: 1,024 at once and 4,096 that wait.
+func overload(t *testing.T, s *subject) {
+	t.Helper()
+	s.peer.Stop()
+	s.limit = overloadLimit
+	s.peer.Edit(func(c harness.Section) { c.Section("api", "pinsvcapi").Set("max_concurrent_requests", s.limit) })
+	s.peer.Start()
+	result := mix(t, s, max(slices.Max(connectionCounts(t)), overloadConnections))
+	result.recovered = awaitQuick(t, s)
+	t.Log(result.line())
+	record.step(result)
+	check(t, result)
+	if result.share(shed) == 0 {
+		t.Errorf("%d connections: nothing was refused", result.connections)
+	}
+}
+
+// overloadLimit is how many requests are worked on at once when there are too many, and
+// overloadConnections how many connections there are at least: four times as many may wait,
+// reads and writes each.
+const overloadLimit, overloadConnections = 32, 512
 
 // newPeer is a peer with all users, on an external IPFS node: both daemons can use
 // its folder.

@@ -15,14 +15,16 @@ import (
 // step is what one number of connections did to one subject.
 type step struct {
 	subject     string
+	limit       int // of requests at once, where it is not the default
 	connections int
 	took        time.Duration
-	times       []time.Duration // of answered requests, sorted
+	times       []time.Duration // of served requests, sorted: refusals are quick and no service
 	statuses    map[int]int     // failed: no response
 	resident    int             // bytes, the most
 	recovered   time.Duration   // until single requests are quick again
 }
 
+// rate is how many requests were served each second.
 func (s *step) rate() float64 { return float64(len(s.times)) / s.took.Seconds() }
 
 // share of requests with these statuses.
@@ -40,6 +42,8 @@ func (s *step) share(is func(status int) bool) float64 {
 func shed(status int) bool {
 	return status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests
 }
+
+func served(status int) bool { return status/100 == 2 }
 
 func wrong(status int) bool { return status == failed || status >= 400 && !shed(status) }
 
@@ -91,7 +95,7 @@ func (w *worker) run(ctx context.Context, c *client) {
 			// is served.
 			backoff.Sleep(ctx, 100*time.Millisecond)
 		}
-		if status != failed {
+		if served(status) {
 			w.times = append(w.times, took)
 		}
 	}
@@ -117,7 +121,7 @@ func mix(t *testing.T, s *subject, n int) *step {
 		wg.Go(func() { w.run(ctx, c) })
 	}
 	wg.Wait()
-	result := &step{subject: s.name, connections: n, took: time.Since(start), statuses: make(map[int]int)}
+	result := &step{subject: s.name, limit: s.limit, connections: n, took: time.Since(start), statuses: make(map[int]int)}
 	for _, w := range workers {
 		result.times = append(result.times, w.times...)
 		for status, count := range w.statuses {

@@ -25,7 +25,7 @@ const maxEvents = 1 << 17
 // rereadDelays are the delays after which a pin is read again whose state does not
 // show what an event announced: an event may come before its commit. The last
 // delay is for large commits on slow disks; what is not there then was overtaken.
-var rereadDelays = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second}
+var rereadDelays = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, SlowCommit}
 
 // eventQueue has the pins that are to be read, each once. It is safe for concurrent
 // use.

@@ -40,7 +40,8 @@ type Config struct {
 	Reader Reader
 	Sink   Sink
 	Now    func() time.Time
-	// CommitTime is how long the state usually takes to show an accepted write, at most.
+	// CommitTime is how long the state usually takes to show an accepted write, at most. It
+	// counts as SlowCommit at least.
 	CommitTime time.Duration
 	// WaitsForCommit: the state has a write when the consensus accepts it.
 	WaitsForCommit bool
@@ -49,6 +50,10 @@ type Config struct {
 	// ResyncInterval is the time between two reads of the whole state.
 	ResyncInterval time.Duration
 }
+
+// SlowCommit is how long a commit may take on a slow disk, however young its writes are: it
+// is no evidence of anything that a commit takes longer than others.
+const SlowCommit = 30 * time.Second
 
 // Syncer keeps a Sink equal to the shared state, with this peer's uncommitted
 // writes. It is safe for concurrent use.
@@ -78,7 +83,7 @@ type Syncer struct {
 // New returns a syncer. Nothing is read before Resync or Run.
 func New(cfg Config) *Syncer {
 	s := &Syncer{
-		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, cfg.CommitTime),
+		cfg: cfg, uncommitted: NewUncommitted(cfg.Now, max(cfg.CommitTime, SlowCommit)),
 		events: newEventQueue(cfg.Now),
 	}
 	s.resync.init(cfg.Now)

@@ -57,8 +57,17 @@ type uncommittedWrite struct {
 	seq     uint64
 	waited  time.Duration // while this process ran
 	readAt  time.Duration // of waited: when the state was last read for it
-	// announced: an event reported the write, so later events are of newer changes.
-	announced bool
+	// announced: an event reported the write, so later events are of newer changes. The
+	// state may not show it yet. announcedAt is the time of waited at which it came.
+	announced   bool
+	announcedAt time.Duration
+}
+
+// undone reports whether a write was announced so long ago that the state had it, and was
+// undone since. The announcement comes before the commit, and may come long after the write
+// was accepted.
+func (w *uncommittedWrite) undone(commitTime time.Duration) bool {
+	return w.announced && w.waited-w.announcedAt >= commitTime
 }
 
 // NewUncommitted returns an empty table. commitTime is how long the state usually takes
@@ -179,7 +188,9 @@ func (u *Uncommitted) announced(e Event) {
 	case !ok:
 	case w.repeats: // The event may be that of the earlier write that did the same.
 	case e.Removed && !w.after.Found, !e.Removed && w.after.Found && e.Form == w.form:
-		w.announced = true
+		if !w.announced {
+			w.announced, w.announcedAt = true, w.waited
+		}
 	case w.announced:
 		u.drop(e.CID, w)
 	}
@@ -224,8 +235,7 @@ func (u *Uncommitted) Age() (due, over []cid.Cid) {
 			w.repeats = false // The earlier write is committed by now.
 		}
 		switch {
-		// Once it was announced, the state had it: it was undone since.
-		case w.waited >= u.commitTime<<giveUpShift, w.announced && w.waited >= u.commitTime:
+		case w.waited >= u.commitTime<<giveUpShift, w.undone(u.commitTime):
 			if !w.announced {
 				u.lost.Add(1)
 			}

@@ -103,6 +103,26 @@ func TestUncommitted_AWriteThatIsNeverShownEnds(t *testing.T) {
 	}
 }
 
+// A write that waited long for its batch is announced before the batch is committed, which may take
+// a while: it is not over because it was accepted long ago.
+func TestUncommitted_AWriteIsNotOverWhenItIsAnnouncedLate(t *testing.T) {
+	var clock clusterfake.Clock
+	u := NewUncommitted(clock.Now, time.Minute)
+	key, ours := pinsvctest.RawCID(1), version(named(1, "ours"))
+	u.add(write(1, Versioned{}, ours), nil)
+	age(u, &clock, 10*time.Minute)
+	for range 2 { // The same news again says nothing new.
+		u.announced(Event{CID: key, Form: ours.form()})
+		_, over := age(u, &clock, 29*time.Second)
+		if got := u.Resolve(key, u.Sequence(), Versioned{}); len(over) != 0 || !got.Found {
+			t.Errorf("over %v, %q", over, describe(got))
+		}
+	}
+	if _, over := age(u, &clock, 2*time.Second); len(over) != 1 || u.Lost() != 0 {
+		t.Errorf("a minute after the announcement: over %v, %d lost", over, u.Lost())
+	}
+}
+
 // A process that was frozen for a day has not waited for its commit that long.
 func TestUncommitted_AFrozenProcessHasNotWaited(t *testing.T) {
 	var clock clusterfake.Clock

@@ -17,8 +17,9 @@ const (
 	// enoughSpace is more than what the node needs to start and to note a pin.
 	enoughSpace = 16 << 20
 	// restartMin and restartMax bound the time between two restarts of a node that
-	// reports a full storage. It grows while restarts do not help.
-	restartMin, restartMax = time.Minute, 10 * time.Minute
+	// reports a full storage. It grows while restarts do not help, but not because the
+	// storage is full again.
+	restartMin, restartMax = 15 * time.Second, 10 * time.Minute
 	// blindMemory is how long a node whose disk cannot be seen is said to be full.
 	blindMemory = time.Minute
 )
@@ -26,13 +27,30 @@ const (
 // restarts restarts a node that goes on reporting a full storage when there is space
 // (U58 in docs/upstream-faults.md). It is for the goroutine of WatchSpace alone.
 type restarts struct {
-	restart func(reason error)
-	next    time.Time
-	pause   backoff.Counter
+	restart    func(reason error)
+	last, next time.Time
+	pause      backoff.Counter
 }
 
 func newRestarts(restart func(reason error)) restarts {
 	return restarts{restart: restart, pause: backoff.Counter{Policy: backoff.Policy{Min: restartMin, Max: restartMax}}}
+}
+
+// due reports whether the node may be restarted now, and takes it that it is.
+func (r *restarts) due(now time.Time) bool {
+	if r.restart == nil || now.Before(r.next) {
+		return false
+	}
+	r.last, r.next = now, now.Add(r.pause.Next())
+	return true
+}
+
+// anew ends that the pause grows: the node can write, or its storage is full again.
+func (r *restarts) anew() {
+	r.pause.Reset()
+	if soon := r.last.Add(restartMin); soon.Before(r.next) {
+		r.next = soon
+	}
 }
 
 // checkFull finds out whether a node that has reported a full storage still does so at
@@ -40,21 +58,22 @@ func newRestarts(restart func(reason error)) restarts {
 func (c *Connector) checkFull(ctx context.Context) {
 	free, suspect := c.space.suspect()
 	if !suspect {
+		if free < enoughSpace {
+			c.restarts.anew()
+		}
 		return
 	}
 	switch err := c.tryWrite(ctx); {
 	case err == nil:
-		c.restarts.pause.Reset()
+		c.restarts.anew()
 		c.space.writable()
 	case !noSpace(err):
 		logger.Debugf("a try to write to the IPFS node: %s", err) // It may be starting.
 	default:
 		c.space.broken(free)
-		now := c.space.now()
-		if c.restarts.restart == nil || now.Before(c.restarts.next) {
+		if !c.restarts.due(c.space.now()) {
 			return
 		}
-		c.restarts.next = now.Add(c.restarts.pause.Next())
 		c.restarts.restart(fmt.Errorf("the IPFS node reports a full disk, which has %s free, and is restarted: %s",
 			humanize.Bytes(free), reasonOf(asCluster(err))))
 	}

@@ -58,14 +58,36 @@ func TestStuck_ANodeThatDoesNotSeeSpaceIsRestarted(t *testing.T) {
 		t.Error("pins are tried again before the node can write")
 	}
 	now = now.Add(restartMin - 1)
-	check(1, "within a minute")
+	check(1, "within the pause")
 	now = now.Add(1)
-	check(2, "after a minute")
+	check(2, "after the pause")
 	now = now.Add(restartMin)
-	check(2, "a minute after one that did not help")
+	check(2, "soon after one that did not help")
+	now = now.Add(restartMin)
+	check(3, "later")
 
+	// The storage is full again: it is no wonder that the last restart did not help.
+	now = now.Add(restartMin)
+	free.Store(1 << 20)
+	check(3, "with the storage full again")
+	free.Store(1 << 30)
+	check(4, "with 1 GiB free again")
+
+	refuses := n.note
 	n.set(func() { n.note = func(w http.ResponseWriter, _ *http.Request) { sends(w, `{}`) } })
-	check(2, "when it can write")
+	check(4, "when it can write")
+	n.set(func() { n.note = refuses })
+	if err := c.Unpin(t.Context(), pin.Cid); err == nil {
+		t.Fatal("it was removed")
+	}
+	check(4, "at the next full storage, too soon")
+	now = now.Add(restartMin)
+	check(5, "at the next full storage")
+	n.set(func() { n.note = func(w http.ResponseWriter, _ *http.Request) { sends(w, `{}`) } })
+	if err := c.Pin(t.Context(), pinOf(t, content)); err == nil {
+		t.Fatal("it was pinned")
+	}
+	check(5, "when it can write")
 	// Its size is not known, and it failed with as much free as there is.
 	if keys := c.space.ready(t.Context()); len(keys) != 1 {
 		t.Error("the pin is not tried again")

@@ -33,6 +33,7 @@ const (
 	CauseStalled               // no data arrived within pin_timeout
 	CauseTimedOut              // a call took too long
 	CauseDenied                // the other peer does not let this one call the method
+	CauseStarting              // the other peer has no complete state yet
 )
 
 // causeTexts are substrings of failures whose Go value did not survive: those of
@@ -43,6 +44,9 @@ var causeTexts = [...]struct {
 }{
 	{state.ErrNotFound.Error(), CauseNotFound},
 	{"client does not have permissions to call", CauseDenied},
+	// Of cmd/peer, appliedConsensus; and of a host whose cluster is not there yet.
+	{"the peer is starting", CauseStarting},
+	{"protocols not supported", CauseStarting},
 	{"configured to be in follower mode", CauseFollower},
 	{"not enough peers to allocate", CauseNotEnoughPeers},
 	{"cannot repin CID with different tracking method", CauseShard},
@@ -97,6 +101,9 @@ func IsNotFound(err error) bool {
 // IsDenied reports whether another peer refused a call by its RPC policy, or because it
 // does not trust this peer.
 func IsDenied(err error) bool { return err != nil && CauseOf(err.Error()) == CauseDenied }
+
+// IsStarting reports whether another peer is there and has no complete state yet.
+func IsStarting(err error) bool { return err != nil && CauseOf(err.Error()) == CauseStarting }
 
 // StorageFull reports whether the text of a tracker's failure says that the IPFS node
 // has no space left. Only messages of IPFS nodes do: the cluster's own storage may be

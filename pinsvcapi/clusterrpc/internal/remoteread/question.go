@@ -133,7 +133,8 @@ func (r *Reader) answer(ctx context.Context, q *question) {
 	silent := 0
 	for range peers {
 		switch got := <-replies; {
-		case got.err != nil && pinging[got.by]:
+		case got.err != nil && (pinging[got.by] || clusterapi.IsStarting(got.err)):
+			// One that is starting may be the one that has accepted the pin.
 			silent++
 			q.err = got.err
 		case got.found:
@@ -145,7 +146,7 @@ func (r *Reader) answer(ctx context.Context, q *question) {
 	if silent > 0 {
 		q.err = &pinsvc.Error{
 			Kind: pinsvc.KindUnavailable, Err: q.err, RetryAfter: retryAfter,
-			Details: fmt.Sprintf("this peer does not know the pin, and %d of %d others did not answer whether they have it", silent, len(pinging)),
+			Details: fmt.Sprintf("this peer does not know the pin, and %d of %d others did not answer whether they have it", silent, len(peers)),
 		}
 	}
 }

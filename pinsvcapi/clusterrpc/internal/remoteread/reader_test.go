@@ -336,6 +336,40 @@ func TestReader_ConnectedPeersAreAskedAndNeedNotAnswer(t *testing.T) {
 	})
 }
 
+// A peer that was away for long and is starting has sent no ping yet, and may be the only one that
+// has the pin. Until its state is complete nothing is said of the pin.
+func TestReader_APeerThatIsStartingLeavesItOpen(t *testing.T) {
+	for name, text := range map[string]string{
+		"its state is not complete": "the peer is starting: its state is not complete",
+		"its cluster is not there":  "failed to negotiate protocol: protocols not supported: [/ipfscluster/1.0/rpc]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.alive = []peer.ID{self, near}
+				w.reader.cfg.Connected = func() []peer.ID { return []peer.ID{far} }
+				started := time.Now().Add(time.Hour)
+				rec := record(pinsvctest.RawCID(1), 1)
+				w.setPinGet(func(_ context.Context, p peer.ID, key api.Cid) (api.Pin, error) {
+					switch {
+					case p == near || !key.Equals(rec.Cid):
+						return api.Pin{}, state.ErrNotFound
+					case time.Now().Before(started):
+						return api.Pin{}, errors.New(text)
+					}
+					return rec, nil
+				})
+				isKind(t, "Await", w.reader.Await(t.Context(), "", rec.Cid.Cid), pinsvc.KindUnavailable)
+				_, _, err := w.reader.Find(t.Context(), "", rec.Cid.Cid)
+				isKind(t, "Find", err, pinsvc.KindUnavailable)
+				started = time.Now().Add(time.Second)
+				if _, elsewhere, err := w.reader.Find(t.Context(), "", rec.Cid.Cid); !elsewhere || err != nil {
+					t.Errorf("after its start: %t, %v", elsewhere, err)
+				}
+			})
+		})
+	}
+}
+
 func TestReader_Rewritten(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		mine := record(pinsvctest.RawCID(1), 100)

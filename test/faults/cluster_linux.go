@@ -24,8 +24,6 @@ type cluster struct {
 // settings are how peers are configured.
 type settings struct {
 	mode Mode
-	// snapshots make Raft's logs so small that a peer that was away gets one.
-	snapshots bool
 	// copies is how many peers keep a pin; 0: all.
 	copies int
 	users  map[string]string

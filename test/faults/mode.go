@@ -32,15 +32,12 @@ func (m Mode) consensus() string {
 	return "crdt"
 }
 
-// configure sets what a run needs of the consensus. With snapshots, Raft's logs
-// are so small that a peer that was away gets a snapshot.
-func (m Mode) configure(consensus object, snapshots bool) {
+// configure sets what a run needs of the consensus. Raft's logs are so small
+// that a peer that was away gets a snapshot.
+func (m Mode) configure(consensus object) {
 	switch m {
 	case Raft:
 		raft := consensus.at("raft")
-		if !snapshots {
-			return
-		}
 		raft["snapshot_threshold"] = 64
 		raft["trailing_logs"] = 32
 		raft["snapshot_interval"] = "10s"

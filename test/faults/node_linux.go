@@ -125,7 +125,7 @@ func (n *node) configure(o object, s settings) {
 	if s.copies > 0 {
 		cluster["replication_factor_min"], cluster["replication_factor_max"] = s.copies, s.copies
 	}
-	s.mode.configure(o.at("consensus"), s.snapshots)
+	s.mode.configure(o.at("consensus"))
 	api := o.at("api", "pinsvcapi")
 	credentials := object{}
 	for user, password := range s.users {

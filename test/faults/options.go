@@ -8,8 +8,6 @@ type Options struct {
 	Workload
 	// Copies is how many peers keep each pin; 0: all.
 	Copies int
-	// NoSnapshots leaves Raft its long logs, so that no peer gets a snapshot.
-	NoSnapshots bool
 	// IgnoreTrackerRace lets programs that are built with the race detector have
 	// the one data race that is known, of the cluster's tracker (U56).
 	IgnoreTrackerRace bool

@@ -58,7 +58,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		return Summary{}, err
 	}
 	var err error
-	r.cluster, err = newCluster(ctx, settings{mode: opts.Mode, snapshots: !opts.NoSnapshots, copies: opts.Copies, users: users}, opts.Folder, programs{service, opts.Ipfs})
+	r.cluster, err = newCluster(ctx, settings{mode: opts.Mode, copies: opts.Copies, users: users}, opts.Folder, programs{service, opts.Ipfs})
 	if err != nil {
 		if r.cluster != nil {
 			err = errors.Join(err, r.cluster.close())

@@ -57,9 +57,17 @@ func remove(t *testing.T, peer *harness.Peer, contents []string) {
 // A removal that fails because the IPFS node of a peer is away is known to the memory of
 // the tracker alone (U41 in docs/upstream-faults.md).
 func TestDeletesWhileAnIPFSNodeIsAwayAreCarriedOut(t *testing.T) {
+	testDeletesWhileAnIPFSNodeIsAway(t, "crdt")
+}
+
+func TestDeletesWhileAnIPFSNodeIsAwayAreCarriedOutWithRaft(t *testing.T) {
+	testDeletesWhileAnIPFSNodeIsAway(t, "raft")
+}
+
+func testDeletesWhileAnIPFSNodeIsAway(t *testing.T, consensus string) {
 	t.Parallel()
 	h := harness.New(t)
-	peers := h.Cluster(2, "crdt")
+	peers := h.Cluster(2, consensus)
 	one, two := peers[0], peers[1]
 	var contents []string
 	for n := range 20 {
@@ -94,6 +102,7 @@ func TestDeletesWhileAnIPFSNodeIsAwayAreCarriedOut(t *testing.T) {
 	})
 	two.Stop()
 	two.Start()
+	one.WaitReady() // With Raft it had no quorum meanwhile.
 	kill(t, managedKubo(t, two))
 	remove(t, one, second)
 	harness.Eventually(t, harness.Timeout, "peer two knows of the deletes", func() error {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -12,11 +13,10 @@ import (
 // replace that may be the old content or the new one, until the new one is
 // reported as pinned. It is safe for concurrent use.
 type custody struct {
-	mu   sync.Mutex
-	owed map[string]*debt // by CID
-	// listings are the last ones of the nodes, oldest knowledge first.
-	listings []listing
-	lost     map[string]bool // what was told already
+	mu    sync.Mutex
+	owed  map[string]*debt // by CID
+	nodes []known
+	lost  map[string]bool // what was told already
 }
 
 // debt is content that has to be somewhere.
@@ -25,15 +25,19 @@ type debt struct {
 	any   []string // CIDs of which one suffices
 }
 
-// listing is what a node had pinned when it was asked.
+// listing is what a node had pinned at some time between a question and its answer.
 type listing struct {
-	asked time.Duration
-	known bool
-	pins  map[string]bool
+	asked, answered time.Duration
+	pins            map[string]bool
 }
 
+// known are the last listings of a node, the latest at the end. What two in a row lack was not
+// there in between. One proves nothing: the nodes are not asked at one moment, and after a replace
+// the content of one CID may come to one node just before that of the other leaves another.
+type known []listing
+
 func newCustody(nodes int) *custody {
-	return &custody{owed: map[string]*debt{}, listings: make([]listing, nodes), lost: map[string]bool{}}
+	return &custody{owed: map[string]*debt{}, nodes: make([]known, nodes), lost: map[string]bool{}}
 }
 
 // confirmed: an answer that came at the time reports the CID as pinned.
@@ -77,46 +81,59 @@ func (c *custody) replaced(from, to string) {
 func (c *custody) wiped(node int, at time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listings[node] = listing{asked: at, known: true}
+	c.nodes[node].add(listing{asked: at, answered: at})
 }
 
-// listed enters what a node, asked at the time, has pinned, and returns what is
-// missing from all nodes now. Each loss is returned once.
-func (c *custody) listed(node int, asked time.Duration, pins map[string]bool) []string {
+// listed enters what a node has pinned, and returns what is missing from all nodes at some moment.
+// Each loss is returned once.
+func (c *custody) listed(node int, l listing) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listings[node] = listing{asked: asked, known: true, pins: pins}
+	c.nodes[node].add(l)
 	var missing []string
 	for cid, d := range c.owed {
-		if c.held(d) || c.lost[cid] {
+		if c.lost[cid] {
+			continue
+		}
+		from, to, missed := c.missing(d)
+		if !missed {
 			continue
 		}
 		c.lost[cid] = true
-		missing = append(missing, fmt.Sprintf("%s was reported as pinned at %.3fs, and no node has any of %v pinned; nodes were asked at %s",
-			cid, d.since.Seconds(), d.any, c.asked()))
+		missing = append(missing, fmt.Sprintf("%s was reported as pinned at %.3fs, and from %.3fs to %.3fs no node had any of %v pinned",
+			cid, d.since.Seconds(), from.Seconds(), to.Seconds(), d.any))
 	}
 	return missing
 }
 
-// held reports whether a node has the content, or may have it for all we know.
-func (c *custody) held(d *debt) bool {
-	for _, l := range c.listings {
-		if !l.known || l.asked <= d.since {
-			return true
+// missing is a time in which no node had the content.
+func (c *custody) missing(d *debt) (from, to time.Duration, missed bool) {
+	to = math.MaxInt64
+	for _, n := range c.nodes {
+		begin, end, lacks := n.lacks(d)
+		if !lacks {
+			return 0, 0, false
 		}
-		for _, cid := range d.any {
-			if l.pins[cid] {
-				return true
-			}
-		}
+		from, to = max(from, begin), min(to, end)
 	}
-	return false
+	return from, to, from <= to
 }
 
-func (c *custody) asked() string {
-	var times []string
-	for _, l := range c.listings {
-		times = append(times, fmt.Sprintf("%.3fs", l.asked.Seconds()))
+func (k *known) add(l listing) {
+	const kept = 2
+	*k = append(*k, l)
+	*k = (*k)[max(0, len(*k)-kept):]
+}
+
+// lacks is a time since the content is owed in which the node did not have it.
+func (k known) lacks(d *debt) (from, to time.Duration, lacks bool) {
+	if len(k) < 2 {
+		return 0, 0, false
 	}
-	return fmt.Sprint(times)
+	for _, l := range k {
+		if l.asked <= d.since || slices.ContainsFunc(d.any, func(cid string) bool { return l.pins[cid] }) {
+			return 0, 0, false
+		}
+	}
+	return k[0].answered, k[1].asked, true
 }

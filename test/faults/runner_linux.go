@@ -237,7 +237,7 @@ func (r *runner) ended(n *node, err error) {
 }
 
 // sampleEvery is the time between two looks at what the nodes have pinned.
-const sampleEvery = 2 * time.Second
+const sampleEvery = time.Second
 
 // sample asks the nodes again and again what they have pinned.
 func (r *runner) sample(ctx context.Context) {
@@ -262,7 +262,8 @@ func (r *runner) sampleNode(ctx context.Context, n *node) {
 	r.mu.Lock()
 	r.samples++
 	r.mu.Unlock()
-	for _, text := range r.workload.custody.listed(n.index, asked, pins) {
+	l := listing{asked: asked, answered: time.Since(r.start), pins: pins}
+	for _, text := range r.workload.custody.listed(n.index, l) {
 		r.problems.add(Custody, "%s", text)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/tracking"
 )
 
 // startCluster builds the components and the cluster of them. Each component
@@ -162,7 +163,8 @@ func (p *Peer) connect() error {
 	if err := p.newOrphanScanner(); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	p.connector = newReadyConnector(p.dialOrigins(p.confirmPins(inner)))
+	p.begins = &tracking.Connector{IPFSConnector: p.dialOrigins(p.confirmPins(inner))}
+	p.connector = newReadyConnector(p.begins)
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }

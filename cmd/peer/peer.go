@@ -41,6 +41,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/orphans"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/pinning"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/tracking"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -91,7 +92,9 @@ type Peer struct {
 	pins      *pinning.Connector
 	orphans   *orphans.Scanner
 	origins   *origins.Connector
-	tracker   *watch.Tracker
+	// begins is within connector, in front of all others but that.
+	begins  *tracking.Connector
+	tracker *watch.Tracker
 	// raftTracker is around tracker; nil with CRDT.
 	raftTracker *raftstate.Tracker
 	monitor     *runningMonitor

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/tracking"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/watch"
 )
 
@@ -17,7 +18,9 @@ import (
 // gets an event for each change of the shared state, whichever peer made it.
 func (p *Peer) newTracker() {
 	cfgs := p.cfg.Helper.Configs()
-	inner := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
+	upstream := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
+	inner := tracking.NewTracker(upstream, p.ID(), p.consensus.State)
+	p.begins.Tracker = inner
 	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
 	p.pins.WatchSpace(p.retryPin)

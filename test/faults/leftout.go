@@ -24,10 +24,6 @@ func exceptions() []exception {
 			options: func(o *Options) { o.NoSharedDelete = true },
 		},
 		{
-			reason:  "the cluster's tracker has a data race: a re-add against the worker that begins the pin (U56)",
-			options: func(o *Options) { o.IgnoreTrackerRace = true },
-		},
-		{
 			reason:  "a write at a peer that knows of a pin only by asking another one may lose against the older write there",
 			modes:   []Mode{CRDT, Batching},
 			options: func(o *Options) { o.NoMove = true },

@@ -8,9 +8,6 @@ type Options struct {
 	Workload
 	// Copies is how many peers keep each pin; 0: all.
 	Copies int
-	// IgnoreTrackerRace lets programs that are built with the race detector have
-	// the one data race that is known, of the cluster's tracker (U56).
-	IgnoreTrackerRace bool
 	// Unchecked are invariants that may be broken.
 	Unchecked []Invariant
 	// Folder is where logs and histories go.

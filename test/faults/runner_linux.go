@@ -306,9 +306,6 @@ func (r *runner) scanLogs() {
 			r.problems.add(Processes, "%v", err)
 		}
 		for _, at := range crash.FindAllIndex(raw, -1) {
-			if r.opts.IgnoreTrackerRace && harness.KnownRace(raw[at[0]:]) {
-				continue
-			}
 			r.problems.add(Processes, "%s: %s", path, raw[at[0]:min(len(raw), at[0]+4000)])
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -131,8 +130,7 @@ func (p *Peer) run(global []string, args ...string) {
 	p.t.Helper()
 	argv := append([]string{p.bin, "--config", p.Dir}, global...)
 	argv = append(append(argv, "daemon"), args...)
-	// A data race is found in what it wrote: one of upstream's is known.
-	p.proc = p.h.start(p.Name, p.h.Dir, append(slices.Clone(p.env), "GORACE=exitcode=0"), argv...)
+	p.proc = p.h.start(p.Name, p.h.Dir, p.env, argv...)
 }
 
 // Process is the running daemon.

@@ -129,6 +129,9 @@ func (p *Process) Wait(within time.Duration) error {
 	return fmt.Errorf("it did not end within %v", within)
 }
 
+// DataRace begins a report of the race detector.
+const DataRace = "WARNING: DATA RACE"
+
 // Stop interrupts the process as ctrl-C does and wants it to end with exit
 // code 0 and nothing left behind.
 func (p *Process) Stop() {
@@ -138,8 +141,8 @@ func (p *Process) Stop() {
 	if err := p.Wait(StopTimeout); err != nil {
 		p.t.Errorf("%s, interrupted: %v", p.Name, err)
 	}
-	if report, found := unknownRace(p.Output()); found {
-		p.t.Errorf("%s has a data race:%s", p.Name, report)
+	if _, report, found := strings.Cut(p.Output(), DataRace); found {
+		p.t.Errorf("%s has a data race:%s", p.Name, strings.Join(strings.SplitAfterN(report, "\n", 80), ""))
 	}
 }
 

@@ -1,0 +1,230 @@
+package tracking
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
+	rpc "github.com/libp2p/go-libp2p-gorpc"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multihash"
+)
+
+// self and other are peers.
+const self, other = peer.ID("self"), peer.ID("other")
+
+// ipfs is the connector of an IPFS node in memory.
+type ipfs struct {
+	ipfscluster.IPFSConnector
+	mu   sync.Mutex
+	pins map[api.Cid]api.Pin
+	// before, if not nil, is called before a pin is made or removed.
+	before func(ctx context.Context, c api.Cid) error
+}
+
+func (f *ipfs) ready(ctx context.Context, c api.Cid) error {
+	f.mu.Lock()
+	before := f.before
+	f.mu.Unlock()
+	if before == nil {
+		return ctx.Err()
+	}
+	return before(ctx, c)
+}
+
+func (f *ipfs) Pin(ctx context.Context, pin api.Pin) error {
+	if err := f.ready(ctx, pin.Cid); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() == nil {
+		f.pins[pin.Cid] = pin
+	}
+	return ctx.Err()
+}
+
+func (f *ipfs) Unpin(ctx context.Context, c api.Cid) error {
+	if err := f.ready(ctx, c); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() == nil {
+		delete(f.pins, c)
+	}
+	return ctx.Err()
+}
+
+// blocks has the node wait until the function that it returns is called.
+func (f *ipfs) blocks() (release func()) {
+	wait := make(chan struct{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = func(ctx context.Context, _ api.Cid) error {
+		select {
+		case <-wait:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return func() { close(wait) }
+}
+
+func (f *ipfs) fails(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = func(context.Context, api.Cid) error { return err }
+}
+
+func (f *ipfs) has() map[api.Cid]api.Pin {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.pins)
+}
+
+// The services that upstream's tracker calls.
+type (
+	clusterService   struct{}
+	connectorService struct {
+		connector ipfscluster.IPFSConnector
+		ipfs      *ipfs
+	}
+)
+
+func (clusterService) IPFSID(context.Context, peer.ID, *api.IPFSID) error { return nil }
+
+func (s connectorService) Pin(ctx context.Context, in api.Pin, _ *struct{}) error {
+	return s.connector.Pin(ctx, in)
+}
+
+func (s connectorService) Unpin(ctx context.Context, in api.Pin, _ *struct{}) error {
+	return s.connector.Unpin(ctx, in.Cid)
+}
+
+func (s connectorService) PinLsCid(_ context.Context, in api.Pin, out *api.IPFSPinStatus) error {
+	s.ipfs.mu.Lock()
+	defer s.ipfs.mu.Unlock()
+	*out = api.IPFSPinStatusUnpinned
+	if _, ok := s.ipfs.pins[in.Cid]; ok {
+		*out = api.IPFSPinStatusRecursive
+	}
+	return nil
+}
+
+func (s connectorService) PinLs(_ context.Context, _ <-chan []string, out chan<- api.IPFSPinInfo) error {
+	defer close(out)
+	for c := range s.ipfs.has() {
+		out <- api.IPFSPinInfo{Cid: c, Type: api.IPFSPinStatusRecursive}
+	}
+	return nil
+}
+
+// shared is the state.
+type shared struct {
+	state.ReadOnly
+	mu   sync.Mutex
+	pins map[api.Cid]api.Pin
+}
+
+func (s *shared) Get(_ context.Context, c api.Cid) (api.Pin, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pin, ok := s.pins[c]; ok {
+		return pin, nil
+	}
+	return api.Pin{}, state.ErrNotFound
+}
+
+func (s *shared) List(_ context.Context, out chan<- api.Pin) error {
+	defer close(out)
+	s.mu.Lock()
+	pins := maps.Clone(s.pins)
+	s.mu.Unlock()
+	for _, pin := range pins {
+		out <- pin
+	}
+	return nil
+}
+
+func (s *shared) set(pin api.Pin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pins[pin.Cid] = pin
+}
+
+func (s *shared) remove(c api.Cid) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pins, c)
+}
+
+// setup is upstream's tracker with ours in front, as in a peer.
+type setup struct {
+	*Tracker
+	ipfs    *ipfs
+	shared  *shared
+	release func()
+}
+
+func newSetup(t *testing.T, workers int) *setup {
+	t.Helper()
+	s := &setup{ipfs: &ipfs{pins: map[api.Cid]api.Pin{}}, shared: &shared{pins: map[api.Cid]api.Pin{}}}
+	cfg := &stateless.Config{}
+	if err := cfg.Default(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.ConcurrentPins = workers
+	st := func(context.Context) (state.ReadOnly, error) { return s.shared, nil }
+	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), self, st)
+	connector := &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker}
+	server := rpc.NewServer(nil, "test")
+	for name, service := range map[string]any{"Cluster": clusterService{}, "IPFSConnector": connectorService{connector, s.ipfs}} {
+		if err := server.RegisterName(name, service); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.SetClient(rpc.NewClientWithServer(nil, "test", server))
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// record is a pin of a content, with the name.
+func record(n int, name string) api.Pin {
+	hash, err := multihash.Sum(fmt.Appendf(nil, "content %d", n), multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err)
+	}
+	pin := api.PinCid(api.NewCid(cid.NewCidV1(cid.Raw, hash)))
+	pin.Name, pin.Timestamp = name, time.Unix(int64(1000+n), 0)
+	pin.ReplicationFactorMin, pin.ReplicationFactorMax = -1, -1
+	return pin
+}
+
+// elsewhere is the pin, to be held by another peer.
+func elsewhere(pin api.Pin) api.Pin {
+	pin.ReplicationFactorMin, pin.ReplicationFactorMax, pin.Allocations = 1, 1, []peer.ID{other}
+	return pin
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}

@@ -1,0 +1,251 @@
+// Package tracking hands records to upstream's pin tracker so that none is replaced while a
+// worker reads it.
+//
+// Upstream's tracker replaces the record of an operation that is queued or in progress, and the
+// worker that begins the operation reads it without a lock (U56 in docs/upstream-faults.md). A
+// Tracker in front of it keeps a record that comes while the operation is queued until the worker
+// has read the earlier one, which is when the worker calls the IPFS connector. A Connector in
+// front of that one tells the Tracker, and goes on with the newest record.
+package tracking
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	logging "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+var log = logging.Logger("tracking")
+
+// Inner is upstream's tracker.
+type Inner interface {
+	ipfscluster.PinTracker
+	// OpContext is the context of the operation of a pin, which ends with it; nil: there is none.
+	OpContext(context.Context, api.Cid) context.Context
+}
+
+// kind is what an operation does.
+type kind int
+
+const (
+	pinning kind = iota
+	unpinning
+	// removing unpins within the call of Track, because other peers are to hold the pin. All other
+	// calls for the pin wait for its end.
+	removing
+)
+
+// operation is one that upstream's tracker has, whose record may be read at any time.
+type operation struct {
+	kind kind
+	// newest, if not nil, is the record that came after the operation was queued.
+	newest *api.Pin
+	done   chan struct{} // of removing
+}
+
+// Tracker is the pin tracker with upstream's behind it. It is safe for concurrent use.
+type Tracker struct {
+	Inner
+	self  peer.ID
+	state func(context.Context) (state.ReadOnly, error)
+
+	mu sync.Mutex
+	// unread are the operations whose record no worker has read yet.
+	unread map[api.Cid]*operation
+	held   int // how many of them have a newer record
+	closed bool
+}
+
+// NewTracker wraps the tracker of the peer self, which has that state. Shutdown of the wrapper shuts
+// the tracker down.
+func NewTracker(inner Inner, self peer.ID, state func(context.Context) (state.ReadOnly, error)) *Tracker {
+	return &Tracker{Inner: inner, self: self, state: state, unread: map[api.Cid]*operation{}}
+}
+
+// Track implements ipfscluster.PinTracker.
+func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
+	switch {
+	case pin.Type == api.MetaType:
+		return t.Inner.Track(ctx, pin)
+	case pin.IsRemotePin(t.self):
+		return t.remove(ctx, pin)
+	}
+	return t.hand(ctx, pin.Cid, pinning, &pin, func() error { return t.Inner.Track(ctx, pin) })
+}
+
+// Untrack implements ipfscluster.PinTracker.
+func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
+	return t.hand(ctx, c, unpinning, nil, func() error { return t.Inner.Untrack(ctx, c) })
+}
+
+// hand calls the inner tracker, which does not block then, unless it would replace a record that
+// nobody has read: then the newest one waits. After Shutdown nothing happens; the next start follows the
+// state.
+func (t *Tracker) hand(ctx context.Context, c api.Cid, k kind, newest *api.Pin, call func() error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.awaitRemoval(ctx, c); err != nil || t.closed {
+		return err
+	}
+	before := t.Inner.OpContext(ctx, c)
+	if op := t.unread[c]; op != nil && op.kind == k && before != nil && before.Err() == nil {
+		t.keep(op, newest)
+		return nil
+	}
+	// A worker that takes the operation at once waits for the lock.
+	err := call()
+	t.forget(c)
+	if after := t.Inner.OpContext(ctx, c); err == nil && after != nil && after != before {
+		t.unread[c] = &operation{kind: k}
+	}
+	return err
+}
+
+// remove has the pin unpinned within the call.
+func (t *Tracker) remove(ctx context.Context, pin api.Pin) error {
+	t.mu.Lock()
+	if err := t.awaitRemoval(ctx, pin.Cid); err != nil || t.closed {
+		t.mu.Unlock()
+		return err
+	}
+	op := &operation{kind: removing, done: make(chan struct{})}
+	t.forget(pin.Cid)
+	t.unread[pin.Cid] = op
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.forget(pin.Cid)
+		close(op.done)
+	}()
+	return t.Inner.Track(ctx, pin)
+}
+
+// awaitRemoval waits, with t.mu held, until no call removes the pin.
+func (t *Tracker) awaitRemoval(ctx context.Context, c api.Cid) error {
+	for {
+		op := t.unread[c]
+		if op == nil || op.kind != removing {
+			return nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-op.done:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// begun notes that a worker has read the record of an operation and calls the IPFS connector with
+// its context. It returns the newest record if there is a newer one.
+func (t *Tracker) begun(ctx context.Context, c api.Cid, k kind) *api.Pin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	op := t.unread[c]
+	if op == nil || op.kind != k || ctx.Err() != nil { // Another operation has replaced that of the worker.
+		return nil
+	}
+	newest := op.newest
+	t.forget(c)
+	if newest != nil {
+		// The operation is in progress: it gets the record, and goes on.
+		if err := t.Inner.Track(ctx, *newest); err != nil {
+			log.Warnf("track pin %s: %s", c, err)
+		}
+	}
+	return newest
+}
+
+// keep replaces the newest record of an operation; nil replaces nothing.
+func (t *Tracker) keep(op *operation, newest *api.Pin) {
+	if newest == nil {
+		return
+	}
+	if op.newest == nil {
+		t.held++
+	}
+	op.newest = newest
+}
+
+func (t *Tracker) forget(c api.Cid) {
+	if op := t.unread[c]; op != nil && op.newest != nil {
+		t.held--
+	}
+	delete(t.unread, c)
+}
+
+// Recover implements ipfscluster.PinTracker. Unlike upstream's it does not unpin what the state
+// has.
+func (t *Tracker) Recover(ctx context.Context, c api.Cid) (api.PinInfo, error) {
+	info := t.Status(ctx, c)
+	begun, err := t.recover(ctx, info)
+	if !begun {
+		return info, err
+	}
+	return t.Status(ctx, c), err
+}
+
+// RecoverAll implements ipfscluster.PinTracker.
+func (t *Tracker) RecoverAll(ctx context.Context, out chan<- api.PinInfo) error {
+	defer close(out)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	infos := make(chan api.PinInfo, cap(out))
+	failed := make(chan error, 1)
+	go func() { failed <- t.StatusAll(ctx, api.TrackerStatusUndefined, infos) }()
+	for info := range infos {
+		begun, err := t.recover(ctx, info)
+		if err != nil {
+			return err
+		}
+		if !begun {
+			continue
+		}
+		select {
+		case out <- t.Status(ctx, info.Cid):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return <-failed
+}
+
+// recover begins what failed again, and reports whether it did.
+func (t *Tracker) recover(ctx context.Context, info api.PinInfo) (begun bool, err error) {
+	if !info.Status.Match(api.TrackerStatusPinError | api.TrackerStatusUnexpectedlyUnpinned | api.TrackerStatusUnpinError) {
+		return false, nil
+	}
+	st, err := t.state(ctx)
+	if err != nil {
+		return false, err
+	}
+	pin, err := st.Get(ctx, info.Cid)
+	switch {
+	case err == nil:
+		log.Infof("%s is pinned again", info.Cid)
+		return true, t.Track(ctx, pin)
+	case errors.Is(err, state.ErrNotFound) && info.Status == api.TrackerStatusUnpinError:
+		log.Infof("%s is unpinned again", info.Cid)
+		return true, t.Untrack(ctx, info.Cid)
+	case errors.Is(err, state.ErrNotFound):
+		return true, nil // It was removed meanwhile.
+	}
+	return false, err
+}
+
+// Shutdown implements ipfscluster.Component.
+func (t *Tracker) Shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	return t.Inner.Shutdown(ctx)
+}

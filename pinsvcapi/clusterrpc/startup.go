@@ -104,6 +104,9 @@ func (b *Backend) fill(ctx context.Context) error {
 		_ = confirm() // It ends with the context.
 		return err
 	}
+	if err := b.replaced.Reread(ctx); err != nil {
+		return err
+	}
 	log.Infof("the pinset was read in %s: %s", b.opts.Now().Sub(began).Round(time.Millisecond), b.syncer.Progress())
 	b.readiness.step("reading the pins of the IPFS node", b.poller.ScanProgress)
 	if err := confirm(); err != nil && ctx.Err() == nil {

@@ -85,3 +85,28 @@ func TestStart_PinsThatCannotBeConfirmedAreQueued(t *testing.T) {
 	fake.Fail("PinTracker.StatusAll", nil)
 	b.becomes(pinned)
 }
+
+// A pin that was renamed and then replaced showed for up to a second after a start.
+func TestStart_ShowsNoReplacedPin(t *testing.T) {
+	const pins = 20
+	fake := clusterfake.New()
+	first := ready(t, fake, clusterrpc.Options{})
+	for i := range pins {
+		old := first.add(pinsvc.Pin{CID: pinsvctest.RawCID(i), Name: "old"})
+		for _, pin := range []pinsvc.Pin{{CID: pinsvctest.RawCID(i), Name: "renamed"}, {CID: pinsvctest.RawCID(pins + i), Name: "new"}} {
+			if _, err := first.Replace(t.Context(), "", old.RequestID, pin); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first.Close()
+	second := ready(t, fake, clusterrpc.Options{})
+	for _, st := range second.list(everything(2 * pins)).Results {
+		if st.Pin.Name != "new" {
+			t.Errorf("%s, %q, is listed", st.RequestID, st.Pin.Name)
+		}
+	}
+	if n := second.count(); n != pins {
+		t.Errorf("%d pins", n)
+	}
+}

@@ -68,10 +68,8 @@ func (r *Replaced) UnpinDue(ctx context.Context) {
 	if began.Before(r.resume) {
 		return
 	}
-	for _, key := range r.cfg.Index.Refresh() {
-		if _, _, err := r.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
-			return // The state is unavailable.
-		}
+	if r.Reread(ctx) != nil {
+		return // The state is unavailable.
 	}
 	r.examineChains(ctx)
 	due := r.cfg.Index.Due(maxReplacedDue)
@@ -98,6 +96,17 @@ func (r *Replaced) UnpinDue(ctx context.Context) {
 			log.Warnf("unpin %s, which was replaced: %s", pin.Key, err)
 		}
 	}
+}
+
+// Reread reads the records of pins that the index cannot tell from replaced ones without: until then
+// clients see a pin that was renamed and then replaced.
+func (r *Replaced) Reread(ctx context.Context) error {
+	for _, key := range r.cfg.Index.Refresh() {
+		if _, _, err := r.cfg.Syncer.Get(ctx, api.NewCid(key)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // delay is how long to leave a pin to peers that are closer to it.

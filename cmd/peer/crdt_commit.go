@@ -20,6 +20,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
 // committedCRDT is a CRDT consensus whose accepted changes are in the state and on the disk (D12),
@@ -99,11 +100,15 @@ func (c *committedCRDT) LogPin(ctx context.Context, pin api.Pin) error {
 	return opened.committer.Pin(ctx, pin)
 }
 
-// LogUnpin returns when the pin is gone from the state, and that is on the disk.
+// LogUnpin returns when the pin is gone from the state, and that is on the disk. It heeds the
+// condition of its context.
 func (c *committedCRDT) LogUnpin(ctx context.Context, pin api.Pin) error {
 	opened, err := c.open(ctx)
 	if err != nil {
 		return err
+	}
+	if holds, ok := clusterrpc.UnpinCondition(ctx); ok {
+		return opened.committer.UnpinIf(ctx, pin.Cid, holds)
 	}
 	return opened.committer.Unpin(ctx, pin.Cid)
 }

@@ -37,7 +37,7 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	for _, kept := range b.index.KeptOnlyBy(rec.Cid.Cid) {
 		now, err := b.syncer.Read(ctx, api.NewCid(kept.Key))
 		if err == nil && now.Found && pinrecord.RevisionOf(now.Rec) == kept.Revision {
-			err = b.writer.Delete(ctx, now.Rec)
+			_, err = b.writer.DeleteVersion(ctx, now.Rec)
 		}
 		if err != nil {
 			return err

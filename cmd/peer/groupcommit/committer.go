@@ -44,8 +44,12 @@ type write struct {
 	ctx   context.Context
 	pin   api.Pin
 	unpin bool
-	size  int
-	since time.Time
+	// holds, if not nil, is the condition of a removal on the record that the state has when it is
+	// put into a commit.
+	holds   func(api.Pin) bool
+	changed bool // holds is not met, and the commit keeps the record; only the loop changes it
+	size    int
+	since   time.Time
 	// answer has room for the one answer.
 	answer chan error
 
@@ -78,6 +82,12 @@ func (c *Committer) Pin(ctx context.Context, pin api.Pin) error {
 // Unpin is Pin for the removal of a record.
 func (c *Committer) Unpin(ctx context.Context, key api.Cid) error {
 	return c.submit(&write{ctx: ctx, pin: api.PinCid(key), unpin: true, size: elementBytes})
+}
+
+// UnpinIf is Unpin for a record of which holds is true; for another one it returns ErrChanged. holds
+// is called when the commit is made, and must not block.
+func (c *Committer) UnpinIf(ctx context.Context, key api.Cid, holds func(api.Pin) bool) error {
+	return c.submit(&write{ctx: ctx, pin: api.PinCid(key), unpin: true, holds: holds, size: elementBytes})
 }
 
 // elementBytes is about what a key, the ID of its block and their framing take.

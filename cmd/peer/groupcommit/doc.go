@@ -120,6 +120,8 @@ var (
 	ErrUncertain = errors.New("the commit has not succeeded, and the change may still take effect")
 	// ErrUnavailable is the error of a write that was not begun, because the commits fail.
 	ErrUnavailable = errors.New("the store of the shared state takes no writes")
+	// ErrChanged is the error of a removal that was to be made of another record than the state has.
+	ErrChanged = errors.New("the record has changed meanwhile")
 	// ErrBehind is the error of a write that waited for older changes of other peers. It is not
 	// begun, unless it is ErrUncertain too.
 	ErrBehind = errors.New("this peer is still catching up with the cluster")

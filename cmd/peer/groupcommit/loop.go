@@ -217,7 +217,10 @@ func (c *Committer) apply(ctx context.Context, effects Effects, group []*write) 
 // put puts a write into the commit that is being made. One that the state ignored before is put
 // in the form that wins: the removal of every value that this peer has seen, and the new value.
 func (c *Committer) put(ctx context.Context, w *write) error {
-	if w.unpin {
+	switch {
+	case w.unpin && w.holds != nil:
+		return c.putIf(ctx, w)
+	case w.unpin:
 		return c.cfg.State.Rm(ctx, w.pin.Cid)
 	}
 	if w.attempts > 0 {
@@ -227,6 +230,31 @@ func (c *Committer) put(ctx context.Context, w *write) error {
 		}
 	}
 	return c.cfg.State.Add(ctx, w.pin)
+}
+
+// putIf puts a removal with a condition into the commit. Another peer's record may come between the
+// look at the condition and the removal, which removes it then: it is added again by the same commit.
+func (c *Committer) putIf(ctx context.Context, w *write) error {
+	met := func() (rec api.Pin, met bool, err error) {
+		rec, err = c.cfg.State.Get(ctx, w.pin.Cid)
+		if errors.Is(err, state.ErrNotFound) {
+			return rec, true, nil
+		}
+		return rec, err == nil && w.holds(rec), err
+	}
+	if _, ok, err := met(); err != nil || !ok {
+		return cmp.Or(err, ErrChanged)
+	}
+	if err := c.cfg.State.Rm(ctx, w.pin.Cid); err != nil {
+		return err
+	}
+	rec, ok, err := met()
+	if err != nil || ok {
+		return err
+	}
+	w.pin, w.unpin, w.changed = rec, false, true
+	c.hold(w)
+	return c.cfg.State.Add(ctx, rec)
 }
 
 func (c *Committer) hold(w *write) {
@@ -271,6 +299,8 @@ func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects)
 		switch {
 		case err != nil:
 			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, err))
+		case shown && w.changed:
+			c.finish(w, ErrChanged)
 		case shown:
 			c.finish(w, nil)
 		case w.attempts+1 == maxIgnored:
@@ -374,7 +404,12 @@ func (c *Committer) putAgain(ctx context.Context, made []*write, merged bool) er
 		c.mu.Lock()
 		w.attempts = max(w.attempts, 1)
 		c.mu.Unlock()
-		if err := c.put(ctx, w); err != nil {
+		err := c.put(ctx, w)
+		if errors.Is(err, ErrChanged) {
+			c.finish(w, err)
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -154,7 +154,8 @@ func (r *Replaced) remove(ctx context.Context, pin pinrecord.Replaced, others []
 	if err := r.cfg.Writer.Available(); err != nil {
 		return false, err
 	}
-	if err := r.cfg.Writer.Delete(ctx, rec); err != nil {
+	// Another peer may add the pin anew before this is committed: that one stays.
+	if deleted, err := r.cfg.Writer.DeleteVersion(ctx, rec); err != nil || !deleted {
 		return false, err
 	}
 	r.unpinned.Add(1)

@@ -112,15 +112,37 @@ func (w *Writer) Put(ctx context.Context, before statesync.Versioned, m statesyn
 	return write.After.Rec, nil
 }
 
+// DeleteVersion is Delete of a record that another peer may have changed since it was read: a
+// consensus that heeds Condition removes no other version. It is for removals that no client asks
+// for now. deleted is false when there was another one.
+func (w *Writer) DeleteVersion(ctx context.Context, rec api.Pin) (deleted bool, err error) {
+	err = w.remove(onlyOf(ctx, rec), rec)
+	switch {
+	case err == nil:
+		return true, nil
+	case clusterapi.IsChanged(err):
+		_, _, err = w.cfg.Syncer.Get(ctx, rec.Cid)
+		return false, err
+	}
+	return false, w.failure(err, "unpin")
+}
+
 // Delete takes a record out of the state, which the caller has read under the lock of
 // the pin.
 func (w *Writer) Delete(ctx context.Context, rec api.Pin) error {
+	if err := w.remove(ctx, rec); err != nil {
+		return w.failure(err, "unpin")
+	}
+	return nil
+}
+
+func (w *Writer) remove(ctx context.Context, rec api.Pin) error {
 	if err := w.cfg.Syncer.Uncommitted().Room(rec.Cid.Cid); err != nil {
 		return err
 	}
 	write := statesync.Write{Key: rec.Cid.Cid, Before: statesync.Versioned{Rec: rec, Found: true}}
 	uncommitted := w.cfg.Syncer.Uncommitted().Pending(rec.Cid.Cid)
-	err := w.submit(ctx, &write, func(ctx context.Context) (none statesync.Versioned, err error) {
+	return w.submit(ctx, &write, func(ctx context.Context) (none statesync.Versioned, err error) {
 		// The cluster itself does not find a record that is accepted and not committed.
 		if uncommitted || w.cluster.deletesDirectly(rec) {
 			return none, w.cfg.Submitter.LogUnpin(ctx, rec.Cid)
@@ -130,8 +152,4 @@ func (w *Writer) Delete(ctx context.Context, rec api.Pin) error {
 		}
 		return none, err
 	})
-	if err != nil {
-		return w.failure(err, "unpin")
-	}
-	return nil
 }

@@ -146,7 +146,7 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }
 	opts.Connected = p.network.clusterPeers
 	if p.crdtStore != nil {
-		opts.Removed = p.removedRecords
+		opts.Removed, opts.Past = p.removedRecords, p.pastRecords
 	} else {
 		opts.Leader = p.consensus.Leader
 	}

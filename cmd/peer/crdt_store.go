@@ -58,13 +58,22 @@ func (p *Peer) recheck(key string, value []byte) {
 // removedRecords are the records of a pin that the CRDT knows to be removed. A record that is not
 // among them may be a newer one.
 func (p *Peer) removedRecords(ctx context.Context, key api.Cid) ([]api.Pin, error) {
+	return p.recordsBy(ctx, p.crdtStore.Buried, key)
+}
+
+// pastRecords are the records of a pin that came to the CRDT, whatever became of them.
+func (p *Peer) pastRecords(ctx context.Context, key api.Cid) ([]api.Pin, error) {
+	return p.recordsBy(ctx, p.crdtStore.Elements, key)
+}
+
+func (p *Peer) recordsBy(ctx context.Context, read func(context.Context, string) ([][]byte, error), key api.Cid) ([]api.Pin, error) {
 	name := dshelp.NewKeyFromBinary(key.Bytes()).String()[1:]
 	if err := p.crdtStore.Await(ctx, name); err != nil {
 		return nil, err
 	}
-	values, err := p.crdtStore.Buried(ctx, name)
+	values, err := read(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("reading the removed records of %s: %w", key, err)
+		return nil, fmt.Errorf("reading the earlier records of %s: %w", key, err)
 	}
 	var records []api.Pin
 	for _, value := range values {

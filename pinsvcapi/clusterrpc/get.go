@@ -24,6 +24,9 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 	if !ok {
 		return pinsvc.PinStatus{}, clusterapi.NotFound(requestID)
 	}
+	if b.remote.Lags(ctx, c) {
+		return b.getElsewhere(ctx, user, c)
+	}
 	row, ok := b.fromMemory(ctx, c)
 	if ok {
 		return b.render(ctx, row), nil

@@ -61,6 +61,10 @@ type Options struct {
 	// from before it was started. Another peer that still has one of them is behind. If nil,
 	// only removals that this process has seen are known.
 	Removed func(ctx context.Context, key api.Cid) ([]api.Pin, error)
+	// Past returns the records of a pin that came to this peer's state, among them such that
+	// newer ones have superseded: a record that a client has read from another peer and that is
+	// not among them has not arrived yet. If nil, the other peer is asked for its record.
+	Past func(ctx context.Context, key api.Cid) ([]api.Pin, error)
 	// Leader returns the peer whose state has all accepted changes, where the consensus has
 	// one: pins that this peer does not know are asked for only there. If nil, all peers are
 	// asked.

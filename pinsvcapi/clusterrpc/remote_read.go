@@ -44,20 +44,22 @@ func (b *Backend) known(c cid.Cid) bool {
 }
 
 // look reads the state of this peer for a pin.
-func (b *Backend) look(ctx context.Context, c cid.Cid) (bool, error) {
-	rec, found, err := b.lookUp(ctx, c)
-	return found && pinrecord.Visible(rec) && !b.index.Hidden(rec), err
+func (b *Backend) look(ctx context.Context, c cid.Cid) (rec api.Pin, found bool, err error) {
+	rec, found, err = b.lookUp(ctx, c)
+	return rec, found && pinrecord.Visible(rec) && !b.index.Hidden(rec), err
 }
 
-// awaitKnown returns nil once this peer knows the pin, which for a known one costs nothing. It
-// waits for one that another peer has: see remoteread. It must not be called with the lock of
-// the pin.
+// awaitKnown returns nil once this peer knows the pin, which for a known one costs nothing, and
+// not by a record that is older than what its clients have read. It waits for one that another
+// peer has: see remoteread. It must not be called with the lock of the pin.
 func (b *Backend) awaitKnown(ctx context.Context, user pinsvc.User, c cid.Cid) error {
-	if b.known(c) {
-		return nil
-	}
-	if found, err := b.look(ctx, c); found || err != nil {
-		return err
+	if !b.remote.Lags(ctx, c) {
+		if b.known(c) {
+			return nil
+		}
+		if _, found, err := b.look(ctx, c); found || err != nil {
+			return err
+		}
 	}
 	return b.remote.Await(ctx, user, c)
 }
@@ -66,7 +68,7 @@ func (b *Backend) awaitKnown(ctx context.Context, user pinsvc.User, c cid.Cid) e
 func (b *Backend) awaitListed(ctx context.Context, user pinsvc.User, cids []cid.Cid) error {
 	var group errgroup.Group
 	for _, c := range cids {
-		if row, ok := b.view.Get(c); ok {
+		if row, ok := b.view.Get(c); ok && !b.remote.Lags(ctx, c) {
 			if row.Status == pinsvc.StatusFailed {
 				group.Go(func() error { return b.awaitRewritten(ctx, user, c) })
 			}
@@ -121,7 +123,7 @@ func (b *Backend) notFailed(rec api.Pin) func() bool {
 	}
 }
 
-// getElsewhere is Get for a pin that this peer does not know.
+// getElsewhere is Get for a pin that this peer does not know, or only by an old record.
 func (b *Backend) getElsewhere(ctx context.Context, user pinsvc.User, c cid.Cid) (pinsvc.PinStatus, error) {
 	rec, elsewhere, err := b.remote.Find(ctx, user, c)
 	if err != nil {

@@ -28,11 +28,22 @@ func (s *Store) Members(ctx context.Context, key string) (Members, error) {
 // Buried returns the values that a key had by elements that are removed, as far as their blocks
 // are here. They are in no order.
 func (s *Store) Buried(ctx context.Context, key string) (values [][]byte, err error) {
-	tombs, err := s.ids(ctx, s.keys.key(tombPrefix, "/", key))
+	return s.valuesBelow(ctx, tombPrefix, key)
+}
+
+// Elements returns the values that a key had by elements that came to this store, whether or not
+// newer ones have superseded them or tombs removed them. They are in no order.
+func (s *Store) Elements(ctx context.Context, key string) (values [][]byte, err error) {
+	return s.valuesBelow(ctx, elementPrefix, key)
+}
+
+// valuesBelow are the values that blocks give a key, whose IDs are below a prefix.
+func (s *Store) valuesBelow(ctx context.Context, prefix, key string) (values [][]byte, err error) {
+	ids, err := s.ids(ctx, s.keys.key(prefix, "/", key))
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range tombs {
+	for _, id := range ids {
 		b, err := s.readBlock(ctx, id)
 		if errors.Is(err, datastore.ErrNotFound) {
 			continue // The tomb came before its element, or without it (Bury).

@@ -164,3 +164,28 @@ func TestLayout_KnowsTheKeysOfGoDsCRDT(t *testing.T) {
 		}
 	}
 }
+
+// What came stays known, whether newer values have superseded it or a delete has removed it.
+func TestElements_AreAllValuesThatCame(t *testing.T) {
+	r, _, _ := loneElement(t)
+	elements := func(want ...string) {
+		t.Helper()
+		values, err := r.store.Elements(t.Context(), "key")
+		noError(t, err)
+		var got []string
+		for _, v := range values {
+			got = append(got, string(v))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	elements("value")
+	noError(t, r.put("key", "value 2"))
+	noError(t, r.put("key/below", "other"))
+	elements("value", "value 2")
+	noError(t, r.delete("key"))
+	r = r.restart()
+	elements("value", "value 2")
+}

@@ -77,12 +77,15 @@ type Config struct {
 	// Known reports whether the view has a pin.
 	Known func(cid.Cid) bool
 	// Look reads the state of this peer and enters into the view what is there.
-	Look func(ctx context.Context, c cid.Cid) (found bool, err error)
+	Look func(ctx context.Context, c cid.Cid) (rec api.Pin, found bool, err error)
 	// Removed are the pins that this peer saw removed.
 	Removed *Removed
 	// Buried are the records of a pin that the state of this peer knows to be removed, which
 	// it does after a restart as well; nil: none are known.
 	Buried func(ctx context.Context, key api.Cid) ([]api.Pin, error)
+	// Past are the records of a pin that came to the state of this peer, superseded ones as well;
+	// nil: which came is known by asking.
+	Past func(ctx context.Context, key api.Cid) ([]api.Pin, error)
 	// Hidden reports whether this peer knows that another pin has replaced that of a
 	// record, which is then no pin for clients; nil: none was.
 	Hidden func(api.Pin) bool
@@ -167,7 +170,7 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 	}
 	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
 	defer cancel()
-	known := func() bool { return r.cfg.Known(c) }
+	known := func() bool { return r.cfg.Known(c) && !r.Lags(ctx, c) }
 	q, asked := r.ask(user, c)
 	if !asked {
 		if r.arrives(ctx, known, nil, limitedPatience) {
@@ -184,7 +187,7 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 		return api.Pin{}, unanswered, q.err
 	case !q.found && r.stillThere(ctx, c):
 		return api.Pin{}, unanswered, unavailable("another peer of the cluster had the pin a moment ago; it does not respond, and the pin has not reached this one yet")
-	case !q.found:
+	case !q.found && !r.Lags(ctx, c):
 		return api.Pin{}, absent, clusterapi.NotFound(c.String())
 	case r.arrivesOrIsRead(ctx, c, known, patience):
 		return api.Pin{}, arrived, nil
@@ -229,24 +232,31 @@ func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, known func() bo
 		if ctx.Err() != nil {
 			return false
 		}
-		_, _ = r.cfg.Look(ctx, c) // A state that cannot be read has nothing; the wait goes on.
+		_, _, _ = r.cfg.Look(ctx, c) // A state that cannot be read has nothing; the wait goes on.
 	}
 }
 
 // readAgain asks the peer that has a pin once more: while the request waited, the pin may
-// have been removed there, and this peer may have seen neither the pin nor its removal.
+// have been removed there, and this peer may have seen neither the pin nor its removal. If clients
+// were shown the record of one peer, that one is asked again, because another may be behind it.
 func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, error) {
-	// Before the response, so that no write that follows it comes first.
-	r.shown.add(q.cid, q.by, q.rec)
-	got := r.askPeer(ctx, q.by, q.cid)
+	last := shownPin{by: q.by, rec: q.rec}
+	if before, shown := r.shown.pin(q.cid); shown {
+		last = before
+	}
+	got := r.askPeer(ctx, last.by, q.cid)
 	switch {
-	case got.err != nil && r.removed(ctx, q.by, q.rec):
+	case got.err != nil && r.removed(ctx, last.by, last.rec):
 		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
 	case got.err != nil:
-		return q.rec, elsewhere, nil // It was there a moment ago.
+		got.rec = last.rec // It was there a moment ago.
+	case !got.found && q.found && q.by != last.by:
+		return api.Pin{}, unanswered, unavailable("the pin was removed at one peer of the cluster, another one has it, and neither change has reached this one yet")
 	case !got.found:
 		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
 	}
+	// Before the response, so that no request that follows it comes first.
+	r.shown.add(q.cid, last.by, got.rec)
 	return got.rec, elsewhere, nil
 }
 

@@ -34,7 +34,8 @@ type world struct {
 	alive   []peer.ID
 	pinGet  func(ctx context.Context, p peer.ID, key api.Cid) (api.Pin, error)
 	status  func(p peer.ID, key api.Cid) (api.PinInfo, error)
-	looks   func(c cid.Cid) bool
+	looks   func(c cid.Cid) (api.Pin, bool)
+	past    []api.Pin
 	asked   atomic.Int64
 	view    *pinset.View
 	removed *Removed
@@ -73,12 +74,23 @@ func (w *world) setPinGet(f func(ctx context.Context, p peer.ID, key api.Cid) (a
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{alive: []peer.ID{self, near, far}, view: pinset.New(), removed: NewRemoved(), looks: func(cid.Cid) bool { return false }}
+		w := &world{alive: []peer.ID{self, near, far}, view: pinset.New(), removed: NewRemoved(), looks: func(cid.Cid) (api.Pin, bool) { return api.Pin{}, false }}
 		tasks := taskgroup.New()
 		w.reader = New(Config{
 			Client: w, View: w.view, Removed: w.removed, Self: self, Tasks: tasks,
 			Known: func(c cid.Cid) bool { _, ok := w.view.Lookup(c); return ok },
-			Look:  func(_ context.Context, c cid.Cid) (bool, error) { return w.looks(c), nil },
+			Look: func(_ context.Context, c cid.Cid) (api.Pin, bool, error) {
+				w.mu.Lock()
+				looks := w.looks
+				w.mu.Unlock()
+				rec, found := looks(c)
+				return rec, found, nil
+			},
+			Past: func(context.Context, api.Cid) ([]api.Pin, error) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.past, nil
+			},
 		})
 		defer tasks.Close()
 		f(t, w)
@@ -184,7 +196,7 @@ func TestReader_FindReturnsTheOtherPeersRecord(t *testing.T) {
 			t.Errorf("%v %t %v", got, found, err)
 		}
 		isKind(t, "Await", w.reader.Await(t.Context(), "", rec.Cid.Cid), pinsvc.KindUnavailable)
-		w.looks = func(cid.Cid) bool { w.view.Put(rowOf(rec)); return true } // No event came, and the state has it.
+		w.looks = func(cid.Cid) (api.Pin, bool) { w.view.Put(rowOf(rec)); return rec, true } // No event came, and the state has it.
 		if err := w.reader.Await(t.Context(), "", rec.Cid.Cid); err != nil {
 			t.Error(err)
 		}

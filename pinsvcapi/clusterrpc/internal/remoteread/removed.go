@@ -2,6 +2,7 @@ package remoteread
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -70,14 +71,5 @@ func (r *Reader) removed(ctx context.Context, by peer.ID, rec api.Pin) bool {
 	if err != nil {
 		return false // A state that cannot be read contradicts nobody.
 	}
-	for _, old := range buried {
-		same := old.Timestamp.Unix() == rec.Timestamp.Unix()
-		if same && !r.denied.has(by) { // Else not all of the record is known.
-			same = pinrecord.Form(old) == pinrecord.Form(rec)
-		}
-		if same {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(buried, func(old api.Pin) bool { return r.same(by, rec, old) })
 }

@@ -60,9 +60,5 @@ func (r *Reader) differs(ctx context.Context, p peer.ID, rec api.Pin) reply {
 	if err != nil || !found || !pinrecord.Visible(got) || r.removed(ctx, p, got) {
 		return reply{err: err}
 	}
-	same := got.Timestamp.Unix() == rec.Timestamp.Unix()
-	if same && !r.denied.has(p) { // Else not all of the record is known.
-		same = pinrecord.Form(got) == pinrecord.Form(rec)
-	}
-	return reply{by: p, rec: got, found: !same}
+	return reply{by: p, rec: got, found: !r.same(p, got, rec)}
 }

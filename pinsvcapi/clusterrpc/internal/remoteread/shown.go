@@ -2,6 +2,7 @@ package remoteread
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -22,13 +24,15 @@ const (
 )
 
 // shownPins are the pins of which clients were shown another peer's record that has not reached
-// this peer. A write here must come after that record: made without it, it would be concurrent
-// with what its client has seen, and either of the two may win.
+// this peer. What this peer has may be older: it is not shown any more. A write here must come after
+// that record: made without it, it would be concurrent with what its client has seen, and either of
+// the two may win.
 type shownPins struct {
 	mu    sync.Mutex
 	byPin *simplelru.LRU[string, shownPin]
 }
 
+// shownPin is the record that was shown last.
 type shownPin struct {
 	by    peer.ID // that has the record
 	rec   api.Pin
@@ -75,23 +79,75 @@ func (r *Reader) AwaitShown(ctx context.Context, user pinsvc.User, c cid.Cid) er
 	if _, shown := r.shown.pin(c); !shown {
 		return nil
 	}
-	known := r.cfg.Known(c)
-	if !known {
-		var err error
-		if known, err = r.cfg.Look(ctx, c); err != nil {
-			return err
-		}
+	rec, found, err := r.cfg.Look(ctx, c)
+	if err != nil {
+		return err
 	}
-	if known {
-		r.shown.forget(c)
+	if found && r.arrived(ctx, c, rec) {
 		return nil
 	}
-	err := r.Await(ctx, user, c)
+	err = r.Await(ctx, user, c)
 	if err == nil || pinsvc.KindOf(err) == pinsvc.KindNotFound {
 		r.shown.forget(c)
 		return nil
 	}
 	return err
+}
+
+// Lags reports whether this peer has a record of a pin, and an older one than what clients of this
+// peer were shown from another peer not long ago. It costs nothing if they were shown none.
+func (r *Reader) Lags(ctx context.Context, c cid.Cid) bool {
+	if _, shown := r.shown.pin(c); !shown {
+		return false
+	}
+	rec, found, err := r.cfg.Look(ctx, c)
+	return err == nil && found && !r.arrived(ctx, c, rec)
+}
+
+// arrived reports whether the record that this peer has of a pin is the one that was shown, or a
+// newer one. That one is forgotten then.
+func (r *Reader) arrived(ctx context.Context, c cid.Cid, rec api.Pin) bool {
+	pin, shown := r.shown.pin(c)
+	if shown && !r.includes(ctx, pin, rec) {
+		return false
+	}
+	r.shown.forget(c)
+	return true
+}
+
+// includes reports whether the state of this peer, which has the record now, has come to the one
+// that was shown.
+func (r *Reader) includes(ctx context.Context, pin shownPin, now api.Pin) bool {
+	if r.same(pin.by, pin.rec, now) {
+		return true
+	}
+	if r.cfg.Past != nil {
+		past, err := r.cfg.Past(ctx, pin.rec.Cid)
+		return err == nil && slices.ContainsFunc(past, func(old api.Pin) bool { return r.same(pin.by, pin.rec, old) })
+	}
+	// The peer may have changed the pin since. If there is a leader, its state is the newest.
+	by := pin.by
+	if r.cfg.Leader != nil {
+		leader, err := r.cfg.Leader(ctx)
+		if err == nil && leader == r.cfg.Self {
+			return true
+		}
+		if err != nil || leader == "" {
+			return false
+		}
+		by = leader
+	}
+	got := r.askPeer(ctx, by, now.Cid.Cid)
+	return got.err == nil && got.found && r.same(by, got.rec, now)
+}
+
+// same reports whether a record of another peer is a given one.
+func (r *Reader) same(by peer.ID, theirs, ours api.Pin) bool {
+	if theirs.Timestamp.Unix() != ours.Timestamp.Unix() {
+		return false
+	}
+	// Else not all of the record is known.
+	return r.denied.has(by) || pinrecord.Form(theirs) == pinrecord.Form(ours)
 }
 
 // stillThere reports whether clients of this peer were shown a pin not long ago that nobody who was

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -28,6 +29,14 @@ func (w *world) shows(t *testing.T, rec api.Pin) {
 	}
 }
 
+// has gives the state of this peer a record.
+func (w *world) has(rec api.Pin) {
+	w.mu.Lock()
+	w.looks = func(cid.Cid) (api.Pin, bool) { return rec, true }
+	w.mu.Unlock()
+	w.view.Put(rowOf(rec))
+}
+
 // A write after a read through one peer comes after what was read.
 func TestReader_AWriteWaitsForARecordThatWasShown(t *testing.T) {
 	rec := record(pinsvctest.RawCID(1), 1)
@@ -42,8 +51,17 @@ func TestReader_AWriteWaitsForARecordThatWasShown(t *testing.T) {
 		happens func(w *world)
 		allowed bool
 	}{
-		"nothing":        {func(*world) {}, false},
-		"it arrives":     {func(w *world) { time.AfterFunc(time.Second, func() { w.view.Put(rowOf(rec)) }) }, true},
+		"nothing":              {func(*world) {}, false},
+		"it arrives":           {func(w *world) { time.AfterFunc(time.Second, func() { w.has(rec) }) }, true},
+		"an older one arrives": {func(w *world) { time.AfterFunc(time.Second, func() { w.has(record(rec.Cid.Cid, 0)) }) }, false},
+		"a newer one arrives": {func(w *world) {
+			time.AfterFunc(time.Second, func() {
+				w.mu.Lock()
+				w.past = []api.Pin{rec}
+				w.mu.Unlock()
+				w.has(record(rec.Cid.Cid, 2))
+			})
+		}, true},
 		"it was removed": {func(w *world) { w.setPinGet(far404) }, true},
 		"the peer is away": {func(w *world) {
 			w.alive = []peer.ID{self, near}
@@ -105,6 +123,81 @@ func TestReader_AReadOfAPinThatWasShown(t *testing.T) {
 					t.Error("found")
 				}
 				isKind(t, "a read", err, then.kind)
+			})
+		})
+	}
+}
+
+// A read does not show an older record than the one before, although that is what this peer has now,
+// or another one.
+func TestReader_AReadIsNotOlderThanTheOneBefore(t *testing.T) {
+	rec, old, newer := record(pinsvctest.RawCID(1), 2), record(pinsvctest.RawCID(1), 1), record(pinsvctest.RawCID(1), 3)
+	for name, then := range map[string]struct {
+		here  *api.Pin // this peer's record
+		past  []api.Pin
+		there func(p peer.ID) (api.Pin, error) // the others'
+		lags  bool
+		found int64 // when the record of another peer that is shown was written; 0: none is
+		kind  pinsvc.Kind
+	}{
+		"an older one arrives": {here: &old, lags: true, found: 2},
+		"an older one arrives, and the peer has a newer one": {here: &old, lags: true, found: 3, there: func(p peer.ID) (api.Pin, error) {
+			if p == far {
+				return newer, nil
+			}
+			return old, nil
+		}},
+		"an older one arrives, and the peer is away": {here: &old, lags: true, found: 2, there: func(p peer.ID) (api.Pin, error) {
+			if p == far {
+				return api.Pin{}, errors.New("stream reset")
+			}
+			return old, nil
+		}},
+		"an older one arrives, and the peer has removed it": {here: &old, lags: true, kind: pinsvc.KindNotFound, there: func(peer.ID) (api.Pin, error) {
+			return api.Pin{}, state.ErrNotFound
+		}},
+		"only another peer has an older one": {found: 2, there: func(p peer.ID) (api.Pin, error) {
+			if p == far {
+				return api.Pin{}, errors.New("stream reset")
+			}
+			return old, nil
+		}},
+		"removed there, and another peer has another one": {kind: pinsvc.KindUnavailable, there: func(p peer.ID) (api.Pin, error) {
+			if p == far {
+				return api.Pin{}, state.ErrNotFound
+			}
+			return newer, nil
+		}},
+		"it arrives":          {here: &rec},
+		"a newer one arrives": {here: &newer, past: []api.Pin{old, rec, newer}},
+		"another one arrives": {here: &newer, past: []api.Pin{old, newer}, lags: true, found: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.shows(t, rec)
+				w.past = then.past
+				if then.here != nil {
+					w.has(*then.here)
+				}
+				if then.there != nil {
+					w.setPinGet(func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) { return then.there(p) })
+				}
+				if got := w.reader.Lags(t.Context(), rec.Cid.Cid); got != then.lags {
+					t.Fatalf("this peer lags behind: %v", got)
+				}
+				if then.here != nil && !then.lags {
+					return
+				}
+				got, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid)
+				switch {
+				case then.kind != pinsvc.KindInternal:
+					isKind(t, "a read", err, then.kind)
+				case err != nil || !found || got.Timestamp.Unix() != then.found:
+					t.Errorf("read %v of %s, %v", found, got.Timestamp, err)
+				}
+				if then.lags && then.kind == pinsvc.KindInternal {
+					isKind(t, "a removal", w.reader.Await(t.Context(), "", rec.Cid.Cid), pinsvc.KindUnavailable)
+				}
 			})
 		})
 	}

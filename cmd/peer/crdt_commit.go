@@ -71,7 +71,9 @@ func newCommittedCRDT(
 		commits.Metrics = groupcommit.NewMetrics()
 	}
 	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{Synced: commits.Metrics.Synced, Quiet: inner.Quiet})
-	commits.Watch = commitstore.Watch
+	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
+		return commitstore.Watch(crdtstore.Own(ctx))
+	}
 	if commits.Behind == nil {
 		commits.Behind = func() bool { return inner.Unfinished() > 0 && !store.Stalled(stalledWalk) }
 	}

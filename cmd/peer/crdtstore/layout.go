@@ -23,6 +23,7 @@ const (
 	dirtyKind          // /d
 	openKind           // /pinsvc/open/<id>: ours, see walks.go
 	rootKind           // /pinsvc/root/<id>: ours
+	earlyKind          // /pinsvc/early/<key>: ours, see early.go
 )
 
 const (
@@ -35,6 +36,7 @@ const (
 	dirtyPath       = "/d"
 	openPrefix      = "/pinsvc/open"
 	rootPrefix      = "/pinsvc/root"
+	earlyPrefix     = "/pinsvc/early"
 	valueSuffix     = "/v"
 	prioritySuffix  = "/p"
 )
@@ -66,6 +68,9 @@ func (l layout) classify(k datastore.Key) (what kind, key, id string) {
 		return openKind, "", last
 	case rootPrefix:
 		return rootKind, "", last
+	}
+	if key, ok := strings.CutPrefix(rest, earlyPrefix+"/"); ok {
+		return earlyKind, key, ""
 	}
 	if key, ok := strings.CutPrefix(dir, elementPrefix+"/"); ok {
 		return elementKind, key, last
@@ -99,6 +104,7 @@ func (l layout) processed(id string) datastore.Key { return l.key(processedPrefi
 func (l layout) block(id string) datastore.Key     { return l.key(blockPrefix, "/", id) }
 func (l layout) open(id string) datastore.Key      { return l.key(openPrefix, "/", id) }
 func (l layout) rootMark(id string) datastore.Key  { return l.key(rootPrefix, "/", id) }
+func (l layout) early(key string) datastore.Key    { return l.key(earlyPrefix, "/", key) }
 func (l layout) dirty() datastore.Key              { return l.key(dirtyPath) }
 
 // blockID is how go-ds-crdt names a block.

@@ -49,6 +49,7 @@ type Store struct {
 	mended  atomic.Uint64
 
 	walks    walks
+	early    earlyDeletes // guarded by walks.mu
 	unsynced unsynced
 	absent   absentKeys
 }

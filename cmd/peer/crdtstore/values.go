@@ -176,7 +176,11 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 	defer s.commits.Unlock()
 	defer b.finish()
 	for key, t := range b.keys {
-		if !s.recent.raced(key, b.began) {
+		early, err := s.applyEarly(ctx, b.inner, key, t)
+		if err != nil {
+			return nil, err
+		}
+		if !early && !s.recent.raced(key, b.began) {
 			continue
 		}
 		value, priority, err := s.best(ctx, key, t)

@@ -20,14 +20,15 @@ import (
 //	root  a block that arrived and is neither a child that a walk was going to nor a
 //	      head yet. Blocks of this peer's own writes are roots until they are heads, too: a
 //	      kill between their merge and their head would keep them from others (U28).
-//	open  a child of a processed block that is not processed itself.
+//	open  a child of a processed block that is not processed itself. Its value tells when the
+//	      walk began that comes to it: see early.go.
 //
 // Without a walk in progress there are none.
 
 // walks are the marks, in memory.
 type walks struct {
 	mu   sync.Mutex
-	open map[string]struct{}
+	open map[string]uint64
 	// roots are true when they have a branch to be walked.
 	roots map[string]bool
 }
@@ -79,10 +80,10 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 		if known, err := s.Batching.Has(ctx, s.keys.processed(id)); err != nil {
 			return err
 		} else if !known {
-			s.walks.open[id] = struct{}{}
-			if err := b.inner.Put(ctx, s.keys.open(id), nil); err != nil {
+			if err := s.putOpen(ctx, b.inner, id, s.early.now); err != nil {
 				return err
 			}
+			s.walks.open[id] = s.early.now
 		}
 	}
 	return nil
@@ -115,8 +116,11 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	if err := b.Put(ctx, key, nil); err != nil {
 		return err
 	}
-	_, child := s.walks.open[id]
+	since, child := s.walks.open[id]
 	_, root := s.walks.roots[id]
+	if !child {
+		since = s.early.now
+	}
 	switch {
 	case child:
 		err = errors.Join(b.Delete(ctx, s.keys.open(id)), b.Delete(ctx, s.keys.rootMark(id)))
@@ -135,12 +139,21 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		return err
 	}
 	for _, c := range children {
-		if err := b.Put(ctx, s.keys.open(c), nil); err != nil {
+		if err := s.putOpen(ctx, b, c, since); err != nil {
+			return err
+		}
+	}
+	ends := len(children) == 0 && child && len(s.walks.open) == 1
+	if ends {
+		if err := s.dropEarly(ctx, b); err != nil {
 			return err
 		}
 	}
 	if err := b.Commit(ctx); err != nil {
 		return err
+	}
+	if ends {
+		s.early.deletes = nil
 	}
 	delete(s.walks.open, id)
 	delete(s.walks.roots, id)
@@ -148,7 +161,7 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		s.walks.roots[id] = len(children) > 0
 	}
 	for _, c := range children {
-		s.walks.open[c] = struct{}{}
+		s.walks.open[c] = s.openSince(c, since)
 	}
 	return nil
 }
@@ -211,7 +224,10 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.walks.roots, s.walks.open = make(map[string]bool), make(map[string]struct{})
+	s.walks.roots, s.walks.open = make(map[string]bool), make(map[string]uint64)
+	if err := s.readEarly(ctx); err != nil {
+		return err
+	}
 	b, err := s.Batching.Batch(ctx)
 	if err != nil {
 		return err
@@ -224,7 +240,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 		if known { // By a program that does not know the marks.
 			err = b.Delete(ctx, s.keys.open(id))
 		} else {
-			s.walks.open[id] = struct{}{}
+			s.walks.open[id], err = s.readOpen(ctx, id)
 		}
 		if err != nil {
 			return err
@@ -273,10 +289,10 @@ func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string) er
 		return err
 	}
 	for _, c := range children {
-		s.walks.open[c] = struct{}{}
-		if err := b.Put(ctx, s.keys.open(c), nil); err != nil {
+		if err := s.putOpen(ctx, b, c, s.early.now); err != nil {
 			return err
 		}
+		s.walks.open[c] = s.openSince(c, s.early.now)
 	}
 	for _, c := range node.links {
 		if err := b.Delete(ctx, s.keys.head(c)); err != nil {
@@ -316,7 +332,8 @@ func (s *Store) merge(ctx context.Context, id string, node *block) error {
 // given up.
 func Forget(ctx context.Context, inner datastore.Datastore, namespace datastore.Key) error {
 	s := &Store{keys: newLayout(namespace)}
-	for what, mark := range map[string]func(id string) datastore.Key{openPrefix: s.keys.open, rootPrefix: s.keys.rootMark} {
+	marks := map[string]func(id string) datastore.Key{openPrefix: s.keys.open, rootPrefix: s.keys.rootMark, earlyPrefix: s.keys.early}
+	for what, mark := range marks {
 		ids, err := idsOf(ctx, inner, s.keys.key(what))
 		if err != nil {
 			return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 )
 
@@ -77,21 +79,10 @@ func (r *runner) universe() universe {
 
 // finish reads every key at every peer, checks the histories and returns the
 // values that the next round begins with.
-func (r *runner) finish(ctx context.Context, initial map[string]Value) map[string]Value {
-	final := map[string]Value{}
-	for _, k := range r.workload.allKeys() {
-		for _, n := range r.nodes {
-			v, ok := r.finalRead(ctx, k, n)
-			if !ok {
-				continue
-			}
-			if _, known := final[k.cid]; !known {
-				final[k.cid] = v
-			}
-		}
-	}
+func (r *runner) finish(ctx context.Context, round int, initial map[string]Value) map[string]Value {
+	final := r.finalReads(ctx)
 	ops := r.workload.history.take()
-	if err := r.save(ops); err != nil {
+	if err := r.save(round, ops); err != nil {
 		r.problems.add(Recovery, "the history cannot be saved: %v", err)
 	}
 	groups := byCID(ops)
@@ -117,6 +108,28 @@ func (r *runner) finish(ctx context.Context, initial map[string]Value) map[strin
 			r.undecided++
 		}
 		k.value, k.unsettled = final[k.cid], false
+	}
+	return final
+}
+
+// finalReads reads every key at every peer, and returns the values that the first that answered has.
+func (r *runner) finalReads(ctx context.Context) map[string]Value {
+	all := make([]map[string]Value, len(r.nodes))
+	var wg sync.WaitGroup
+	for i, n := range r.nodes {
+		all[i] = map[string]Value{}
+		wg.Go(func() {
+			for _, k := range r.workload.allKeys() {
+				if v, ok := r.finalRead(ctx, k, n); ok {
+					all[i][k.cid] = v
+				}
+			}
+		})
+	}
+	wg.Wait()
+	final := map[string]Value{}
+	for _, values := range slices.Backward(all) {
+		maps.Copy(final, values)
 	}
 	return final
 }

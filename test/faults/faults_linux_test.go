@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"flag"
 	"os"
 	"strings"
@@ -17,18 +18,23 @@ var (
 	round    = flag.Duration("faults.round", 3*time.Minute, "the longest time between two checks")
 	gap      = flag.Duration("faults.gap", 5*time.Second, "mean time between two faults")
 	kinds    = flag.String("faults.kinds", "", "the faults that may happen, separated by commas; without it all")
-	clients  = flag.Int("faults.clients", 16, "clients that send requests at once")
+	clients  = flag.Int("faults.clients", 0, "clients that send requests at once; 0: as many as the length of the run allows")
 	think    = flag.Duration("faults.pause", 40*time.Millisecond, "mean time between two requests of a client")
 	copies   = flag.Int("faults.copies", 0, "how many peers keep each pin; 0: all")
 	short    = flag.Bool("faults.exceptions", true, "leave out what the daemon is known not to withstand yet")
 	out      = flag.String("faults.out", "", "the folder for logs and histories")
 )
 
+// shortClients send requests in the short runs, whose processes have the race detector. A long run
+// has as many as it takes for 50,000 acknowledged writes in half an hour on two cores, of which the
+// faults take a part.
+const shortClients, longClients = 16, 48
+
 func options(t *testing.T, folder string) Options {
 	t.Helper()
 	return Options{
 		Copies: *copies, Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
-		Workload: Workload{Clients: *clients, Keys: 24, Shared: 12, ClientPause: *think},
+		Workload: Workload{Clients: cmp.Or(*clients, shortClients), Keys: 24, Shared: 12, ClientPause: *think},
 	}
 }
 
@@ -57,6 +63,7 @@ func long(t *testing.T) {
 	}
 	t.Logf("seed %d", *seed)
 	opts := options(t, folder(t))
+	opts.Clients = cmp.Or(*clients, longClients)
 	opts.Plan = Plan{Seed: *seed, Mode: Mode(*mode), Total: *duration, Round: *round, Pause: *gap, Peers: peers}
 	if err := opts.Mode.validate(); err != nil {
 		t.Fatal(err)

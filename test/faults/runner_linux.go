@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func (r *runner) rounds(ctx context.Context, rounds []Round) {
 		r.load(ctx, round)
 		r.heal(ctx)
 		r.settle(ctx)
-		initial = r.finish(ctx, initial)
+		initial = r.finish(ctx, i, initial)
 		r.log("round %d of %d ends: %d writes acknowledged so far, %d problems", i+1, len(rounds),
 			r.workload.count.acknowledged.Load(), len(r.problems.all()))
 		// What follows a broken round would tell of the same again.
@@ -276,13 +277,18 @@ func (r *runner) heal(ctx context.Context) {
 	}
 }
 
-// save appends the history of a round.
-func (r *runner) save(ops []Op) error {
-	f, err := os.OpenFile(filepath.Join(r.opts.Folder, "history.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// save writes the history of a round. Those of the last two are kept: all before were right.
+func (r *runner) save(round int, ops []Op) error {
+	path := func(round int) string { return filepath.Join(r.opts.Folder, fmt.Sprintf("history-%d.jsonl", round+1)) }
+	if err := os.Remove(path(round - 2)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path(round), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeOps(f, ops), f.Close())
+	w := bufio.NewWriter(f)
+	return errors.Join(writeOps(w, ops), w.Flush(), f.Close())
 }
 
 // saveProblems writes all problems.

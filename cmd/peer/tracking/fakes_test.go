@@ -162,12 +162,6 @@ func (s *shared) set(pin api.Pin) {
 	s.pins[pin.Cid] = pin
 }
 
-func (s *shared) remove(c api.Cid) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.pins, c)
-}
-
 // setup is upstream's tracker with ours in front, as in a peer.
 type setup struct {
 	*Tracker

@@ -194,7 +194,7 @@ func TestTargetsCompareTheRightRows(t *testing.T) {
 	r := &result{
 		sizes: []size{
 			{n: 1000, syncing: 20 * time.Microsecond},
-			{n: 1_000_000, viewBytesPerPin: 301, starting: 16 * time.Second, iterating: 10 * time.Second},
+			{n: 1_000_000, viewBytesPerPin: 301, starting: timed{wall: 16 * time.Second}, iterating: timed{wall: 10 * time.Second}},
 		},
 		rows: []row{
 			{N: 1000, Op: "list_first", Subject: ours, P50: 40}, {N: 1000, Op: "list_first", Subject: theLimit, P50: 30},

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
@@ -127,19 +129,27 @@ func (sim *simulation) pin(ctx context.Context, count int) error {
 	if err := failure.Load(); err != nil {
 		return *err
 	}
+	var all errgroup.Group
 	for _, b := range sim.backends {
-		err := poll(ctx, "all are pinned", func() error {
-			page, err := b.List(ctx, user, pinsvc.Query{Statuses: pinsvc.SetOf(pinsvc.StatusPinned), Limit: 1})
-			if err == nil && page.Count != count {
-				err = fmt.Errorf("%d of %d", page.Count, count)
-			}
-			return err
-		})
-		if err != nil {
-			return err
+		all.Go(func() error { return awaitPinned(ctx, b, count) })
+	}
+	return all.Wait()
+}
+
+// listInterval is the time between two lists of a client that waits for its pins.
+const listInterval = time.Second
+
+// awaitPinned lists until all pins are pinned.
+func awaitPinned(ctx context.Context, b *clusterrpc.Backend, count int) error {
+	for {
+		page, err := b.List(ctx, user, pinsvc.Query{Statuses: pinsvc.SetOf(pinsvc.StatusPinned), Limit: 1})
+		if err == nil && page.Count == count {
+			return nil
+		}
+		if !backoff.Sleep(ctx, listInterval) {
+			return fmt.Errorf("%d of %d pins are pinned: %w", page.Count, count, errors.Join(err, ctx.Err()))
 		}
 	}
-	return nil
 }
 
 // counted is what the peers did during something.

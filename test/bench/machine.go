@@ -88,6 +88,22 @@ func cpuTicks() int64 {
 	return ticks
 }
 
+// timed is how long something took, and what this process computed in that time: on a machine
+// that others use that is the steadier of the two.
+type timed struct{ wall, cpu time.Duration }
+
+// moment is when something began.
+type moment struct {
+	at    time.Time
+	ticks int64
+}
+
+func now() moment { return moment{time.Now(), cpuTicks()} }
+
+func (m moment) until() timed {
+	return timed{time.Since(m.at), time.Duration(cpuTicks()-m.ticks) * 10 * time.Millisecond}
+}
+
 // settle waits until this process computes next to nothing, such as after a
 // start, when the tracker compares all pins with those of IPFS.
 func settle(ctx context.Context, atMost time.Duration) {

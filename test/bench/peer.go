@@ -52,7 +52,8 @@ type bench struct {
 	client *client
 	events *watch.Tracker
 
-	seeding, starting, iterating time.Duration
+	seeding             time.Duration
+	starting, iterating timed
 
 	store *pebbleds.Datastore
 	dir   string
@@ -90,7 +91,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	}
 	release()
 	forgetPeak()
-	begin := time.Now()
+	begin := now()
 	apis, err := b.listen(ctx, subjects)
 	if err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	if err := b.awaitReady(ctx); err != nil {
 		return nil, err
 	}
-	b.starting = time.Since(begin)
+	b.starting = begin.until()
 	// Upstream's API responds before the peer can pin: this wait is not measured.
 	return b, errors.Join(b.peer.Ready(ctx), b.peer.Members(ctx, 1))
 }
@@ -195,11 +196,11 @@ func (b *bench) iterate(ctx context.Context, n int) error {
 	if err := b.reopen(); err != nil {
 		return err
 	}
-	begin := time.Now()
+	begin := now()
 	if err := clustertest.Read(ctx, b.store, n); err != nil {
 		return err
 	}
-	b.iterating = time.Since(begin)
+	b.iterating = begin.until()
 	return nil
 }
 

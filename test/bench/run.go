@@ -12,14 +12,15 @@ import (
 
 // size is what was measured beside the operations.
 type size struct {
-	n                 int
-	seeding, starting time.Duration
-	// iterating is how long it takes to read all records of the same state, with
-	// nothing else, and syncing how long one small write to the same store takes
-	// until it is on the disk.
-	iterating, syncing time.Duration
-	viewBytesPerPin    float64
-	memory             memory
+	n       int
+	seeding time.Duration
+	// starting is from the start to ready, and iterating how long it takes to read all
+	// records of the same state, with nothing else.
+	starting, iterating timed
+	// syncing is how long one small write to the same store takes until it is on the disk.
+	syncing         time.Duration
+	viewBytesPerPin float64
+	memory          memory
 }
 
 // result is all of a run.
@@ -76,7 +77,7 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	this.seeding, this.starting, this.iterating = b.seeding, b.starting, b.iterating
-	progress("  written in %.1f s, read in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.iterating.Seconds(), b.starting.Seconds())
+	progress("  written in %.1f s, read in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.iterating.wall.Seconds(), b.starting.wall.Seconds())
 	if err := b.holdPins(ctx, ours); err != nil {
 		return err
 	}

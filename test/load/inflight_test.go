@@ -83,7 +83,7 @@ func pollAll(t *testing.T, c *client) (times []time.Duration, took time.Duration
 	t.Helper()
 	start := time.Now()
 	var mu sync.Mutex
-	each(16, (*inFlight+perPoll-1)/perPoll, func(i int) {
+	each(64, (*inFlight+perPoll-1)/perPoll, func(i int) {
 		var cids []string
 		for k := i * perPoll; k < min((i+1)*perPoll, *inFlight); k++ {
 			cids = append(cids, unknown(k))

@@ -151,7 +151,7 @@ soak: bin/netns
 # Seed 0 is one by chance; the run prints it.
 faults: build bin/netns
 	NETNS_REQUIRED=1 $(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/faults -run '^TestFaults$$' \
-		-faults.mode $(MODE) -faults.duration $(FAULTS) -faults.seed $(SEED) -faults.exceptions=false
+		-faults.mode $(MODE) -faults.duration $(FAULTS) -faults.seed $(SEED)
 
 clean:
 	rm -rf bin test/js/node_modules

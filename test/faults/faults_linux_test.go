@@ -21,7 +21,6 @@ var (
 	clients  = flag.Int("faults.clients", 0, "clients that send requests at once; 0: as many as the length of the run allows")
 	think    = flag.Duration("faults.pause", 40*time.Millisecond, "mean time between two requests of a client")
 	copies   = flag.Int("faults.copies", 0, "how many peers keep each pin; 0: all")
-	short    = flag.Bool("faults.exceptions", true, "leave out what the daemon is known not to withstand yet")
 	out      = flag.String("faults.out", "", "the folder for logs and histories")
 )
 
@@ -49,9 +48,6 @@ func TestFaults(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			opts := options(t, folder(t))
 			opts.Plan = Plan{Seed: 1, Mode: m, Total: 40 * time.Second, Round: time.Minute, Pause: 3 * time.Second, Peers: peers}
-			if *short {
-				leaveOut(&opts)
-			}
 			run(t, opts)
 		})
 	}
@@ -72,9 +68,6 @@ func long(t *testing.T) {
 		if kind != "" {
 			opts.Kinds = append(opts.Kinds, FaultKind(kind))
 		}
-	}
-	if *short {
-		leaveOut(&opts)
 	}
 	run(t, opts)
 }

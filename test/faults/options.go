@@ -8,8 +8,6 @@ type Options struct {
 	Workload
 	// Copies is how many peers keep each pin; 0: all.
 	Copies int
-	// Unchecked are invariants that may be broken.
-	Unchecked []Invariant
 	// Folder is where logs and histories go.
 	Folder string
 	// Service and Ipfs are the paths of the programs.
@@ -26,12 +24,4 @@ type Workload struct {
 	Shared  int // of all clients
 	// ClientPause is the mean time between two requests of one client.
 	ClientPause time.Duration
-	// OneShape gives every record a name, the same keys of metadata and origins.
-	OneShape bool
-	// NoReplace, NoSharedDelete and NoExpiry leave out those requests.
-	NoReplace, NoSharedDelete, NoExpiry bool
-	// NoReadOfAbsent leaves out GETs and lists of what the client has deleted.
-	NoReadOfAbsent bool
-	// NoMove leaves the writes of a CID at one peer.
-	NoMove bool
 }

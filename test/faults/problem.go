@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -43,16 +42,11 @@ func (p Problem) String() string {
 // problems collects what is found. It is safe for concurrent use.
 type problems struct {
 	start time.Time
-	// unchecked are invariants whose problems are dropped.
-	unchecked []Invariant
-	mu        sync.Mutex
-	found     []Problem
+	mu    sync.Mutex
+	found []Problem
 }
 
 func (p *problems) add(i Invariant, format string, args ...any) {
-	if slices.Contains(p.unchecked, i) {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.found = append(p.found, Problem{Invariant: i, At: time.Since(p.start), Text: fmt.Sprintf(format, args...)})

@@ -54,17 +54,12 @@ const (
 	metaOnly
 	neither
 	shapes
-	// sameKeys sets the same as every other of its shape.
-	sameKeys
 )
 
 // record is the record of a shape that a write sets. The key of the second pair
 // of its metadata differs from write to write, so that merged ones show.
 func (s shape) record(write Value, origins []string) (Value, Record) {
 	r := Record{Origins: origins}
-	if s == sameKeys {
-		r.Name, r.Meta = string(write), map[string]string{metaKey: string(write)}
-	}
 	if s == nameAndMeta || s == nameOnly {
 		r.Name = string(write)
 	}

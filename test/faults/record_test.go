@@ -38,3 +38,10 @@ func TestRegistry_FindsWhatComesFromAnotherPin(t *testing.T) {
 		}
 	}
 }
+
+func TestCanonical(t *testing.T) {
+	const v0, v1 = "QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR", "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+	if canonical(v1) != v1 || canonical("text") != "text" || canonical(canonical(v0)) != canonical(v0) || canonical(v0) == v0 {
+		t.Errorf("%s, %s, %s", canonical(v0), canonical(v1), canonical("text"))
+	}
+}

@@ -43,7 +43,7 @@ type runner struct {
 // the runner or of its environment.
 func Run(ctx context.Context, opts Options) (Summary, error) {
 	r := &runner{opts: opts, start: time.Now(), faults: map[FaultKind]int{}}
-	r.problems = &problems{start: r.start, unchecked: opts.Unchecked}
+	r.problems = &problems{start: r.start}
 	opts.Plan.Peers = peers
 	if opts.Copies > 0 {
 		// A pin does not get another copy by itself for one that is gone for good.

@@ -84,7 +84,7 @@ func (c *client) step(ctx context.Context) {
 		c.useShared(ctx)
 		return
 	}
-	if c.rng.IntN(100) == 0 && !c.opts.NoExpiry {
+	if c.rng.IntN(100) == 0 {
 		c.expire(ctx)
 		return
 	}
@@ -96,7 +96,7 @@ func (c *client) step(ctx context.Context) {
 		c.rename(ctx, k)
 	case n < 45:
 		c.remove(ctx, k)
-	case n < 55 && !c.opts.NoReplace:
+	case n < 55:
 		c.replace(ctx, k)
 	case n < 70:
 		c.get(ctx, k, k.home)
@@ -122,7 +122,7 @@ func (c *client) useShared(ctx context.Context) {
 	switch n := c.rng.IntN(10); {
 	case n < 4:
 		c.add(ctx, k)
-	case n < 6 && i%2 == 0 && !c.opts.NoSharedDelete:
+	case n < 6 && i%2 == 0:
 		c.remove(ctx, k)
 	default:
 		c.get(ctx, k, k.home)
@@ -150,13 +150,10 @@ func (c *client) expire(ctx context.Context) {
 func (c *client) compose(k *key) (Value, Record) {
 	c.writes++
 	var origins []string
-	if c.rng.IntN(3) > 0 || c.opts.OneShape {
+	if c.rng.IntN(3) > 0 {
 		origins = []string{c.origin}
 	}
 	s := shape(c.rng.IntN(int(shapes)))
-	if c.opts.OneShape {
-		s = sameKeys
-	}
 	v, r := s.record(Value(fmt.Sprintf("%s-%d", c.name, c.writes)), origins)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,9 +237,6 @@ func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
 
 // get reads a key at a peer, and returns what it read.
 func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
-	if c.unread(k) {
-		return "", false
-	}
 	generation := c.nodes[peer].generation()
 	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.text(), nil)
 	if generation != c.nodes[peer].generation() {
@@ -261,11 +255,6 @@ func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
 		return "", false
 	}
 	return c.see(k, peer, p, a), true
-}
-
-// unread keys are not read.
-func (c *client) unread(k *key) bool {
-	return c.opts.NoReadOfAbsent && !k.shared && (k.value == Absent || k.unsettled)
 }
 
 // see enters a row that a peer reports for a key.
@@ -301,14 +290,8 @@ func (c *client) list(ctx context.Context) {
 	var some []*key
 	var names []string
 	for _, i := range c.rng.Perm(len(c.keys))[:min(8, len(c.keys))] {
-		if c.unread(c.keys[i]) {
-			continue
-		}
 		some = append(some, c.keys[i])
 		names = append(names, c.keys[i].cid)
-	}
-	if len(some) == 0 {
-		return
 	}
 	generation := c.nodes[peer].generation()
 	a := c.ask(ctx, peer, http.MethodGet, "/pins?limit=1000&"+allStatuses+"&"+cids(names), nil)
@@ -336,7 +319,7 @@ func (c *client) list(ctx context.Context) {
 // move makes another peer the home of a key once that shows the last write.
 func (c *client) move(ctx context.Context, k *key) {
 	to := c.rng.IntN(len(c.nodes))
-	if c.opts.NoMove || to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
+	if to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
 		return
 	}
 	for range 8 {

@@ -76,8 +76,9 @@ type Peer struct {
 	reloader *reloader
 	created  time.Time // When New began.
 
-	// space watches the disk of the store.
-	space *storeSpace
+	// space watches the disk of the store, or reserved, if not nil, keeps some of it free.
+	space    *storeSpace
+	reserved *reservedStore
 
 	// Set by Start.
 	consensus *readyConsensus
@@ -218,8 +219,32 @@ func (p *Peer) openStore() error {
 	if err != nil {
 		return fmt.Errorf("opening the datastore (datastore.%s): %w", engine, err)
 	}
+	if folder, reserve := p.reserve(kind, engine); reserve > 0 {
+		if batching, ok := p.store.(datastore.Batching); ok {
+			free := func() (uint64, bool) { return kubo.FreeSpace(folder) }
+			p.reserved = &reservedStore{Batching: batching, reserve: reserve, free: free}
+			p.store = p.reserved
+		}
+	}
 	p.pushClose("datastore", p.store)
 	return nil
+}
+
+// reserve is the folder of the datastore, and how much is to be kept free there.
+func (p *Peer) reserve(kind ConsensusKind, engine string) (folder string, bytes uint64) {
+	cfgs := p.cfg.Helper.Configs()
+	switch {
+	case kind == ConsensusRaft: // Its state is in memory.
+		return "", 0
+	case engine == cfgs.LevelDB.ConfigKey():
+		return cfgs.LevelDB.GetFolder(), storeReserve
+	case engine == cfgs.Badger.ConfigKey():
+		return cfgs.Badger.GetFolder(), badgerReserve
+	case engine == cfgs.Badger3.ConfigKey():
+		return cfgs.Badger3.GetFolder(), badger3Reserve
+	default:
+		return "", 0
+	}
 }
 
 func (p *Peer) openNetwork() error {

@@ -123,6 +123,14 @@ func (p *Peer) join(bootstraps []ma.Multiaddr) {
 // joinRetry is how joining is repeated.
 var joinRetry = backoff.Policy{Min: time.Second, Max: 30 * time.Second, Jitter: 0.2}
 
+// storeFull returns why the datastore takes no writes, or nil.
+func (p *Peer) storeFull() error {
+	if p.reserved != nil {
+		return p.reserved.check()
+	}
+	return p.space.Full()
+}
+
 // stop is Stop's first call.
 func (p *Peer) stop(ctx context.Context) error {
 	if !p.mu.TryLock() { // Start runs and must not go on dialling peers.
@@ -142,7 +150,17 @@ func (p *Peer) stop(ctx context.Context) error {
 	if cluster != nil {
 		p.holdReadiness(ctx, cluster)
 	}
+	full := p.storeFull()
+	if full != nil {
+		// Whatever writes to the store waits for space. All that was accepted is on the disk.
+		logger.Warnf("%s: the peer stops without waiting for space", full)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.cfg.Pinsvcapi.ShutdownTimeout)
+		defer cancel()
+	}
 	err := p.teardown.unwind(ctx)
-	p.background.Wait()
-	return errors.Join(ended, err)
+	if full == nil {
+		p.background.Wait()
+	}
+	return errors.Join(ended, full, err)
 }

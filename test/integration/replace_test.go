@@ -77,8 +77,28 @@ func unpinned(t *testing.T, peer *harness.Peer, cid string) {
 // the old nor the new content pinned, and each replace ends as it was answered.
 func TestReplaceLosesNothingWhenTheDaemonIsKilled(t *testing.T) {
 	t.Parallel()
-	h := harness.New(t)
-	s := &replaceService{t, h.Peer(harness.InitOptions{}), h.Kubo()}
+	for name, tt := range map[string]struct {
+		consensus string
+		batching  map[string]any
+	}{
+		"crdt":               {"crdt", nil},
+		"crdt with batching": {"crdt", map[string]any{"max_batch_size": 50, "max_batch_age": "200ms"}},
+		"raft":               {"raft", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := harness.New(t)
+			peer := h.Peer(harness.InitOptions{Args: []string{"--consensus", tt.consensus}})
+			if tt.batching != nil {
+				peer.Edit(func(c harness.Section) { c.Section("consensus", "crdt").Set("batching", tt.batching) })
+			}
+			testReplaceLosesNothing(t, h, peer)
+		})
+	}
+}
+
+func testReplaceLosesNothing(t *testing.T, h *harness.Harness, peer *harness.Peer) {
+	s := &replaceService{t, peer, h.Kubo()}
 	s.peer.Start()
 	s.client.Start()
 	origin := s.origin()

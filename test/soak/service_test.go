@@ -34,6 +34,10 @@ type service struct {
 const (
 	// fetching is how long the stand-in takes for new content.
 	fetching = 50 * time.Millisecond
+	// batchAge lets changes wait for each other. Each commit leaves an entry
+	// in caches of the cluster (64 Ki blocks, messages of two minutes): with
+	// fewer commits it takes less than these to fill for a leak to be seen.
+	batchAge = 200 * time.Millisecond
 )
 
 const (
@@ -41,8 +45,18 @@ const (
 	password = "correct horse battery staple"
 )
 
-func newService(t *testing.T) *service {
+// newService starts the service with the commits of the daemon, or embedded in a daemon with the
+// batches of ipfs-cluster-service.
+func newService(t *testing.T, embedded bool) *service {
 	t.Helper()
+	node := clustertest.NewNode()
+	node.SetDelay(fetching)
+	peer := clustertest.Options{Node: node, Consensus: daemon.NewCRDT}
+	opts := clusterrpc.Options{WaitsForCommit: true}
+	if embedded {
+		peer.Consensus, peer.BatchAge = nil, batchAge
+		opts = clusterrpc.Options{BatchAge: batchAge}
+	}
 	cfg := config.NewConfig()
 	if err := cfg.Default(); err != nil {
 		t.Fatal(err)
@@ -56,7 +70,8 @@ func newService(t *testing.T) *service {
 	var events *watch.Tracker
 	api, err := pinsvcapi.NewAPI(t.Context(), cfg, pinsvcapi.Options{
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Events: events, WaitsForCommit: true})
+			opts.Events = events
+			return clusterrpc.New(client, opts)
 		},
 	})
 	if err != nil {
@@ -78,12 +93,9 @@ func newService(t *testing.T) *service {
 			t.Error(err)
 		}
 	})
-	node := clustertest.NewNode()
-	node.SetDelay(fetching)
-	s.peer = clustertest.Start(t, 1, clustertest.Options{
-		Node: node, Datastore: store, Consensus: daemon.NewCRDT,
-		APIs: []ipfscluster.API{api}, OnTracker: func(h *watch.Tracker) { events = h },
-	})[0]
+	peer.Datastore, peer.APIs = store, []ipfscluster.API{api}
+	peer.OnTracker = func(h *watch.Tracker) { events = h }
+	s.peer = clustertest.Start(t, 1, peer)[0]
 	s.eventually(t, "the service is ready", func() error {
 		return s.request(t.Context(), http.MethodGet, "/ready", nil, nil)
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 // duration is short in make test; make soak takes ten minutes.
-var duration = flag.Duration("soak.duration", 15*time.Second, "how long the soak takes")
+var duration = flag.Duration("soak.duration", 15*time.Second, "how long the soak takes, of each kind")
 
 // profiles is where somebody who looks for a leak wants the heap profiles of
 // the end of the warm-up and of the end: go tool pprof -base shows the growth.
@@ -21,9 +21,15 @@ var profiles = flag.String("soak.profiles", "", "the folder for two heap profile
 const samples = 20
 
 // TestSoak lets writers, readers and pollers use the service, with a pinset
-// that keeps its size, and wants memory and goroutines to keep theirs.
+// that keeps its size, and wants memory and goroutines to keep theirs. What is
+// measured is of the process, so the two take turns.
 func TestSoak(t *testing.T) {
-	s := newService(t)
+	t.Run("daemon", func(t *testing.T) { soak(t, false) })
+	t.Run("embedded", func(t *testing.T) { soak(t, true) })
+}
+
+func soak(t *testing.T, embedded bool) {
+	s := newService(t, embedded)
 	l := newLoad(s)
 	l.fill(t)
 	l.start(t)
@@ -36,9 +42,9 @@ func TestSoak(t *testing.T) {
 		taken = append(taken, now)
 		switch i {
 		case warmUp:
-			writeProfile(t, "begin.pprof")
+			writeProfile(t, "begin")
 		case samples - 1:
-			writeProfile(t, "end.pprof")
+			writeProfile(t, "end")
 		}
 	}
 	l.stop(t)
@@ -63,7 +69,7 @@ func writeProfile(t *testing.T, name string) {
 	if *profiles == "" {
 		return
 	}
-	file, err := os.Create(filepath.Join(*profiles, name))
+	file, err := os.Create(filepath.Join(*profiles, filepath.Base(t.Name())+"."+name+".pprof"))
 	if err != nil {
 		t.Fatal(err)
 	}

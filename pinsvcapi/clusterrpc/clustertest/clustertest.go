@@ -228,8 +228,8 @@ func newComponents(ctx context.Context, p *Peer, psub *pubsub.PubSub, opts Optio
 }
 
 // pingInterval is how often peers give a sign of life, which is valid for
-// twice as long.
-const pingInterval = 2 * time.Second
+// twice as long and metricGrace.
+const pingInterval, metricGrace = time.Second, 4 * time.Second
 
 func clusterConfig(p *Peer, opts Options) (*ipfscluster.Config, error) {
 	cfg := &ipfscluster.Config{}

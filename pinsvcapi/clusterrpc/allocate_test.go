@@ -16,6 +16,7 @@ import (
 )
 
 func TestAllocate_WithoutEnoughPeersNothingIsPinned(t *testing.T) {
+	t.Parallel()
 	s, peers := newCluster(t)
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	peers[1].Close()

@@ -20,19 +20,22 @@ import (
 )
 
 func TestBackend_KeepsTheContract(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]clustertest.Options{
 		"everywhere": {},
 		"allocated":  {ReplicationMin: 1, ReplicationMax: 1},
 		"batching":   {BatchAge: 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			pinsvctest.RunBackendTests(t, func(t *testing.T) pinsvctest.Harness { return harness(t, opts) })
 		})
 	}
 }
 
-// harness is one peer and a backend on it.
+// harness is one peer and a backend on it. Its test runs beside others.
 func harness(t *testing.T, opts clustertest.Options) pinsvctest.Harness {
+	t.Parallel()
 	p := clustertest.Start(t, 1, opts)[0]
 	p.Node.HoldPins(true)
 	b := newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0})

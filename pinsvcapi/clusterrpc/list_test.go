@@ -23,6 +23,7 @@ import (
 // TestList_PinsOfOneSecondMadeByOtherMeansAreListedOnce is the list that never
 // ended: Kubo pages by before, with whole seconds it repeats or loses pins.
 func TestList_PinsOfOneSecondMadeByOtherMeansAreListedOnce(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	const n = 40
 	for i := range n {
@@ -54,6 +55,7 @@ func TestList_PinsOfOneSecondMadeByOtherMeansAreListedOnce(t *testing.T) {
 // TestList_ShardedContentIsOnePin has the records and the index block that the
 // cluster's adder makes of sharded content.
 func TestList_ShardedContentIsOnePin(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	root, shards := pinsvctest.V1CID(1), []cid.Cid{pinsvctest.V1CID(2), pinsvctest.V1CID(3)}
 	s.peer.Node.HoldPins(true)

@@ -301,11 +301,13 @@ func (m *model) statuses() string {
 // Whatever is done to the pins, by whom ever, every page and count is that of a
 // naive list, while others read.
 func TestBackend_IsANaiveList(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]clustertest.Options{
 		"everywhere": {},
 		"batching":   {ReplicationMin: 1, ReplicationMax: 1, BatchAge: 50 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			p := clustertest.Start(t, 1, opts)[0]

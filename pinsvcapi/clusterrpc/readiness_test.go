@@ -17,6 +17,7 @@ import (
 )
 
 func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	s.becomes(old.RequestID, pinsvc.StatusPinned)

@@ -41,13 +41,23 @@ func TestGet_AtAnotherPeerAtOnce(t *testing.T) {
 	}
 }
 
+// readsItsWrites makes n pins and reads each at another peer. There is no 404 ever. A peer that is
+// too busy to be answered by the others in time says 503, and its client asks again: only tests on
+// an overloaded machine see that, of few pins.
 func readsItsWrites(t *testing.T, peers []service, n int) {
+	busy := 0
 	for i := range n {
 		c := pinsvctest.RawCID(i)
 		at, elsewhere := peers[i%3], peers[(i+1+i/3%2)%3]
 		at.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i)})
 		began := time.Now()
 		st, err := elsewhere.Get(t.Context(), "", c.String())
+		for pinsvc.KindOf(err) == pinsvc.KindUnavailable && busy < n/20 {
+			t.Logf("pin %d at another peer: %v", i, err)
+			busy++
+			began = time.Now()
+			st, err = elsewhere.Get(t.Context(), "", c.String())
+		}
 		if err != nil {
 			t.Fatalf("pin %d at another peer: %v", i, err)
 		}

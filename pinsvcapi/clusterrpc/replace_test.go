@@ -53,6 +53,7 @@ func TestReplace_ConcurrentChangesOfOnePinAreNeverMixed(t *testing.T) {
 
 // What is replaced at one peer is so at all: in lists, counts and by request ID.
 func TestReplace_IsTheSameAtEveryPeer(t *testing.T) {
+	t.Parallel()
 	peers := clustertest.Start(t, 2, clustertest.Options{})
 	one, two := replacePeer(t, peers[0]), replacePeer(t, peers[1])
 	for _, p := range peers {
@@ -100,6 +101,7 @@ func TestReplace_IsTheSameAtEveryPeer(t *testing.T) {
 // Both replace one pin by something else: both new pins are there, and the old content stays until
 // both are pinned.
 func TestReplace_AtTwoPeersAtOnce(t *testing.T) {
+	t.Parallel()
 	peers := clustertest.Start(t, 2, clustertest.Options{})
 	services := []service{replacePeer(t, peers[0]), replacePeer(t, peers[1])}
 	old := services[0].add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
@@ -150,6 +152,7 @@ func TestReplace_AtTwoPeersAtOnce(t *testing.T) {
 
 // A peer that has not heard of the replacement accepts the old pin again. Its word stands.
 func TestReplace_OfAPinThatIsAddedAgainElsewhere(t *testing.T) {
+	t.Parallel()
 	peers := clustertest.Start(t, 2, clustertest.Options{})
 	one, two := replacePeer(t, peers[0]), replacePeer(t, peers[1])
 	for i := range 5 {
@@ -213,6 +216,7 @@ func TestReplace_UpdateByAnotherToolIsNone(t *testing.T) {
 
 // Another tool removes the new pin: nobody has taken the place of the old one.
 func TestReplace_TheNewPinIsRemovedByAnotherTool(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	s.peer.Node.Hold(pinsvctest.RawCID(2))
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1), Name: "old"})
@@ -235,6 +239,7 @@ func TestReplace_TheNewPinIsRemovedByAnotherTool(t *testing.T) {
 
 // Pins that have failed are tried again when they are added again, and release what they keep.
 func TestReplace_AFailedPinThatSucceedsInTheEnd(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	s.peer.Node.Fail(pinsvctest.RawCID(2), errors.New("merkledag: malformed"))
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
@@ -259,6 +264,7 @@ func TestReplace_AFailedPinThatSucceedsInTheEnd(t *testing.T) {
 }
 
 func TestReplace_ManyPinsByOne(t *testing.T) {
+	t.Parallel()
 	s := newService(t, clustertest.Options{})
 	s.peer.Node.Hold(pinsvctest.RawCID(0))
 	for i := 1; i <= 65; i++ {

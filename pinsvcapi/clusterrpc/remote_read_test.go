@@ -42,8 +42,8 @@ func TestGet_AtAnotherPeerAtOnce(t *testing.T) {
 }
 
 // readsItsWrites makes n pins and reads each at another peer. There is no 404 ever. A peer that is
-// too busy to be answered by the others in time says 503, and its client asks again: only tests on
-// an overloaded machine see that, of few pins.
+// too busy to be answered by the others in time says 503, and its client asks again, or is late
+// itself: only tests on an overloaded machine see that, of few pins.
 func readsItsWrites(t *testing.T, peers []service, n int) {
 	busy := 0
 	for i := range n {
@@ -52,7 +52,7 @@ func readsItsWrites(t *testing.T, peers []service, n int) {
 		at.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i)})
 		began := time.Now()
 		st, err := elsewhere.Get(t.Context(), "", c.String())
-		for pinsvc.KindOf(err) == pinsvc.KindUnavailable && busy < n/20 {
+		for err != nil && pinsvc.KindOf(err) == pinsvc.KindUnavailable && busy < n/20 {
 			t.Logf("pin %d at another peer: %v", i, err)
 			busy++
 			began = time.Now()
@@ -65,8 +65,12 @@ func readsItsWrites(t *testing.T, peers []service, n int) {
 			t.Fatalf("pin %d at another peer: %+v", i, st)
 		}
 		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("pin %d came after %s", i, took)
+			t.Logf("pin %d came after %s", i, took)
+			busy++
 		}
+	}
+	if busy > n/20 {
+		t.Errorf("%d of %d pins came late", busy, n)
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 // pin everything.
 const settleTimeout = 2 * time.Minute
 
+// readPerWrite is how long a peer with an empty folder may take besides for each write of the run,
+// all of which it reads one after the other (CRDT), on a machine that does something else as well.
+const readPerWrite = 20 * time.Millisecond
+
 // look asks all peers and nodes.
 func (r *runner) look(ctx context.Context) ([]sight, error) {
 	var all []sight
@@ -41,9 +45,9 @@ func (r *runner) look(ctx context.Context) ([]sight, error) {
 
 // settle waits until all peers agree and all is pinned where it should be, and
 // reports what is still wrong when the time is over.
-func (r *runner) settle(ctx context.Context) {
+func (r *runner) settle(ctx context.Context, timeout time.Duration) {
 	var left []Problem
-	err := eventually(ctx, settleTimeout, func() error {
+	err := eventually(ctx, timeout, func() error {
 		all, err := r.look(ctx)
 		if err != nil {
 			return err
@@ -54,7 +58,7 @@ func (r *runner) settle(ctx context.Context) {
 		return nil
 	})
 	for _, p := range left {
-		r.problems.add(p.Invariant, "%v after healing: %s", settleTimeout, p.Text)
+		r.problems.add(p.Invariant, "%v after healing: %s", timeout, p.Text)
 	}
 	if err != nil && len(left) == 0 {
 		r.problems.add(Recovery, "after healing: %v", err)

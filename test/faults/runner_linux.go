@@ -159,7 +159,7 @@ func (r *runner) rounds(ctx context.Context, rounds []Round) {
 		r.before(ctx, round)
 		r.load(ctx, round)
 		r.heal(ctx)
-		r.settle(ctx)
+		r.settle(ctx, settleTimeout)
 		initial = r.finish(ctx, i, initial)
 		r.log("round %d of %d ends: %d writes acknowledged so far, %d problems", i+1, len(rounds),
 			r.workload.count.acknowledged.Load(), len(r.problems.all()))
@@ -179,7 +179,7 @@ func (r *runner) before(ctx context.Context, round Round) {
 			r.workload.custody.wiped(f.Peer, time.Since(r.start))
 		}
 		r.heal(ctx)
-		r.settle(ctx)
+		r.settle(ctx, settleTimeout+time.Duration(r.workload.count.acknowledged.Load())*readPerWrite)
 	}
 }
 

@@ -35,10 +35,6 @@ func (t *Tracker) UntrackAbsent(ctx context.Context, c api.Cid) (begun bool, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.removals[c.Cid] = &removal{since: time.Now()}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.watchRemoval(&removal{key: c.Cid, since: time.Now()})
 	return true, nil
 }

@@ -15,11 +15,7 @@ func (t *Tracker) Recheck(rec api.Pin, found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Due at once. What the tracker was told of is the opposite of what it should do.
-	t.removals[rec.Cid.Cid] = &removal{since: time.Now().Add(-t.delays[0]), tracked: !found}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.watchRemoval(&removal{key: rec.Cid.Cid, since: time.Now().Add(-t.delays[0]), tracked: !found})
 	if found {
 		t.notify(clusterrpc.RecordEvent(rec))
 	} else {

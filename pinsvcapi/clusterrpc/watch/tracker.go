@@ -48,6 +48,7 @@ type Tracker struct {
 	// holds is how many hold recoveries back, and released is closed when none does any more.
 	holds    int
 	released chan struct{}
+	due      dueRemovals // the removals, and earlier ones of the same pins
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -85,7 +86,7 @@ func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
 	if _, ok := t.removals[pin.Cid.Cid]; ok {
 		// Raft does not keep the order of the hooks of a pin that was made and removed at
 		// once, and CRDT hooks run before the change is committed. The last check decides.
-		t.removals[pin.Cid.Cid] = &removal{since: time.Now(), checks: len(t.delays) - 1, tracked: true}
+		t.watchRemoval(&removal{key: pin.Cid.Cid, since: time.Now(), checks: len(t.delays) - 1, tracked: true})
 	}
 	t.notify(clusterrpc.RecordEvent(pin))
 	return err
@@ -101,11 +102,7 @@ func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
 	err = t.PinTracker.Untrack(ctx, c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.removals[c.Cid] = &removal{since: time.Now()}
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.watchRemoval(&removal{key: c.Cid, since: time.Now()})
 	t.notify(clusterrpc.RemovalEvent(c))
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multihash"
 	"go.uber.org/goleak"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
@@ -334,4 +335,43 @@ func TestUntrackAbsent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The removals of many pins are checked as often as that of one, and are all forgotten.
+func TestCheckRemoval_OfManyPins(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		const pins = 1000
+		var want []string
+		for i := range pins {
+			hash, err := multihash.Sum([]byte{byte(i), byte(i >> 8)}, multihash.SHA2_256, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := api.NewCid(cid.NewCidV1(cid.Raw, hash))
+			_ = tracker.Untrack(t.Context(), c)
+			want = append(want, "untrack")
+			if i%3 == 0 { // Again, so that an earlier removal is no longer the pin's.
+				time.Sleep(time.Millisecond)
+				_ = tracker.Untrack(t.Context(), c)
+				want = append(want, "untrack")
+			}
+		}
+		p.set(&pin) // Whatever is read is wanted.
+		time.Sleep(time.Second)
+		p.set(nil)
+		time.Sleep(time.Hour)
+		for range pins { // Followed once in each direction.
+			want = append(want, "track", "untrack")
+		}
+		p.mu.Lock()
+		slices.Sort(p.calls)
+		p.mu.Unlock()
+		slices.Sort(want)
+		p.expect(t, "in the end", want...)
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		if len(tracker.removals) != 0 || len(tracker.due) != 0 {
+			t.Errorf("%d removals are remembered, %d are due", len(tracker.removals), len(tracker.due))
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"container/heap"
 	"errors"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 // removal is a pin for which the tracker's Untrack was called.
 type removal struct {
+	key     cid.Cid
 	since   time.Time
 	checks  int  // how many were made
 	tracked bool // Track was called for the pin since
@@ -24,13 +26,53 @@ func checkDelays() []time.Duration {
 	return []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second}
 }
 
-const (
-	// idleDelay is how long the checks sleep when there is nothing to check.
-	idleDelay = time.Hour
-	// batchDelay is how long removals are collected, so that the deletion of many pins does
-	// not walk over all of them for each.
-	batchDelay = 50 * time.Millisecond
-)
+// idleDelay is how long the checks sleep when there is nothing to check.
+const idleDelay = time.Hour
+
+// dueRemoval is a removal and when it is to be checked next. One that was replaced, or is forgotten,
+// stays until then.
+type dueRemoval struct {
+	*removal
+	at time.Time
+}
+
+// dueRemovals is a heap: the next is the first. Many pins may be deleted at once, so that they are
+// not walked over for each.
+type dueRemovals []dueRemoval
+
+func (d dueRemovals) Len() int           { return len(d) }
+func (d dueRemovals) Less(i, j int) bool { return d[i].at.Before(d[j].at) }
+func (d dueRemovals) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+
+// Push implements heap.Interface.
+func (d *dueRemovals) Push(x any) { *d = append(*d, x.(dueRemoval)) }
+
+// Pop implements heap.Interface.
+func (d *dueRemovals) Pop() any {
+	last := len(*d) - 1
+	r := (*d)[last]
+	(*d)[last] = dueRemoval{}
+	*d = (*d)[:last]
+	return r
+}
+
+// watchRemoval has a removal checked, in the place of an earlier one of the pin. It needs the lock.
+func (t *Tracker) watchRemoval(r *removal) {
+	t.removals[r.key] = r
+	t.schedule(r)
+}
+
+// schedule needs the lock.
+func (t *Tracker) schedule(r *removal) {
+	heap.Push(&t.due, dueRemoval{r, r.since.Add(t.delays[r.checks])})
+	if t.due[0].removal != r {
+		return
+	}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
 
 // checkRemovals checks removals until the tracker is shut down. A cluster unpins content that is
 // still in its state (U13 in docs/upstream-faults.md).
@@ -50,21 +92,23 @@ func (t *Tracker) checkRemovals() {
 
 // checkDue checks the removals whose time has come and returns when to come back.
 func (t *Tracker) checkDue(now time.Time) time.Duration {
-	var due []cid.Cid
-	next := idleDelay
-	t.mu.Lock()
-	for c, r := range t.removals {
-		wait := r.since.Add(t.delays[r.checks]).Sub(now)
-		if wait <= 0 {
-			due = append(due, c)
+	for {
+		t.mu.Lock()
+		if len(t.due) == 0 {
+			t.mu.Unlock()
+			return idleDelay
 		}
-		next = max(min(next, wait), batchDelay)
+		if wait := t.due[0].at.Sub(now); wait > 0 {
+			t.mu.Unlock()
+			return wait
+		}
+		r := heap.Pop(&t.due).(dueRemoval).removal
+		current := t.removals[r.key] == r
+		t.mu.Unlock()
+		if current {
+			t.checkRemoval(r.key)
+		}
 	}
-	t.mu.Unlock()
-	for _, c := range due {
-		t.checkRemoval(c)
-	}
-	return next
 }
 
 // checkRemoval reads the state of a pin that was removed and has the tracker follow the
@@ -83,6 +127,8 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	if due {
 		if r.checks++; r.checks >= len(t.delays) {
 			delete(t.removals, c)
+		} else {
+			t.schedule(r)
 		}
 	}
 	t.mu.Unlock()

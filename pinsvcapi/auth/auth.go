@@ -36,8 +36,8 @@ type Caller struct {
 	TokenRefused bool
 }
 
-// Authenticator checks Authorization headers. It is immutable, so other users
-// need another one, and may be used by many goroutines at once.
+// Authenticator checks Authorization headers. Its users do not change, so other users
+// need another one, and it may be used by many goroutines at once.
 type Authenticator struct {
 	passwords map[pinsvc.User][]byte
 	// decoy replaces the password of users that do not exist, so that an
@@ -46,8 +46,9 @@ type Authenticator struct {
 	decoy []byte
 	// blind is the key under which two secrets are hashed before they are
 	// compared: the comparison then takes the same time for all lengths.
-	blind []byte
-	now   func() time.Time
+	blind    []byte
+	now      func() time.Time
+	verified verifiedTokens
 }
 
 // New makes an Authenticator of user names and their passwords, the

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -66,22 +67,14 @@ func (a *Authenticator) bearer(text string) Caller {
 	if text == "" { // As Kubo sends it for an empty key.
 		return Caller{Refusal: "the access token is empty"}
 	}
-	// The claims are checked below, against this Authenticator's clock.
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "HS384", "HS512"}), jwt.WithoutClaimsValidation())
-	claims := new(jwt.RegisteredClaims)
-	known := false
-	token, err := parser.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) {
-		var key []byte
-		key, known = a.key(pinsvc.User(claims.Issuer))
-		return key, nil
-	})
-	if err != nil || !known || !token.Valid {
-		return Caller{Claimed: claims.Issuer, Refusal: "the access token is invalid"}
-	}
-	// RFC 7515: a token with a critical extension that is not supported must
-	// be refused. None is supported.
-	if _, critical := token.Header["crit"]; critical {
-		return Caller{Claimed: claims.Issuer, Refusal: "the access token needs an extension that is not supported"}
+	hash := tokenHash(sha256.Sum256([]byte(text)))
+	claims := a.verified.find(hash)
+	if claims == nil {
+		var refused Caller
+		if claims, refused = a.verify(text); refused.Refusal != "" {
+			return refused
+		}
+		a.verified.add(text, hash, claims)
 	}
 	if refusal := checkTimes(claims, a.now()); refusal != "" {
 		return Caller{Claimed: claims.Issuer, Refusal: refusal}
@@ -91,6 +84,29 @@ func (a *Authenticator) bearer(text string) Caller {
 		caller.Expires = claims.ExpiresAt.Time
 	}
 	return caller
+}
+
+// verify returns the claims of a token with a signature of its user, or why it is refused. It does
+// not look at the times in the token.
+func (a *Authenticator) verify(text string) (claims *jwt.RegisteredClaims, refused Caller) {
+	// The claims are checked later, against this Authenticator's clock.
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "HS384", "HS512"}), jwt.WithoutClaimsValidation())
+	claims = new(jwt.RegisteredClaims)
+	known := false
+	token, err := parser.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) {
+		var key []byte
+		key, known = a.key(pinsvc.User(claims.Issuer))
+		return key, nil
+	})
+	if err != nil || !known || !token.Valid {
+		return nil, Caller{Claimed: claims.Issuer, Refusal: "the access token is invalid"}
+	}
+	// RFC 7515: a token with a critical extension that is not supported must
+	// be refused. None is supported.
+	if _, critical := token.Header["crit"]; critical {
+		return nil, Caller{Claimed: claims.Issuer, Refusal: "the access token needs an extension that is not supported"}
+	}
+	return claims, Caller{}
 }
 
 // checkTimes returns the reason to refuse the times of a token, or "".

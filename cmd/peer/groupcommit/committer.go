@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	logging "github.com/ipfs/go-log/v2"
+	"github.com/multiformats/go-multiaddr"
 )
 
 var log = logging.Logger("groupcommit")
@@ -72,11 +74,46 @@ func New(cfg Config) *Committer {
 // Pin returns nil when the record is in the state, and on the disk. An error that is
 // ErrUncertain says that it may be there later; every other one, that it is not begun.
 func (c *Committer) Pin(ctx context.Context, pin api.Pin) error {
-	record, err := pin.ProtoMarshal()
-	if err != nil {
-		return fmt.Errorf("encode the record of %s: %w", pin.Cid, err)
+	if !isText(pin) { // The only records that cannot be encoded, which the state does once more.
+		if _, err := pin.ProtoMarshal(); err != nil {
+			return fmt.Errorf("encode the record of %s: %w", pin.Cid, err)
+		}
 	}
-	return c.submit(&write{ctx: ctx, pin: pin, size: len(record) + elementBytes})
+	return c.submit(&write{ctx: ctx, pin: pin, size: elementBytes + recordBytes(pin)})
+}
+
+// isText reports whether the texts of a record are UTF-8.
+func isText(pin api.Pin) bool {
+	valid := utf8.ValidString(pin.Name)
+	for key, value := range pin.Metadata {
+		valid = valid && utf8.ValidString(key) && utf8.ValidString(value)
+	}
+	return valid
+}
+
+// recordBytes is about what a record takes, mostly more.
+func recordBytes(pin api.Pin) int {
+	n := 128 + len(pin.Name) + 48*(len(pin.Allocations)+len(pin.UserAllocations))
+	for key, value := range pin.Metadata {
+		n += len(key) + len(value) + 8
+	}
+	for _, origin := range pin.Origins {
+		for i := range origin.Multiaddr {
+			n += 4 + originBytes(&origin.Multiaddr[i])
+		}
+	}
+	return n
+}
+
+// originBytes bounds a part of an address: only names and paths are long.
+func originBytes(c *multiaddr.Component) int {
+	if size := c.Protocol().Size; size >= 0 {
+		return size / 8
+	}
+	if c.Code() == multiaddr.P_P2P {
+		return 40
+	}
+	return len(c.Value())
 }
 
 // Unpin is Pin for the removal of a record.

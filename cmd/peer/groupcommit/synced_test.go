@@ -2,7 +2,11 @@ package groupcommit
 
 import (
 	"errors"
+	"strings"
 	"testing"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // A write is answered when its commit is synced: what comes after that, which is to tell others of
@@ -68,4 +72,39 @@ func TestCommitter_AFailureAfterTheSyncIsNotAnswered(t *testing.T) {
 			t.Errorf("commits %v", f.commits)
 		}
 	})
+}
+
+// What a record takes is not measured by encoding it, and must not be taken for much less, or the
+// state commits by itself. A record that cannot be encoded never comes into a commit.
+func TestRecordBytes_IsMostlyMoreThanTheRecord(t *testing.T) {
+	long := strings.Repeat("x", 255)
+	meta := map[string]string{"album": "new", "empty": "", long: long}
+	for _, text := range []string{
+		"/ip4/203.0.113.1/tcp/4001/p2p/12D3KooWD3bfmNbuuuVCYwkjnFt3ukm3qaB3hDED3peHHXawvRAi",
+		"/dns4/" + long + "/tcp/443/tls/ws/p2p/QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n/p2p-circuit/p2p/12D3KooWD3bfmNbuuuVCYwkjnFt3ukm3qaB3hDED3peHHXawvRAi",
+		"/ip6/2001:db8::1/udp/4001/quic-v1/webtransport/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ/p2p/12D3KooWD3bfmNbuuuVCYwkjnFt3ukm3qaB3hDED3peHHXawvRAi",
+	} {
+		origin, err := api.NewMultiaddr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pin := api.PinWithOpts(keyOf(0), api.PinOptions{Name: long, Metadata: meta, Origins: []api.Multiaddr{origin, origin}})
+		for range 10 {
+			pin.Allocations = append(pin.Allocations, peer.ID(strings.Repeat("x", 42)))
+		}
+		record, err := pin.ProtoMarshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := recordBytes(pin); n < len(record) || n > 2*len(record) {
+			t.Errorf("%s: taken for %d bytes, it has %d", text, n, len(record))
+		}
+	}
+	f := newFake()
+	c := start(t, f)
+	for _, pin := range []api.Pin{pinOf(0, "\xff"), api.PinWithOpts(keyOf(0), api.PinOptions{Metadata: map[string]string{"a": "\xff"}})} {
+		if err := c.Pin(t.Context(), pin); err == nil || f.name(keyOf(0)) != "" {
+			t.Errorf("a record that is no text: %v", err)
+		}
+	}
 }

@@ -7,9 +7,11 @@ import (
 
 	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/boxo/ipld/merkledag"
+	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	crdtpb "github.com/ipfs/go-ds-crdt/pb"
 	"github.com/multiformats/go-multihash"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -32,6 +34,40 @@ func decodeBlock(data []byte) (*block, error) {
 		b.links = append(b.links, blockID(link.Cid.Hash()))
 	}
 	return b, nil
+}
+
+// scanLinks returns the IDs of a block's children without decoding the rest. It returns false for
+// what is not a plain block, which decodeBlock judges.
+func scanLinks(data []byte) (links []string, ok bool) {
+	const linksField, hashField = 2, 1 // Of PBNode and PBLink in DAG-PB.
+	for len(data) > 0 {
+		number, kind, n := protowire.ConsumeTag(data)
+		if n < 0 || kind != protowire.BytesType {
+			return nil, false
+		}
+		value, m := protowire.ConsumeBytes(data[n:])
+		if m < 0 {
+			return nil, false
+		}
+		if data = data[n+m:]; number != linksField {
+			continue
+		}
+		number, kind, n = protowire.ConsumeTag(value)
+		if n < 0 || number != hashField || kind != protowire.BytesType {
+			return nil, false
+		}
+		hash, m := protowire.ConsumeBytes(value[n:])
+		if m < 0 {
+			return nil, false
+		}
+		c, err := cid.Cast(hash)
+		if err != nil {
+			return nil, false
+		}
+		links = append(links, blockID(c.Hash()))
+		ok = true
+	}
+	return links, ok
 }
 
 // readBlock reads a block of this store; the network is not asked.

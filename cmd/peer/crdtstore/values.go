@@ -80,6 +80,8 @@ type batch struct {
 	keys   map[string]*touched
 	heads  []string
 	blocks []string
+	// lastBlock is the data of the last of them.
+	lastBlock []byte
 }
 
 // Put implements datastore.Batch.
@@ -113,7 +115,7 @@ func (b *batch) note(key datastore.Key, value []byte) {
 	case headKind:
 		b.heads = append(b.heads, id)
 	case blockKind:
-		b.blocks = append(b.blocks, id)
+		b.blocks, b.lastBlock = append(b.blocks, id), value
 	}
 }
 

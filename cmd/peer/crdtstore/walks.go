@@ -31,6 +31,10 @@ type walks struct {
 	open map[string]uint64
 	// roots are true when they have a branch to be walked.
 	roots map[string]bool
+	// last is the root that arrived last, which is mostly a new block of this peer, and
+	// lastData its data until it is processed.
+	last     string
+	lastData []byte
 }
 
 // Unfinished is the number of branches of the DAG whose walk has not ended.
@@ -70,6 +74,9 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
+	if n := len(b.blocks); n > 0 {
+		s.walks.last, s.walks.lastData = b.blocks[n-1], b.lastBlock
+	}
 	for _, id := range b.heads {
 		if _, ok := s.walks.roots[id]; ok {
 			if err := b.inner.Delete(ctx, s.keys.rootMark(id)); err != nil {
@@ -103,7 +110,7 @@ func (s *Store) becameHeads(ids []string) {
 
 // markProcessed marks a block as processed, and its children that are not as open.
 func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string) error {
-	node, err := s.readBlock(ctx, id)
+	links, err := s.linksOf(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -134,7 +141,7 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	if err != nil {
 		return err
 	}
-	children, err := s.unprocessed(ctx, node.links)
+	children, err := s.unprocessed(ctx, links)
 	if err != nil {
 		return err
 	}
@@ -164,6 +171,25 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		s.walks.open[c] = s.openSince(c, since)
 	}
 	return nil
+}
+
+// linksOf returns the children of a block that is about to be processed, which for a block of this
+// peer is not read again.
+func (s *Store) linksOf(ctx context.Context, id string) ([]string, error) {
+	s.walks.mu.Lock()
+	var data []byte
+	if s.walks.last == id {
+		data, s.walks.lastData = s.walks.lastData, nil
+	}
+	s.walks.mu.Unlock()
+	if links, ok := scanLinks(data); ok {
+		return links, nil
+	}
+	node, err := s.readBlock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return node.links, nil
 }
 
 // newRoot reports whether a block that is no child is no head either.

@@ -49,6 +49,25 @@ func (l *Locks) Lock(ctx context.Context, keys ...string) (unlock func(), err er
 	return unlock, nil
 }
 
+// TryLock is Lock for locks that are free: it does not wait, and reports whether it took them.
+func (l *Locks) TryLock(keys ...string) (unlock func(), ok bool) {
+	unlock, err := l.Lock(endedContext{}, keys...)
+	return unlock, err == nil
+}
+
+// endedContext is a context that has ended.
+type endedContext struct{ context.Context }
+
+func (endedContext) Done() <-chan struct{} { return ended }
+func (endedContext) Err() error            { return context.Canceled }
+
+// ended is closed.
+var ended = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // take reports whether it took the lock before the context ended.
 func (k *lock) take(ctx context.Context) bool {
 	select {

@@ -115,3 +115,24 @@ func TestLocks_NoKeys(t *testing.T) {
 	}
 	unlock()
 }
+
+// A lock that is held is not waited for, and what was taken before it is given back.
+func TestLocks_TryLock(t *testing.T) {
+	var l Locks
+	first, ok := l.TryLock("b")
+	if !ok {
+		t.Fatal("a free lock was not taken")
+	}
+	if _, ok := l.TryLock("a", "b"); ok {
+		t.Error("a lock was taken twice")
+	}
+	other, ok := l.TryLock("a")
+	if !ok {
+		t.Error("a lock that was taken in vain is still held")
+	}
+	other()
+	first()
+	if n := l.len(); n != 0 {
+		t.Errorf("%d locks are left", n)
+	}
+}

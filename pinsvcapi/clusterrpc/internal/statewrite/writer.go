@@ -63,18 +63,15 @@ func New(cfg Config) *Writer { return &Writer{cfg: cfg, outage: newOutage(cfg.No
 func (w *Writer) Lock(ctx context.Context, pins ...cid.Cid) (unlock func(), err error) {
 	ctx, end := span.Start(ctx, "lock")
 	defer end()
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
-	defer cancel()
 	keys := make([]string, len(pins))
 	for i, c := range pins {
 		keys[i] = pinsvc.PinKey(c)
 	}
-	// A write before this one may hang for as long as the consensus is away.
-	ctx, unbind := w.outage.bound(ctx)
-	defer unbind()
-	release, err := w.locks.Lock(ctx, keys...)
-	if err != nil {
-		return nil, clusterapi.Failure(context.Cause(ctx), "wait for another write to the pin")
+	release, free := w.locks.TryLock(keys...)
+	if !free {
+		if release, err = w.awaitLock(ctx, keys); err != nil {
+			return nil, err
+		}
 	}
 	ended := w.cfg.Syncer.Begin(pins...)
 	return func() {
@@ -83,6 +80,19 @@ func (w *Writer) Lock(ctx context.Context, pins ...cid.Cid) (unlock func(), err 
 			release()
 		})
 	}, nil
+}
+
+// awaitLock takes locks that others hold. A write before this one may hang for as long as the
+// consensus is away.
+func (w *Writer) awaitLock(ctx context.Context, keys []string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	defer cancel()
+	ctx, unbind := w.outage.bound(ctx)
+	defer unbind()
+	if release, err = w.locks.Lock(ctx, keys...); err != nil {
+		return nil, clusterapi.Failure(context.Cause(ctx), "wait for another write to the pin")
+	}
+	return release, nil
 }
 
 // Available returns why writes are refused now, or nil.

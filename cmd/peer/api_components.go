@@ -147,6 +147,7 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts.Connected = p.network.clusterPeers
 	if p.crdtStore != nil {
 		opts.Removed, opts.Past = p.removedRecords, p.pastRecords
+		opts.Consensus = p.consensus // Raft's does not return when a context ends.
 	} else {
 		opts.Leader = p.consensus.Leader
 	}

@@ -101,7 +101,7 @@ type Backend struct {
 func New(client *rpc.Client, opts Options) *Backend {
 	opts = opts.withDefaults(client)
 	b := &Backend{
-		opts: opts, cluster: clusterapi.New(client),
+		opts: opts, cluster: clusterapi.New(client).Direct(opts.Consensus),
 		view: pinset.NewLoading(), clock: pinrecord.NewClock(opts.Now),
 		cache: delegates.NewCache(opts.Now), readiness: newReadiness(opts.Now),
 		tasks: taskgroup.New(), metadata: repair.NewMetadata(),

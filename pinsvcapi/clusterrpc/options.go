@@ -8,6 +8,8 @@ import (
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 )
 
 // Defaults of Options.
@@ -31,6 +33,9 @@ const (
 	// backend without an EventSource.
 	blindResyncInterval = 30 * time.Second
 )
+
+// Consensus is the part of an ipfscluster.Consensus that a write needs.
+type Consensus = clusterapi.Consensus
 
 // Options are the settings of a Backend. The zero value of each field stands for its
 // default.
@@ -85,6 +90,10 @@ type Options struct {
 	// WriteTimeout (30 s) bounds a change of the cluster. A change that was begun does
 	// not end with its request.
 	WriteTimeout time.Duration
+	// Consensus is the consensus component of the peer, whose methods must return when their
+	// context ends. Single records are read and written by it. If nil, that goes by the client, which
+	// takes longer.
+	Consensus Consensus
 	// WaitsForCommit reports whether the consensus of this peer returns from LogPin and
 	// LogUnpin without an error only when its state has the change. If false, changes of
 	// this peer are laid over the state until it shows them.

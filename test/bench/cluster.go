@@ -79,7 +79,7 @@ func newSimulation(ctx context.Context, n int) (*simulation, error) {
 			return sim, err
 		}
 		sim.peers = append(sim.peers, p)
-		sim.backends = append(sim.backends, clusterrpc.New(p.Client, clusterrpc.Options{Events: events, WaitsForCommit: true}))
+		sim.backends = append(sim.backends, clusterrpc.New(p.Client, clusterrpc.Options{Events: events, Consensus: p.State, WaitsForCommit: true}))
 	}
 	for i, p := range sim.peers {
 		err := errors.Join(p.Ready(ctx), p.Members(ctx, n), poll(ctx, "the service is ready", sim.backends[i].Ready))

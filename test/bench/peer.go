@@ -51,6 +51,8 @@ type bench struct {
 	urls   map[string]string
 	client *client
 	events *watch.Tracker
+	// consensus is that of the peer, as its API gets it.
+	consensus ipfscluster.Consensus
 
 	seeding             time.Duration
 	starting, iterating timed
@@ -98,6 +100,7 @@ func openBench(ctx context.Context, n int, subjects ...string) (b *bench, err er
 	}
 	opts := clustertest.Options{
 		Node: node, Datastore: b.store, APIs: apis, OnTracker: func(events *watch.Tracker) { b.events = events },
+		OnConsensus: func(consensus ipfscluster.Consensus) { b.consensus = consensus },
 	}
 	if slices.Contains(subjects, ours) {
 		opts.Consensus = daemon.NewCRDT
@@ -242,7 +245,7 @@ func (b *bench) listenOurs(ctx context.Context, users map[string]string, addr mu
 	api, err := pinsvcapi.NewAPI(ctx, cfg, pinsvcapi.Options{
 		Registerer: prometheus.NewRegistry(),
 		NewBackend: func(client *rpc.Client) pinsvcapi.Backend {
-			return clusterrpc.New(client, clusterrpc.Options{Events: b.events, WaitsForCommit: true})
+			return clusterrpc.New(client, clusterrpc.Options{Events: b.events, Consensus: b.consensus, WaitsForCommit: true})
 		},
 	})
 	if err != nil {

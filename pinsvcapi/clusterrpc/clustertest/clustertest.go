@@ -72,6 +72,8 @@ type Options struct {
 	APIs []ipfscluster.API
 	// OnTracker is called with the watched tracker before the peer gets it.
 	OnTracker func(*watch.Tracker)
+	// OnConsensus is called with the consensus component before the peer gets it.
+	OnConsensus func(ipfscluster.Consensus)
 }
 
 // NewConsensus makes the consensus of a peer from what upstream's is made of.
@@ -138,6 +140,9 @@ func New(opts Options) (p *Peer, err error) {
 	}
 	if opts.OnTracker != nil {
 		opts.OnTracker(p.Events)
+	}
+	if opts.OnConsensus != nil {
+		opts.OnConsensus(p.State)
 	}
 	receiver := &clientReceiver{}
 	apis := append([]ipfscluster.API{receiver}, opts.APIs...)

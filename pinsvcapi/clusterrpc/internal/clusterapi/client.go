@@ -19,10 +19,13 @@ const Local peer.ID = ""
 // Client is the RPC surface that the backend uses. It is safe for concurrent
 // use. Errors of local calls keep their Go value; those of other peers are
 // text, which CauseOf reads.
-type Client struct{ rpc *rpc.Client }
+type Client struct {
+	rpc       *rpc.Client
+	consensus Consensus // nil: by RPC
+}
 
 // New returns a client over the one that a peer gives to its components.
-func New(client *rpc.Client) Client { return Client{client} }
+func New(client *rpc.Client) Client { return Client{rpc: client} }
 
 // Pin submits the whole record and returns it as it went to the state.
 func (c Client) Pin(ctx context.Context, pin api.Pin) (api.Pin, error) {
@@ -44,6 +47,9 @@ func (c Client) Unpin(ctx context.Context, key api.Cid) (api.Pin, error) {
 // LogPin submits a record as it is to be in the state. Unlike Pin it makes no checks,
 // fills nothing in and does not read the state.
 func (c Client) LogPin(ctx context.Context, pin api.Pin) error {
+	if c.consensus != nil {
+		return c.consensus.LogPin(ctx, pin)
+	}
 	_, err := call[struct{}](ctx, c.rpc, Local, "Consensus", "LogPin", pin)
 	return err
 }
@@ -51,12 +57,18 @@ func (c Client) LogPin(ctx context.Context, pin api.Pin) error {
 // LogUnpin submits a removal. Unlike Unpin it makes no checks and does not read the
 // state.
 func (c Client) LogUnpin(ctx context.Context, key api.Cid) error {
+	if c.consensus != nil {
+		return c.consensus.LogUnpin(ctx, api.PinCid(key))
+	}
 	_, err := call[struct{}](ctx, c.rpc, Local, "Consensus", "LogUnpin", api.PinCid(key))
 	return err
 }
 
 // PinGet reads one record of the shared state.
 func (c Client) PinGet(ctx context.Context, key api.Cid) (api.Pin, error) {
+	if c.consensus != nil {
+		return c.directGet(ctx, key)
+	}
 	return call[api.Pin](ctx, c.rpc, Local, "Cluster", "PinGet", key)
 }
 

@@ -42,7 +42,7 @@ func logComponents() []string {
 		"pstoremgr", "raft", "restapi", "restapilog", "service",
 		"shardingdags", "singledags", "tags",
 		"clusterrpc", "crdtstore", "divergence", "groupcommit", "kubo", "origins", "orphans", "peer", "pinning",
-		"pinsvcwatch", "raftstate",
+		"pinsvcwatch", "raftstate", "tracking",
 	}
 }
 

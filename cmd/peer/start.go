@@ -152,7 +152,8 @@ func (p *Peer) stop(ctx context.Context) error {
 	}
 	full := p.storeFull()
 	if full != nil {
-		// Whatever writes to the store waits for space. All that was accepted is on the disk.
+		// Whatever writes to the store waits for space (U82 in docs/upstream-faults.md). All that was
+		// accepted is on the disk.
 		logger.Warnf("%s: the peer stops without waiting for space", full)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.cfg.Pinsvcapi.ShutdownTimeout)

@@ -39,7 +39,7 @@ const (
 	// leaderPoll is how often a write looks whether there is another leader, and leaderGrace how long
 	// it goes on then: upstream asks the new leader after 2 seconds if the old one has refused.
 	leaderPoll, leaderGrace = 200 * time.Millisecond, 3 * time.Second
-	// leaderLimit bounds a write that another peer has to accept.
+	// leaderLimit bounds a write that another peer has to accept (U72 in docs/upstream-faults.md).
 	leaderLimit = 10 * time.Second
 )
 
@@ -124,7 +124,8 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 
 // underOneLeader ends a write that another leader than the present one would have to accept. A write
 // that was redirected to a leader that is frozen gets no response, and would wait for as long as its
-// caller does.
+// caller does. It returns when upstream has: what upstream goes on with may still be committed (U70 in
+// docs/upstream-faults.md).
 func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

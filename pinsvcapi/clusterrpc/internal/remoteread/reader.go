@@ -15,6 +15,7 @@
 //
 // Guessing CIDs is no amplification: each user has a bucket of questions, a question is
 // shared by all requests that wait for it, and the number of requests that wait is bounded.
+// Where there is nobody to ask, as at the only peer of a cluster, nothing is limited.
 package remoteread
 
 import (
@@ -171,7 +172,7 @@ func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, pa
 	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
 	defer cancel()
 	known := func() bool { return r.cfg.Known(c) && !r.Lags(ctx, c) }
-	q, asked := r.ask(user, c)
+	q, asked := r.ask(ctx, user, c)
 	if !asked {
 		if r.arrives(ctx, known, nil, limitedPatience) {
 			return api.Pin{}, arrived, nil

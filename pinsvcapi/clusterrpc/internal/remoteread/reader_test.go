@@ -293,6 +293,20 @@ func TestReader_EachUserHasALimit(t *testing.T) {
 	})
 }
 
+// The only peer of a cluster asks nobody, so that nothing has to be limited.
+func TestReader_NothingIsLimitedWithNobodyToAsk(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive = nil
+		began := time.Now()
+		for i := range 3 * questionBurst {
+			isKind(t, "a pin that nobody has", w.reader.Await(t.Context(), "alice", pinsvctest.RawCID(i)), pinsvc.KindNotFound)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("after %s", took)
+		}
+	})
+}
+
 // Over the limit, pins that do arrive are found all the same.
 func TestReader_OverTheLimitNewsStillCount(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -10,16 +10,19 @@ import (
 // connections bounds the open connections of all listeners together, so that
 // clients cannot use up the process's file descriptors. At the limit a new
 // connection takes the place of the one that has been idle longest; when none is
-// idle it waits until one ends.
+// idle it waits until one is, or ends.
 type connections struct {
 	slots chan struct{}
 
-	mu sync.Mutex // guards fresh and the lists
+	mu sync.Mutex // guards what follows
 	// fresh are connections that have not sent a byte yet. Browsers open some in
 	// advance, and the shutdown of net/http would give each 5 seconds.
 	fresh map[net.Conn]struct{}
 	idle  *list.List // net.Conn, idle longest first
 	at    map[net.Conn]*list.Element
+	// waiting are the connections that wait for a slot, and wanted those of them for
+	// which no idle one was closed yet.
+	waiting, wanted int
 }
 
 func newConnections(limit int) *connections {
@@ -33,6 +36,13 @@ func newConnections(limit int) *connections {
 
 // track is the ConnState of the server.
 func (c *connections) track(conn net.Conn, state http.ConnState) {
+	c.note(conn, state)
+	if state == http.StateIdle {
+		c.evict()
+	}
+}
+
+func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.fresh, conn)
@@ -57,18 +67,43 @@ func (c *connections) closeFresh() {
 	}
 }
 
-// evict closes the connection that has been idle longest, if any is idle.
+// evict closes the connection that has been idle longest, if any is idle, for one
+// that waits.
 func (c *connections) evict() {
+	// Closing may take a while, and is done without the lock.
+	if conn := c.longestIdle(); conn != nil {
+		logFault("closing an idle connection", conn.Close())
+	}
+}
+
+// longestIdle returns a connection to close, or nil.
+func (c *connections) longestIdle() net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := c.idle.Front()
-	if first == nil {
-		return
+	if first == nil || c.wanted == 0 {
+		return nil
 	}
+	c.wanted--
 	conn := first.Value.(net.Conn)
 	c.idle.Remove(first)
 	delete(c.at, conn)
-	logFault("closing an idle connection", conn.Close())
+	return conn
+}
+
+// wait is called before one waits for a slot; stop when it waits no more.
+func (c *connections) wait() (stop func()) {
+	c.mu.Lock()
+	c.waiting++
+	c.wanted++
+	c.mu.Unlock()
+	c.evict()
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting--
+		c.wanted = min(c.wanted, c.waiting) // The slot may be that of one that ended by itself.
+	}
 }
 
 // open is the number of connections.
@@ -97,8 +132,8 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	case l.all.slots <- struct{}{}:
 		return l.counted(conn), nil
 	default:
-		l.all.evict()
 	}
+	defer l.all.wait()()
 	select {
 	case l.all.slots <- struct{}{}:
 		return l.counted(conn), nil

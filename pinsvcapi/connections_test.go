@@ -2,6 +2,7 @@ package pinsvcapi
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -49,16 +50,27 @@ func TestConnections_ANewOneTakesThePlaceOfTheLongestIdle(t *testing.T) {
 // awaitIdle waits until so many connections are idle.
 func awaitIdle(t *testing.T, s *service, n int) {
 	t.Helper()
+	awaitConnections(t, s, func(c *connections) error {
+		if idle := c.idle.Len(); idle != n {
+			return fmt.Errorf("%d connections are idle, want %d", idle, n)
+		}
+		return nil
+	})
+}
+
+// awaitConnections waits until check, which is called with the lock, is content.
+func awaitConnections(t *testing.T, s *service, check func(*connections) error) {
+	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		s.api.conns.mu.Lock()
-		idle := s.api.conns.idle.Len()
+		err := check(s.api.conns)
 		s.api.conns.mu.Unlock()
-		if idle == n {
+		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are idle, want %d", idle, n)
+			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -91,6 +103,30 @@ func TestConnections_BusyOnesAreNotClosedAndOthersWait(t *testing.T) {
 	if resp := readResponse(t, reader); resp.StatusCode != http.StatusOK {
 		t.Errorf("the connection that waited got %d", resp.StatusCode)
 	}
+}
+
+// All are busy when a new one comes, and none of them ends: it takes the place of the first
+// that is idle, and of no other.
+func TestConnections_ANewOneThatWaitsTakesThePlaceOfTheNextIdle(t *testing.T) {
+	s := start(t, func(set *setup) { set.cfg.MaxConnections = config.MinConcurrency })
+	g := newGate(s)
+	for range config.MinConcurrency {
+		_, reader := dialRaw(t, s, "GET /pins HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic "+basic(testUser, testPassword)+"\r\n\r\n")
+		<-g.entered
+		go func() { _, _ = io.Copy(io.Discard, reader) }() // Kept alive until the end.
+	}
+	_, reader := dialRaw(t, s, healthRequest)
+	awaitConnections(t, s, func(c *connections) error {
+		if c.waiting != 1 {
+			return fmt.Errorf("%d connections wait, want 1", c.waiting)
+		}
+		return nil
+	})
+	close(g.open)
+	if resp := readResponse(t, reader); resp.StatusCode != http.StatusOK {
+		t.Errorf("the connection that waited got %d", resp.StatusCode)
+	}
+	awaitIdle(t, s, config.MinConcurrency) // One of them is that which waited.
 }
 
 // The shutdown ends an Accept that waits for a slot.

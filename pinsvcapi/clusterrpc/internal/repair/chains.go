@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -29,10 +30,9 @@ type link struct {
 // failures does not keep everything (D6). What one that is complete has replaced is due
 // from then on; one that has failed at all its holders is unpinned.
 func (r *Replaced) examineChains(ctx context.Context) {
-	undecided := r.cfg.Index.Undecided(maxReplacedDue)
+	undecided := r.cfg.Index.Undecided()
 	now := r.cfg.Now()
 	chains := make(map[pinrecord.Replaced]*link, len(undecided))
-	looks := 0
 	for _, pin := range undecided {
 		l := r.chains[pin]
 		if l == nil {
@@ -40,16 +40,20 @@ func (r *Replaced) examineChains(ctx context.Context) {
 			l.retry.Policy = backoff.Policy{Min: chainRetryMin, Max: chainRetryMax}
 		}
 		chains[pin] = l
-		if now.Before(l.due) || looks == maxChainLooks || ctx.Err() != nil {
-			continue
+	}
+	r.chains = chains
+	// Those that have waited longest come first, so that none is passed over again and again.
+	slices.SortStableFunc(undecided, func(a, b pinrecord.Replaced) int { return chains[a].due.Compare(chains[b].due) })
+	for _, pin := range undecided[:min(len(undecided), maxChainLooks)] {
+		l := chains[pin]
+		if now.Before(l.due) || ctx.Err() != nil {
+			return
 		}
-		looks++
 		l.due = now.Add(l.retry.Next())
 		if err := r.examine(ctx, pin); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
 			log.Warnf("unpin %s, which was replaced and has failed: %s", pin.Key, err)
 		}
 	}
-	r.chains = chains
 }
 
 func (r *Replaced) examine(ctx context.Context, pin pinrecord.Replaced) error {

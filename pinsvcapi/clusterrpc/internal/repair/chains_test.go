@@ -101,3 +101,37 @@ func TestChains_NothingIsGivenUpWhileAHolderIsAway(t *testing.T) {
 		}
 	}
 }
+
+// The time between two looks grows also while many pins are undecided, and each of them is looked at.
+func TestChains_ManyUndecidedKeepTheirBackoff(t *testing.T) {
+	const chains = 300
+	f := newReplacedFixture(t)
+	named := func(rec api.Pin) pinrecord.Replaced {
+		return pinrecord.Replaced{Key: rec.Cid.Cid, Revision: pinrecord.RevisionOf(rec)}
+	}
+	var middles []api.Pin
+	for n := range chains {
+		first := f.put(1000 + 3*n)
+		middle := f.put(1001+3*n, named(first))
+		f.put(1002+3*n, named(middle), named(first))
+		f.fake.Report(middle.Cid.Cid, clusterfake.Report(api.TrackerStatusPinning, ""))
+		middles = append(middles, middle)
+	}
+	step := func(d time.Duration) {
+		for range int(d / time.Second) {
+			f.step(time.Second)
+		}
+	}
+	step(time.Minute)
+	for _, rec := range middles {
+		if l := f.chains[named(rec)]; l == nil || l.retry.Attempts() == 0 {
+			t.Fatalf("after a minute %s was not looked at once", rec.Cid)
+		}
+	}
+	before := f.fake.Called("PinTracker.Status")
+	step(20 * time.Minute)
+	// Of 10 s to 5 min it is 5 min in the end: about nine looks in 20 minutes.
+	if looks := f.fake.Called("PinTracker.Status") - before; looks < 4*chains || looks > 15*chains {
+		t.Errorf("%d looks at %d pins in 20 minutes", looks, chains)
+	}
+}

@@ -25,8 +25,8 @@ const (
 	replacedSlotTime, maxReplacedDelay = 10 * time.Second, 30 * time.Second
 	// replacedRetry is the time to the next attempt to unpin a pin that was replaced.
 	replacedRetry = 5 * time.Second
-	// maxReplacedDue bounds the pins that one call of UnpinDue looks at.
-	maxReplacedDue = 256
+	// maxReplacedTries bounds the pins that one call of UnpinDue tries to unpin.
+	maxReplacedTries = 256
 	// idleShare is how many times as long as a look at the replaced pins the next waits.
 	idleShare = 20
 )
@@ -46,8 +46,12 @@ type ReplacedConfig struct {
 // is used by one goroutine at a time.
 type Replaced struct {
 	cfg ReplacedConfig
-	// next is when to try to unpin each pin that is due.
+	// due are all pins that were due at the last look, each after those that its record names.
+	due []pinrecord.Replaced
+	// next is when to try to unpin each of them.
 	next map[pinrecord.Replaced]time.Time
+	// cursor is where in due to go on.
+	cursor int
 	// resume is when to look again: a look at very many pins takes its time.
 	resume   time.Time
 	chains   map[pinrecord.Replaced]*link
@@ -64,19 +68,40 @@ func (r *Replaced) Unpinned() uint64 { return r.unpinned.Load() }
 
 // UnpinDue unpins what is due and this peer's turn.
 func (r *Replaced) UnpinDue(ctx context.Context) {
-	began := r.cfg.Now()
-	if began.Before(r.resume) {
-		return
-	}
-	if r.Reread(ctx) != nil {
+	if !r.cfg.Now().Before(r.resume) && r.look(ctx) != nil {
 		return // The state is unavailable.
 	}
+	tries := 0
+	for range r.due {
+		if tries == maxReplacedTries || ctx.Err() != nil {
+			return
+		}
+		pin := r.due[r.cursor]
+		r.cursor = (r.cursor + 1) % len(r.due)
+		if r.cfg.Now().Before(r.next[pin]) {
+			continue
+		}
+		tries++
+		r.next[pin] = r.cfg.Now().Add(replacedRetry)
+		if err := r.unpin(ctx, pin); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
+			log.Warnf("unpin %s, which was replaced: %s", pin.Key, err)
+		}
+	}
+}
+
+// look finds out which pins are due. The time at which it is this peer's turn runs from the first
+// look at which a pin is due without a break.
+func (r *Replaced) look(ctx context.Context) error {
+	began := r.cfg.Now()
+	if err := r.Reread(ctx); err != nil {
+		return err
+	}
 	r.examineChains(ctx)
-	due := r.cfg.Index.Due(maxReplacedDue)
+	r.due = r.cfg.Index.Due()
 	now := r.cfg.Now()
 	r.resume = now.Add(idleShare * now.Sub(began))
-	next := make(map[pinrecord.Replaced]time.Time, len(due))
-	for _, pin := range due {
+	next := make(map[pinrecord.Replaced]time.Time, len(r.due))
+	for _, pin := range r.due {
 		at, known := r.next[pin]
 		if !known {
 			at = now.Add(r.delay(pin.Key))
@@ -84,18 +109,10 @@ func (r *Replaced) UnpinDue(ctx context.Context) {
 		next[pin] = at
 	}
 	r.next = next
-	for _, pin := range due {
-		if ctx.Err() != nil {
-			return
-		}
-		if r.cfg.Now().Before(r.next[pin]) {
-			continue
-		}
-		r.next[pin] = r.cfg.Now().Add(replacedRetry)
-		if err := r.unpin(ctx, pin); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
-			log.Warnf("unpin %s, which was replaced: %s", pin.Key, err)
-		}
+	if r.cursor >= len(r.due) {
+		r.cursor = 0
 	}
+	return nil
 }
 
 // Reread reads the records of pins that the index cannot tell from replaced ones without: until then
@@ -118,6 +135,9 @@ func (r *Replaced) delay(key cid.Cid) time.Duration {
 // unpin unpins a pin if those that replaced it are confirmed to be pinned now.
 func (r *Replaced) unpin(ctx context.Context, pin pinrecord.Replaced) error {
 	by := r.cfg.Index.Replacing(pin)
+	if len(by) == 0 {
+		return nil // It was requested anew, or unpinned: there is nothing that could confirm it.
+	}
 	for _, key := range by {
 		if confirmed, err := r.confirmed(ctx, key); !confirmed {
 			return err

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"context"
 	"maps"
 	"testing"
 	"time"
@@ -171,5 +172,52 @@ func TestReplaced_IsUnpinnedByOnePeerFirst(t *testing.T) {
 		if delay := f.delay(pinsvctest.RawCID(n)); delay > maxReplacedDelay {
 			t.Errorf("left to others for %s", delay)
 		}
+	}
+}
+
+// The peer that is closest to some pins is there and never unpins: it is in follower mode, or of
+// ipfs-cluster-service. The others do it after their time, also when these pins are many.
+func TestReplaced_ManyAreUnpinnedByTheNextPeer(t *testing.T) {
+	const pins = 5 * maxReplacedTries
+	f := newReplacedFixture(t, clusterfake.Other())
+	others := 0
+	for n := range pins {
+		old := f.put(1000 + 2*n)
+		fresh := f.put(1001+2*n, pinrecord.Replaced{Key: old.Cid.Cid, Revision: pinrecord.RevisionOf(old)})
+		f.fake.Report(fresh.Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+		f.cfg.Poller.Record(f.t.Context(), fresh)
+		if f.delay(old.Cid.Cid) > 0 {
+			others++
+		}
+	}
+	if others <= maxReplacedTries {
+		t.Fatalf("%d are closer to the other peer", others)
+	}
+	for range int(time.Minute / time.Second) {
+		f.step(time.Second)
+	}
+	if n := f.Unpinned(); n < pins {
+		t.Errorf("after a minute %d of %d are unpinned, %d are closer to the other peer", n, pins, others)
+	}
+}
+
+// Between two looks a pin may cease to be replaced: then no pin could confirm that it is not needed,
+// whatever comes to replace it while its lock is waited for.
+func TestReplaced_StaysWhenNothingReplacesIt(t *testing.T) {
+	f := newReplacedFixture(t)
+	pin := pinrecord.Replaced{Key: f.old.Cid.Cid, Revision: pinrecord.RevisionOf(f.old)}
+	f.cfg.Index.DeleteRecord(f.fresh.Cid.Cid)
+	if by := f.cfg.Index.Replacing(pin); len(by) != 0 {
+		t.Fatalf("replaced by %v", by)
+	}
+	unlock, err := f.cfg.Writer.Lock(t.Context(), pin.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := f.unpin(ctx, pin); err != nil {
+		t.Errorf("it waits to unpin the pin: %v", err)
 	}
 }

@@ -117,7 +117,7 @@ func TestIndex_WhatIsRequestedAnewIsShown(t *testing.T) {
 				t.Errorf("%s: shows 1: %t, 2: %t, %d hidden", name, f.shows(1), f.shows(2), f.Len())
 			}
 			f.pinned(2)
-			if due := f.Due(10); len(due) != 0 {
+			if due := f.Due(); len(due) != 0 {
 				t.Errorf("%s: due %v", name, due)
 			}
 		}
@@ -130,15 +130,15 @@ func TestIndex_APinIsDueWhenAllThatReplacedItArePinned(t *testing.T) {
 	f.PutRecord(old, false)
 	f.PutRecord(made(2, 2000, revision(old)), false)
 	f.PutRecord(made(3, 2001, revision(old)), false) // At another peer, concurrently.
-	if len(f.Due(10)) != 0 {
+	if len(f.Due()) != 0 {
 		t.Error("due before any is pinned")
 	}
 	f.pinned(2)
-	if len(f.Due(10)) != 0 || f.IsDue(revision(old)) {
+	if len(f.Due()) != 0 || f.IsDue(revision(old)) {
 		t.Error("due while one is not pinned: if that fails, the old content stays")
 	}
 	f.pinned(3)
-	if due := f.Due(10); !slices.Equal(due, []pinrecord.Replaced{revision(old)}) || !f.IsDue(revision(old)) {
+	if due := f.Due(); !slices.Equal(due, []pinrecord.Replaced{revision(old)}) || !f.IsDue(revision(old)) {
 		t.Errorf("due: %v", due)
 	}
 	if by := f.Replacing(revision(old)); len(by) != 2 {
@@ -166,11 +166,8 @@ func TestIndex_Chain(t *testing.T) {
 			t.Errorf("kept by it alone: %v", only)
 		}
 		f.pinned(3)
-		if due := f.Due(10); !slices.Equal(due, want) || f.IsDue(revision(b)) {
+		if due := f.Due(); !slices.Equal(due, want) || f.IsDue(revision(b)) {
 			t.Errorf("due %v, want that first which is named by the other", due)
-		}
-		if due := f.Due(1); !slices.Equal(due, want[:1]) {
-			t.Errorf("due at most one: %v", due)
 		}
 		f.DeleteRecord(a.Cid.Cid)
 		if !f.IsDue(revision(b)) || f.Len() != 1 {
@@ -198,7 +195,7 @@ func TestIndex_WithoutTheNewPinTheOldOneComesBack(t *testing.T) {
 	f.PutRecord(a, false)
 	f.PutRecord(made(2, 2000, revision(a)), false)
 	f.DeleteRecord(pinsvctest.RawCID(2))
-	if f.shows(1) || len(f.Refresh()) != 0 || len(f.Due(10)) != 0 {
+	if f.shows(1) || len(f.Refresh()) != 0 || len(f.Due()) != 0 {
 		t.Error("the old pin is shown at once, or due")
 	}
 	f.now = f.now.Add(graceTime)

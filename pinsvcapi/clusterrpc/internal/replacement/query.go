@@ -65,7 +65,7 @@ func (x *Index) KeptOnlyBy(key cid.Cid) []pinrecord.Replaced {
 	// Every other visible pin holds on to what it has replaced.
 	w := x.walk(func(namer cid.Cid) bool { return namer.Equals(key) })
 	for _, n := range x.named[key] {
-		w.add(n.Replaced, -1)
+		w.add(n.Replaced)
 	}
 	return w.list
 }
@@ -90,10 +90,11 @@ func (x *Index) Names(rec api.Pin) []pinrecord.Replaced {
 	return names
 }
 
-// Due returns at most limit hidden pins that are due to be unpinned: every visible pin
-// from which names lead to it is pinned, or keeps a newer hidden one that is. A pin comes
-// after those that its record names.
-func (x *Index) Due(limit int) []pinrecord.Replaced {
+// Due returns the hidden pins that are due to be unpinned: every visible pin from which
+// names lead to it is pinned, or keeps a newer hidden one that is. A pin comes after those
+// that its record names. They are all there: from a part of them nobody could tell how long
+// one is due.
+func (x *Index) Due() []pinrecord.Replaced {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if len(x.hidden) == 0 {
@@ -101,9 +102,7 @@ func (x *Index) Due(limit int) []pinrecord.Replaced {
 	}
 	w := x.walk(x.pinned)
 	for key, revision := range x.hidden {
-		if w.add(pinrecord.Replaced{Key: key, Revision: revision}, limit); len(w.list) == limit {
-			break
-		}
+		w.add(pinrecord.Replaced{Key: key, Revision: revision})
 	}
 	return w.list
 }
@@ -114,7 +113,7 @@ func (x *Index) IsDue(r pinrecord.Replaced) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	w := x.walk(x.pinned)
-	w.add(r, -1)
+	w.add(r)
 	return len(w.list) > 0 && w.list[0] == r
 }
 

@@ -23,19 +23,16 @@ func (x *Index) walk(releases func(namer cid.Cid) bool) walk {
 	}
 }
 
-// add visits a pin and, if it is due, those that its record names before it. It appends
-// to the list as long as that is shorter than limit; -1: always.
-func (w *walk) add(r pinrecord.Replaced, limit int) {
+// add visits a pin and, if it is due, those that its record names before it.
+func (w *walk) add(r pinrecord.Replaced) {
 	if _, added := w.added[r]; added || !w.index.live(r) || !w.isDue(r) {
 		return
 	}
 	w.added[r] = struct{}{}
 	for _, n := range w.index.named[r.Key] {
-		w.add(n.Replaced, limit)
+		w.add(n.Replaced)
 	}
-	if len(w.list) != limit {
-		w.list = append(w.list, r)
-	}
+	w.list = append(w.list, r)
 }
 
 // isDue reports whether all visible pins from which names lead to r release it, or keep a
@@ -145,17 +142,14 @@ func (x *Index) Replacing(r pinrecord.Replaced) []cid.Cid {
 	return keys
 }
 
-// Undecided are at most limit hidden pins that have replaced others which are there, and
+// Undecided are the hidden pins that have replaced others which are there, and
 // of which it is not known whether they are complete. If one is, those are not needed; if
 // it has failed, it is not needed itself.
-func (x *Index) Undecided(limit int) (list []pinrecord.Replaced) {
+func (x *Index) Undecided() (list []pinrecord.Replaced) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for key := range x.named {
 		revision, hidden := x.hidden[key]
-		if len(list) == limit {
-			break
-		}
 		if hidden && !x.isComplete(key) && len(x.kept(key)) > 0 {
 			list = append(list, pinrecord.Replaced{Key: key, Revision: revision})
 		}

@@ -22,15 +22,15 @@ func TestIndex_ACompleteLinkReleasesWhatItReplaced(t *testing.T) {
 	f.PutRecord(b, false)
 	f.PutRecord(c, false)
 	f.PutRecord(d, false)
-	undecided := f.Undecided(10)
+	undecided := f.Undecided()
 	if len(undecided) != 2 || !slices.Contains(undecided, revision(b)) || !slices.Contains(undecided, revision(c)) {
 		t.Errorf("undecided: %v", undecided)
 	}
-	if len(f.Due(10)) != 0 {
+	if len(f.Due()) != 0 {
 		t.Error("due before anything is complete")
 	}
 	f.Complete(revision(b))
-	if due := f.Due(10); !slices.Equal(due, []pinrecord.Replaced{revision(a)}) || !f.IsDue(revision(a)) {
+	if due := f.Due(); !slices.Equal(due, []pinrecord.Replaced{revision(a)}) || !f.IsDue(revision(a)) {
 		t.Errorf("due: %v", due)
 	}
 	if by := f.Replacing(revision(a)); !slices.Equal(by, []cid.Cid{b.Cid.Cid}) {
@@ -61,7 +61,7 @@ func TestIndex_ACompleteLinkOfOneChainKeepsTheOther(t *testing.T) {
 	f.PutRecord(made(3, 3000, revision(b), revision(a)), false)
 	f.PutRecord(made(4, 2001, revision(a)), false)
 	f.Complete(revision(b))
-	if len(f.Due(10)) != 0 {
+	if len(f.Due()) != 0 {
 		t.Error("the old content is due although another pin that has replaced it is not pinned")
 	}
 	f.pinned(4)

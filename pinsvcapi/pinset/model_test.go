@@ -89,6 +89,7 @@ func drawPin(t *rapid.T) Pin {
 		Status:             rapid.SampledFrom(statuses[:]).Draw(t, "status"),
 		OtherFormRequested: rapid.Bool().Draw(t, "form"),
 		Written:            rapid.Uint32().Draw(t, "written"),
+		Revision:           rapid.Uint16().Draw(t, "revision"),
 		Placement:          rapid.Uint32().Draw(t, "placement"), Vector: rapid.Uint32().Draw(t, "vector"),
 		Origins: rapid.Uint32().Draw(t, "origins"), ExpiresAt: rapid.SampledFrom([]uint32{0, 0, 1, 1<<32 - 1}).Draw(t, "expiry"),
 	}
@@ -136,13 +137,13 @@ func drawQuery(t *rapid.T) *pinsvc.Query {
 func mutableOf(p Pin) Mutable {
 	return Mutable{
 		Created: p.Created.UnixMilli(), Status: p.Status, Stamped: p.Stamped, OtherFormRequested: p.OtherFormRequested,
-		Revised: p.Revised, Written: p.Written, Placement: p.Placement, Vector: p.Vector, Origins: p.Origins,
+		Revised: p.Revised, Written: p.Written, Revision: p.Revision, Placement: p.Placement, Vector: p.Vector, Origins: p.Origins,
 	}
 }
 
 func (p Pin) withMutable(m Mutable) Pin {
 	p.Created, p.Status, p.Stamped = time.UnixMilli(m.Created).UTC(), m.Status, m.Stamped
 	p.OtherFormRequested, p.Revised = m.OtherFormRequested, m.Revised
-	p.Written, p.Placement, p.Vector, p.Origins = m.Written, m.Placement, m.Vector, m.Origins
+	p.Written, p.Revision, p.Placement, p.Vector, p.Origins = m.Written, m.Revision, m.Placement, m.Vector, m.Origins
 	return p
 }

@@ -44,6 +44,9 @@ type Pin struct {
 	Revised bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
+	// Revision tells two requests of that second apart: the low bits of the number that the
+	// feeder gives to each.
+	Revision uint16
 	// ExpiresAt is the second in which the pin expires, in Unix time; 0:
 	// never.
 	ExpiresAt uint32
@@ -68,6 +71,7 @@ type Entry struct {
 	Revised         bool
 	// The numbers are those of Pin.
 	Written, ExpiresAt         uint32
+	Revision                   uint16
 	Placement, Vector, Origins uint32
 }
 

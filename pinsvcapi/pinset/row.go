@@ -26,6 +26,7 @@ type row struct {
 	written   uint32
 	status    pinsvc.Status // zero: the slot is free
 	flags     uint8
+	revision  uint16
 }
 
 const (
@@ -45,7 +46,7 @@ func (r *row) pack(p Pin) {
 	r.data = packData(p)
 	r.created = p.Created.UnixMilli()
 	r.placement, r.vector, r.origins = p.Placement, p.Vector, p.Origins
-	r.written = p.Written
+	r.written, r.revision = p.Written, p.Revision
 	r.status = p.Status
 	r.flags = 0
 	r.setFlag(flagOtherForm, p.OtherFormRequested)
@@ -118,6 +119,7 @@ func (r *row) entry() Entry {
 		Stamped:            r.has(flagStamped),
 		Direct:             r.has(flagDirect),
 		Revised:            r.has(flagRevised),
+		Revision:           r.revision,
 		Written:            r.written,
 		ExpiresAt:          expiresAt,
 		Placement:          r.placement,
@@ -142,6 +144,7 @@ func (e Entry) Pin() (Pin, error) {
 		Stamped:            e.Stamped,
 		Direct:             e.Direct,
 		Revised:            e.Revised,
+		Revision:           e.Revision,
 		Written:            e.Written,
 		ExpiresAt:          e.ExpiresAt,
 		Placement:          e.Placement,

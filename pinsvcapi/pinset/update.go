@@ -17,18 +17,19 @@ type Mutable struct {
 	Revised                    bool
 	OtherFormRequested         bool
 	Written                    uint32
+	Revision                   uint16
 	Placement, Vector, Origins uint32
 }
 
 func (r *row) mutable() Mutable {
 	return Mutable{
 		Created: r.created, Status: r.status, Stamped: r.has(flagStamped), OtherFormRequested: r.has(flagOtherForm),
-		Direct: r.has(flagDirect), Revised: r.has(flagRevised), Written: r.written, Placement: r.placement, Vector: r.vector, Origins: r.origins,
+		Direct: r.has(flagDirect), Revised: r.has(flagRevised), Written: r.written, Revision: r.revision, Placement: r.placement, Vector: r.vector, Origins: r.origins,
 	}
 }
 
 func (r *row) setMutable(m Mutable) {
-	r.created, r.status, r.written = m.Created, m.Status, m.Written
+	r.created, r.status, r.written, r.revision = m.Created, m.Status, m.Written, m.Revision
 	r.placement, r.vector, r.origins = m.Placement, m.Vector, m.Origins
 	r.setFlag(flagStamped, m.Stamped)
 	r.setFlag(flagDirect, m.Direct)

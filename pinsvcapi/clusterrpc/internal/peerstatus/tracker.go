@@ -63,6 +63,7 @@ func (t *Tracker) Row(rec api.Pin) pinset.Pin {
 		CID: rec.Cid.Cid, OtherFormRequested: !pinrecord.RequestedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: pinrecord.ClientMeta(rec), Created: created, Stamped: ours,
 		Status: pinsvc.StatusQueued, Direct: pinrecord.Direct(rec), Revised: pinrecord.Revised(rec),
+		Revision:  uint16(pinrecord.RevisionOf(rec)),
 		Placement: t.placements.of(rec), Written: unixSecond(rec.Timestamp),
 	}
 	if !rec.ExpireAt.IsZero() {
@@ -78,7 +79,7 @@ func unixSecond(t time.Time) uint32 {
 
 // PutRecord enters the record of a visible pin. rewritten reports that the record
 // is known to have been written since it was last entered; otherwise its
-// timestamp decides.
+// timestamp and its revision decide.
 func (t *Tracker) PutRecord(rec api.Pin, rewritten bool) { t.PutInPlaceOf(rec, rewritten, nil) }
 
 // PutInPlaceOf is PutRecord, and DeleteRecord of other pins in the same step: no reader
@@ -129,8 +130,8 @@ func (t *Tracker) carryOver(key cid.Cid, old, fresh *pinset.Mutable, rewritten b
 		fresh.Vector = t.placements.movedTo(old.Placement, old.Vector, fresh.Placement)
 	}
 	// The clocks of the peers that wrote the two records may differ, so that an
-	// earlier time is a change as well.
-	if rewritten || fresh.Written != old.Written {
+	// earlier time is a change as well, and two requests may be of the same second.
+	if rewritten || fresh.Written != old.Written || fresh.Revision != old.Revision {
 		t.rewrites.add(key, t.cfg.Now())
 		fresh.Vector = t.placements.rewritten(fresh.Vector)
 		t.failures.restart(key)

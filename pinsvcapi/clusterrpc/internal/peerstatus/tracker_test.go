@@ -1,6 +1,7 @@
 package peerstatus
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -315,4 +316,23 @@ func TestTracker_ObserveRoot(t *testing.T) {
 	plain := newTrackerTest(t)
 	plain.ObserveRoot(plain.key, failed, "x")
 	plain.wantState("no root", peerA, Unknown, queued)
+}
+
+// Another peer's re-add comes whose record has the same second as the one before: the pin failed at
+// once (max_pin_attempts 1), or the clock of that peer is behind. It has another revision, so it is a
+// request of its own, and nothing has failed since.
+func TestTracker_AReAddOfTheSameSecondElsewhereEndsAFailure(t *testing.T) {
+	tt := newTrackerTest(t)
+	for _, p := range tt.rec.Allocations {
+		tt.observe(p, api.TrackerStatusPinError, textRefused, 3)
+	}
+	if tt.pin().Status != failed {
+		t.Fatalf("it is %s", tt.pin().Status)
+	}
+	tt.rec.Metadata = maps.Clone(tt.rec.Metadata)
+	pinrecord.Revise(tt.rec, tt.clock.now().Add(time.Second))
+	tt.PutRecord(tt.rec, false) // As an event has it read.
+	if got := tt.pin().Status; got == failed {
+		t.Errorf("after the re-add it is %s", got)
+	}
 }

@@ -13,29 +13,57 @@ func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 	return info
 }
 
-// StatusAll implements ipfscluster.PinTracker.
+// fromState are the statuses that upstream's tracker finds by the state and the IPFS node; all others
+// are those of its operations.
+const fromState = api.TrackerStatusPinned | api.TrackerStatusUnexpectedlyUnpinned | api.TrackerStatusSharded | api.TrackerStatusRemote
+
+// StatusAll implements ipfscluster.PinTracker. However slowly its results are read, no call that
+// begins an operation waits for that.
 func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
-	t.mu.Lock()
-	held := t.held
-	t.mu.Unlock()
-	if held == 0 {
-		return t.Inner.StatusAll(ctx, filter, out)
-	}
 	defer close(out)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	infos := make(chan api.PinInfo, cap(out))
 	failed := make(chan error, 1)
 	go func() { failed <- t.Inner.StatusAll(ctx, filter, infos) }()
+	if !filter.Match(fromState) {
+		return t.sendOperations(ctx, infos, failed, out)
+	}
 	for info := range infos {
-		t.describe(&info)
-		select {
-		case out <- info:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := t.send(ctx, info, out); err != nil {
+			return err
 		}
 	}
 	return <-failed
+}
+
+// sendOperations reads the operations before it sends the first of them: upstream's tracker keeps
+// its lock meanwhile, so that nothing could be tracked while the reader takes its time, and the CRDT, which
+// tracks what it merges, would stand still (U83 in docs/upstream-faults.md).
+func (t *Tracker) sendOperations(ctx context.Context, infos <-chan api.PinInfo, failed <-chan error, out chan<- api.PinInfo) error {
+	var all []api.PinInfo
+	for info := range infos {
+		all = append(all, info)
+	}
+	if err := <-failed; err != nil {
+		return err
+	}
+	for _, info := range all {
+		if err := t.send(ctx, info, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tracker) send(ctx context.Context, info api.PinInfo, out chan<- api.PinInfo) error {
+	t.describe(&info)
+	select {
+	case out <- info:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // describe replaces what the status has of a record that is not the newest.

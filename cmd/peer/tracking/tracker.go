@@ -54,11 +54,17 @@ type Tracker struct {
 	self  peer.ID
 	state func(context.Context) (state.ReadOnly, error)
 
+	// calls is held while the inner tracker is called to begin an operation or to change one, and
+	// whenever unread changes.
+	calls  sync.Mutex
+	closed bool // needs calls
+
+	// mu is held for moments only, and by nothing that waits: who reads unread for a status may keep
+	// the inner tracker waiting (U83 in docs/upstream-faults.md). Changes need both locks.
 	mu sync.Mutex
 	// unread are the operations whose record no worker has read yet.
 	unread map[api.Cid]*operation
 	held   int // how many of them have a newer record
-	closed bool
 }
 
 // NewTracker wraps the tracker of the peer self, which has that state. Shutdown of the wrapper shuts
@@ -87,8 +93,8 @@ func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
 // nobody has read: then the newest one waits. After Shutdown nothing happens; the next start follows the
 // state.
 func (t *Tracker) hand(ctx context.Context, c api.Cid, k kind, newest *api.Pin, call func() error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.calls.Lock()
+	defer t.calls.Unlock()
 	if err := t.awaitRemoval(ctx, c); err != nil || t.closed {
 		return err
 	}
@@ -101,44 +107,43 @@ func (t *Tracker) hand(ctx context.Context, c api.Cid, k kind, newest *api.Pin, 
 	err := call()
 	t.forget(c)
 	if after := t.Inner.OpContext(ctx, c); err == nil && after != nil && after != before {
-		t.unread[c] = &operation{kind: k}
+		t.enter(c, &operation{kind: k})
 	}
 	return err
 }
 
 // remove has the pin unpinned within the call.
 func (t *Tracker) remove(ctx context.Context, pin api.Pin) error {
-	t.mu.Lock()
+	t.calls.Lock()
 	if err := t.awaitRemoval(ctx, pin.Cid); err != nil || t.closed {
-		t.mu.Unlock()
+		t.calls.Unlock()
 		return err
 	}
 	op := &operation{kind: removing, done: make(chan struct{})}
-	t.forget(pin.Cid)
-	t.unread[pin.Cid] = op
-	t.mu.Unlock()
+	t.enter(pin.Cid, op)
+	t.calls.Unlock()
 	defer func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
+		t.calls.Lock()
+		defer t.calls.Unlock()
 		t.forget(pin.Cid)
 		close(op.done)
 	}()
 	return t.Inner.Track(ctx, pin)
 }
 
-// awaitRemoval waits, with t.mu held, until no call removes the pin.
+// awaitRemoval waits, with t.calls held, until no call removes the pin.
 func (t *Tracker) awaitRemoval(ctx context.Context, c api.Cid) error {
 	for {
 		op := t.unread[c]
 		if op == nil || op.kind != removing {
 			return nil
 		}
-		t.mu.Unlock()
+		t.calls.Unlock()
 		select {
 		case <-op.done:
 		case <-ctx.Done():
 		}
-		t.mu.Lock()
+		t.calls.Lock()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -148,8 +153,8 @@ func (t *Tracker) awaitRemoval(ctx context.Context, c api.Cid) error {
 // begun notes that a worker has read the record of an operation and calls the IPFS connector with
 // its context. It returns the newest record if there is a newer one.
 func (t *Tracker) begun(ctx context.Context, c api.Cid, k kind) *api.Pin {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.calls.Lock()
+	defer t.calls.Unlock()
 	op := t.unread[c]
 	if op == nil || op.kind != k || ctx.Err() != nil { // Another operation has replaced that of the worker.
 		return nil
@@ -170,13 +175,25 @@ func (t *Tracker) keep(op *operation, newest *api.Pin) {
 	if newest == nil {
 		return
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if op.newest == nil {
 		t.held++
 	}
 	op.newest = newest
 }
 
+// enter replaces the operation of a pin.
+func (t *Tracker) enter(c api.Cid, op *operation) {
+	t.forget(c)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unread[c] = op
+}
+
 func (t *Tracker) forget(c api.Cid) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if op := t.unread[c]; op != nil && op.newest != nil {
 		t.held--
 	}
@@ -244,8 +261,8 @@ func (t *Tracker) recover(ctx context.Context, info api.PinInfo) (begun bool, er
 
 // Shutdown implements ipfscluster.Component.
 func (t *Tracker) Shutdown(ctx context.Context) error {
-	t.mu.Lock()
+	t.calls.Lock()
 	t.closed = true
-	t.mu.Unlock()
+	t.calls.Unlock()
 	return t.Inner.Shutdown(ctx)
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -223,5 +225,51 @@ func TestTracker_NothingIsTrackedAfterShutdown(t *testing.T) {
 	must(t, errors.Join(s.Track(t.Context(), pin), s.Untrack(t.Context(), pin.Cid), s.Track(t.Context(), elsewhere(pin))))
 	if s.OpContext(t.Context(), pin.Cid) != nil {
 		t.Error("there is an operation")
+	}
+}
+
+// A reader of statuses that takes its time keeps nothing from being tracked (U83), whether
+// there are newer records or not.
+func TestTracker_ASlowReaderOfStatusesHoldsUpNothing(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		t.Run(fmt.Sprintf("held %t", held), func(t *testing.T) {
+			const queued = 5
+			s := newSetup(t, 1)
+			release := s.ipfs.blocks()
+			defer release()
+			for n := range queued {
+				must(t, s.Track(t.Context(), record(n, "first")))
+			}
+			if held {
+				must(t, s.Track(t.Context(), record(queued-1, "second")))
+			}
+			out, ended := make(chan api.PinInfo), make(chan error, 1)
+			filter := api.TrackerStatusPinning | api.TrackerStatusPinQueued
+			go func() { ended <- s.StatusAll(t.Context(), filter, out) }()
+			infos := []api.PinInfo{<-out} // And no more for now.
+
+			tracked := make(chan error, 2)
+			go func() { tracked <- s.Track(t.Context(), record(queued, "another")) }()
+			go func() { tracked <- s.Untrack(t.Context(), record(1, "").Cid) }()
+			for range 2 {
+				select {
+				case err := <-tracked:
+					must(t, err)
+				case <-time.After(20 * time.Second):
+					t.Fatal("nothing can be tracked while statuses are read")
+				}
+			}
+			for info := range out {
+				infos = append(infos, info)
+			}
+			must(t, <-ended)
+			names := map[string]int{}
+			for _, info := range infos {
+				names[info.Name]++
+			}
+			if want := map[bool]map[string]int{false: {"first": 5}, true: {"first": 4, "second": 1}}[held]; !maps.Equal(names, want) {
+				t.Errorf("the statuses are of %v, want %v", names, want)
+			}
+		})
 	}
 }

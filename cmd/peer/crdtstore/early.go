@@ -10,8 +10,8 @@ import (
 // A delete removes the elements that are there. While a branch is walked, older elements of the
 // key may be still to come, which the client that deletes has seen superseded, or has not seen at
 // all: they would undo the delete (U51). Deletes wait for the end of the walks, but not for ever:
-// a branch may have a block that no peer has any more. So a delete that is made during a walk is
-// kept, and removes what that walk brings later:
+// a branch may have a block that no peer has any more. So a delete that is made during a stalled walk
+// (Own) is kept, and removes what that walk brings later:
 //
 //	early  a key that this peer deleted, with the number of the delete. It is written in one
 //	       commit with the tombs, and removed when no branch is open any more.
@@ -30,17 +30,45 @@ type earlyDeletes struct {
 
 type ownKey struct{}
 
-// Own marks the context of a commit of this peer's own changes.
-func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownKey{}, true) }
+// own is a commit of this peer that does not wait for the walks.
+type own struct {
+	block string // the ID of the last one that it put
+}
+
+// Own marks the context of one commit of this peer's own changes that does not wait for the walks in
+// progress, because they have stalled: its deletes are kept. A commit that nothing is held back for
+// must not be marked. What a walk brings during it was made at the same time at another peer, which
+// would not hear of the tomb, so that the two would not agree.
+func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownKey{}, new(own)) }
+
+func ownOf(ctx context.Context) *own {
+	o, _ := ctx.Value(ownKey{}).(*own)
+	return o
+}
+
+// rewrites reports whether the commit also adds the key. Its tombs are merged first.
+func (s *Store) rewrites(ctx context.Context, o *own, key string) (bool, error) {
+	if o.block == "" {
+		return false, nil
+	}
+	node, err := s.readBlock(ctx, o.block)
+	if err != nil {
+		return false, err
+	}
+	return node.greatest(key) != nil, nil
+}
 
 // applyEarly notes a delete that comes during a walk, or adds tombs for elements of a branch that
 // an earlier delete is newer than. It reports whether it did that. It needs the lock of commits.
 func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t *touched) (applied bool, err error) {
 	s.walks.mu.Lock()
 	defer s.walks.mu.Unlock()
-	if ctx.Value(ownKey{}) != nil {
-		if len(s.walks.open) == 0 || len(t.tombs) == 0 || len(t.elements) > 0 {
+	if o := ownOf(ctx); o != nil {
+		if len(s.walks.open) == 0 || len(t.tombs) == 0 {
 			return false, nil
+		}
+		if rewritten, err := s.rewrites(ctx, o, key); err != nil || rewritten {
+			return false, err
 		}
 		number := s.early.now + 1
 		if err := b.Put(ctx, s.keys.early(key), binary.AppendUvarint(nil, number)); err != nil {

@@ -117,7 +117,7 @@ func TestEarlyDelete_LaterAdditionsStay(t *testing.T) {
 	}
 }
 
-// A delete without a walk, one of another peer, and a rewrite leave no mark.
+// A delete without a walk, one of another peer, and one that nothing was held back for leave no mark.
 func TestEarlyDelete_OthersAreNone(t *testing.T) {
 	a, b := stalled(t)
 	noError(t, a.deleteOwn("key"))
@@ -125,5 +125,21 @@ func TestEarlyDelete_OthersAreNone(t *testing.T) {
 	noError(t, b.delete("key"))
 	if got := len(b.disk.marks(t)); got != marks || len(a.disk.marks(t)) > 0 {
 		t.Errorf("%d marks, and %d", got-marks, len(a.disk.marks(t)))
+	}
+}
+
+// A rewrite, which is a removal and an addition in one commit, leaves no mark: the pin stays, and an
+// element that the walk brings can be the one that the others show.
+func TestEarlyDelete_ARewriteLeavesNoMark(t *testing.T) {
+	_, b := stalled(t)
+	marks := len(b.disk.marks(t))
+	batch, err := b.crdt.Batch(t.Context())
+	noError(t, err)
+	ctx := Own(t.Context())
+	noError(t, batch.Delete(ctx, datastore.NewKey("key")))
+	noError(t, batch.Put(ctx, datastore.NewKey("key"), []byte("rewritten")))
+	noError(t, batch.Commit(ctx))
+	if got := len(b.disk.marks(t)); got != marks {
+		t.Errorf("%d marks: %q", got-marks, b.disk.marks(t))
 	}
 }

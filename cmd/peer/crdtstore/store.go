@@ -74,6 +74,9 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 	case processedKind:
 		return s.markProcessed(ctx, key, id)
 	case blockKind, headKind:
+		if o := ownOf(ctx); o != nil && kind == blockKind {
+			o.block = id
+		}
 		b, err := s.Batch(ctx)
 		if err != nil {
 			return err

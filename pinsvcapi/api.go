@@ -150,6 +150,9 @@ func BackendOptions(cfg *config.Config) clusterrpc.Options {
 		MaxPinAttempts: cfg.MaxPinAttempts,
 		ScanInterval:   cfg.StatusSweepInterval,
 
+		// Others can always work on something.
+		MaxWaitingReads: cfg.MaxConcurrentRequests / 2,
+
 		ReplicaAwayAfter: cfg.ReplicaAwayAfter,
 		ResyncInterval:   cfg.ReconcileInterval,
 	}

@@ -143,7 +143,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 	b.remote = remoteread.New(remoteread.Config{
 		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed, Hidden: b.index.Hidden,
 		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
-		Buried: opts.Removed, Past: opts.Past, Leader: opts.Leader,
+		Buried: opts.Removed, Past: opts.Past, Leader: opts.Leader, MaxWaiting: opts.MaxWaitingReads,
 	})
 	b.clocks = clockskew.New(clockskew.Config{
 		Client: b.cluster, Peers: b.otherPeers, Now: opts.Now, Timeout: opts.StatusTimeout,

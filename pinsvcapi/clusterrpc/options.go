@@ -74,6 +74,9 @@ type Options struct {
 	// one: pins that this peer does not know are asked for only there. If nil, all peers are
 	// asked.
 	Leader func(context.Context) (peer.ID, error)
+	// MaxWaitingReads (512) bounds the requests that wait for pins which this peer does not know,
+	// those that change such a pin as well. Each user has half of them; more are refused at once.
+	MaxWaitingReads int
 	// Registerer gets the metrics; nil: there are none. See Metrics in docs/operations.md.
 	Registerer prometheus.Registerer
 	// Now is the clock; nil: time.Now.

@@ -2,6 +2,7 @@ package clusterrpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -53,20 +54,28 @@ func (b *Backend) look(ctx context.Context, c cid.Cid) (rec api.Pin, found bool,
 // not by a record that is older than what its clients have read. It waits for one that another
 // peer has: see remoteread. It must not be called with the lock of the pin.
 func (b *Backend) awaitKnown(ctx context.Context, user pinsvc.User, c cid.Cid) error {
-	if !b.remote.Lags(ctx, c) {
-		if b.known(c) {
-			return nil
-		}
-		if _, found, err := b.look(ctx, c); found || err != nil {
-			return err
-		}
+	if known, err := b.knows(ctx, c); known || err != nil {
+		return err
 	}
 	return b.remote.Await(ctx, user, c)
+}
+
+// knows reports whether this peer knows the pin, as awaitKnown says.
+func (b *Backend) knows(ctx context.Context, c cid.Cid) (bool, error) {
+	switch {
+	case b.remote.Lags(ctx, c):
+		return false, nil
+	case b.known(c):
+		return true, nil
+	}
+	_, found, err := b.look(ctx, c)
+	return found, err
 }
 
 // awaitListed is awaitKnown for all CIDs of a query, at once. CIDs that no peer has are no error.
 func (b *Backend) awaitListed(ctx context.Context, user pinsvc.User, cids []cid.Cid) error {
 	var group errgroup.Group
+	var unknown []cid.Cid
 	for _, c := range cids {
 		if row, ok := b.view.Get(c); ok && !b.remote.Lags(ctx, c) {
 			if row.Status == pinsvc.StatusFailed {
@@ -74,14 +83,15 @@ func (b *Backend) awaitListed(ctx context.Context, user pinsvc.User, cids []cid.
 			}
 			continue
 		}
-		group.Go(func() error {
-			err := b.awaitKnown(ctx, user, c)
-			if err != nil && pinsvc.KindOf(err) == pinsvc.KindNotFound {
-				return nil
-			}
-			return err
-		})
+		known, err := b.knows(ctx, c)
+		switch {
+		case err != nil && pinsvc.KindOf(err) != pinsvc.KindNotFound:
+			return errors.Join(err, group.Wait())
+		case !known:
+			unknown = append(unknown, c)
+		}
 	}
+	group.Go(func() error { return b.remote.AwaitAll(ctx, user, unknown) })
 	return group.Wait()
 }
 

@@ -19,10 +19,22 @@ import (
 // services are backends on the peers of one cluster.
 func services(t *testing.T, n int, opts clustertest.Options) []service {
 	t.Helper()
+	return servicesWith(t, n, opts, clusterrpc.Options{})
+}
+
+// unhurried are services that poll as rarely as in production: polls of all peers on every GET would
+// leave no processor to the news of a pin.
+func unhurried(t *testing.T, n int, opts clustertest.Options) []service {
+	t.Helper()
+	return servicesWith(t, n, opts, clusterrpc.Options{ActivePollInterval: clusterrpc.DefaultActivePollInterval})
+}
+
+func servicesWith(t *testing.T, n int, opts clustertest.Options, backend clusterrpc.Options) []service {
+	t.Helper()
 	var all []service
 	for i, p := range clustertest.Start(t, n, opts) {
 		p.Node.SetAddresses(fmt.Sprintf("/ip4/1.2.3.%d/tcp/4001", i+1))
-		all = append(all, service{newBackend(t, p, clusterrpc.Options{}), t, p})
+		all = append(all, service{newBackend(t, p, backend), t, p})
 	}
 	return all
 }
@@ -36,51 +48,45 @@ func TestGet_AtAnotherPeerAtOnce(t *testing.T) {
 			if opts.UpstreamPolicy {
 				n = 100
 			}
-			readsItsWrites(t, services(t, 3, opts), n)
+			readsItsWrites(t, unhurried(t, 3, opts), n)
 		})
 	}
 }
 
-// readsItsWrites makes n pins and reads each at another peer. There is no 404 ever. A peer that is
-// too busy to be answered by the others in time says 503, and its client asks again, or is late
-// itself: only tests on an overloaded machine see that, of few pins.
+// readsItsWrites makes n pins and reads each at another peer. There is no 404 ever. 503 and answers
+// that come late are only accepted while the machine leaves this process without a processor.
 func readsItsWrites(t *testing.T, peers []service, n int) {
-	busy := 0
+	late := 0
 	for i := range n {
 		c := pinsvctest.RawCID(i)
 		at, elsewhere := peers[i%3], peers[(i+1+i/3%2)%3]
 		at.add(pinsvc.Pin{CID: c, Name: fmt.Sprint(i)})
-		began := time.Now()
-		st, err := elsewhere.Get(t.Context(), "", c.String())
-		for err != nil && pinsvc.KindOf(err) == pinsvc.KindUnavailable && busy < n/20 {
-			t.Logf("pin %d at another peer: %v", i, err)
-			busy++
-			began = time.Now()
-			st, err = elsewhere.Get(t.Context(), "", c.String())
-		}
+		st, excused, err := unlessStarved(t, fmt.Sprintf("pin %d", i), func() (pinsvc.PinStatus, error) { return elsewhere.Get(t.Context(), "", c.String()) })
 		if err != nil {
 			t.Fatalf("pin %d at another peer: %v", i, err)
+		}
+		if excused {
+			late++
 		}
 		if st.Pin.Name != fmt.Sprint(i) || st.RequestID != c.String() || len(st.Delegates) == 0 {
 			t.Fatalf("pin %d at another peer: %+v", i, st)
 		}
-		if took := time.Since(began); took > 3*time.Second {
-			t.Logf("pin %d came after %s", i, took)
-			busy++
-		}
 	}
-	if busy > n/20 {
-		t.Errorf("%d of %d pins came late", busy, n)
+	if late > n/10 {
+		t.Errorf("%d of %d pins came late: the machine is too busy to tell anything", late, n)
 	}
 }
 
 func TestDelete_AtAnotherPeerAtOnce(t *testing.T) {
-	peers := services(t, 3, clustertest.Options{})
+	peers := unhurried(t, 3, clustertest.Options{})
 	for i := range 100 {
 		c := pinsvctest.RawCID(i)
 		peers[i%3].add(pinsvc.Pin{CID: c})
 		other := peers[(i+1)%3]
-		if err := other.Delete(t.Context(), "", c.String()); err != nil {
+		_, excused, err := unlessStarved(t, fmt.Sprintf("delete of pin %d", i), func() (struct{}, error) {
+			return struct{}{}, other.Delete(t.Context(), "", c.String())
+		})
+		if err != nil && !(excused && pinsvc.KindOf(err) == pinsvc.KindNotFound) { // The first one took effect.
 			t.Fatalf("pin %d: %v", i, err)
 		}
 		// Read your deletes, although the peer that made the pin may still have it.
@@ -100,7 +106,7 @@ func TestDelete_AtAnotherPeerAtOnce(t *testing.T) {
 }
 
 func TestReplaceAndList_AtAnotherPeerAtOnce(t *testing.T) {
-	peers := services(t, 3, clustertest.Options{})
+	peers := unhurried(t, 3, clustertest.Options{})
 	for i := range 30 {
 		a, b := pinsvctest.RawCID(2*i), pinsvctest.RawCID(2*i+1)
 		peers[i%3].add(pinsvc.Pin{CID: a})

@@ -57,14 +57,19 @@ type flights struct {
 // flight is the question about one pin that is asked now; next, if not nil, is asked then.
 type flight struct{ next *question }
 
-// ask returns the question that answers a request that comes now; false: the user has no
-// question left. With nobody to ask the answer is there at once, and costs the user nothing.
-func (r *Reader) ask(ctx context.Context, user pinsvc.User, c cid.Cid) (*question, bool) {
-	if peers, _, err := r.others(ctx); err == nil && len(peers) == 0 {
-		q := &question{cid: c, done: make(chan struct{})}
-		close(q.done)
-		return q, true
+// nobody returns an answered question if there is nobody to ask, else nil.
+func (r *Reader) nobody(ctx context.Context, c cid.Cid) *question {
+	if peers, _, err := r.others(ctx); err != nil || len(peers) > 0 {
+		return nil
 	}
+	q := &question{cid: c, done: make(chan struct{})}
+	close(q.done)
+	return q
+}
+
+// ask returns the question that answers a request that comes now; false: the user has no
+// question left.
+func (r *Reader) ask(user pinsvc.User, c cid.Cid) (*question, bool) {
 	key := pinsvc.PinKey(c)
 	r.flights.mu.Lock()
 	defer r.flights.mu.Unlock()

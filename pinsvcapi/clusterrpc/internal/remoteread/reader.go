@@ -14,7 +14,8 @@
 //     that are not connected are not asked.
 //
 // Guessing CIDs is no amplification: each user has a bucket of questions, a question is
-// shared by all requests that wait for it, and the number of requests that wait is bounded.
+// shared by all requests that wait for it, and the number of requests that wait is bounded,
+// in all and for each user: what waits is counted among the requests that the service works on.
 // Where there is nobody to ask, as at the only peer of a cluster, nothing is limited.
 package remoteread
 
@@ -26,6 +27,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
@@ -54,8 +56,6 @@ const (
 	// questionInterval.
 	questionInterval, questionBurst = 20 * time.Millisecond, 500
 	maxUsers                        = 1024
-	// maxWaiting bounds the requests that wait.
-	maxWaiting = 4096
 )
 
 // Client asks other peers: a clusterapi.Client.
@@ -102,13 +102,15 @@ type Config struct {
 	Tasks  *taskgroup.Group
 	// Timeout (2 s) bounds a request.
 	Timeout time.Duration
+	// MaxWaiting (DefaultMaxWaiting) bounds the requests that wait. One user has half of them.
+	MaxWaiting int
 }
 
 // Reader finds pins that other peers have. It is safe for concurrent use.
 type Reader struct {
 	cfg     Config
 	limiter *ratelimit.Limiter
-	waiting atomic.Int64
+	waiting *waiting
 	flights flights
 	denied  deniedPeers
 	shown   *shownPins
@@ -119,6 +121,9 @@ type Reader struct {
 func New(cfg Config) *Reader {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.MaxWaiting <= 0 {
+		cfg.MaxWaiting = DefaultMaxWaiting
 	}
 	if cfg.Trusted == nil {
 		cfg.Trusted = func(peer.ID) bool { return true }
@@ -136,16 +141,33 @@ func New(cfg Config) *Reader {
 	if err != nil {
 		panic(err) // The constants are valid.
 	}
-	return &Reader{cfg: cfg, limiter: limiter, shown: newShownPins()}
+	return &Reader{cfg: cfg, limiter: limiter, waiting: newWaiting(cfg.MaxWaiting), shown: newShownPins()}
 }
 
 // Await returns nil once this peer knows the pin, however late its news come. Its errors are
 // of KindNotFound when no peer that could be asked has the pin, of KindTooManyRequests when
-// the user has asked for too many unknown pins, and of KindUnavailable when another peer has
-// it and it does not arrive in time, or when a living peer does not answer.
+// the user waits for too many or has asked for too many unknown pins, and of KindUnavailable when
+// another peer has it and it does not arrive in time, or when a living peer does not answer.
 func (r *Reader) Await(ctx context.Context, user pinsvc.User, c cid.Cid) error {
 	_, _, err := r.find(ctx, user, c, r.cfg.Timeout)
 	return err
+}
+
+// AwaitAll is Await for the pins of one request, at once. Those that no peer has are no error.
+func (r *Reader) AwaitAll(ctx context.Context, user pinsvc.User, cids []cid.Cid) error {
+	place := r.waiting.placeOf(user)
+	defer place.leave()
+	var group errgroup.Group
+	for _, c := range cids {
+		group.Go(func() error {
+			_, _, err := r.findAt(ctx, place, c, r.cfg.Timeout)
+			if err != nil && pinsvc.KindOf(err) == pinsvc.KindNotFound {
+				return nil
+			}
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // Find is Await for a request that only reads: when a pin of another peer does not arrive
@@ -156,7 +178,14 @@ func (r *Reader) Find(ctx context.Context, user pinsvc.User, c cid.Cid) (rec api
 
 // find waits for a pin up to patience after another peer said that it has it.
 func (r *Reader) find(ctx context.Context, user pinsvc.User, c cid.Cid, patience time.Duration) (api.Pin, bool, error) {
-	rec, how, err := r.search(ctx, user, c, patience)
+	place := r.waiting.placeOf(user)
+	defer place.leave()
+	return r.findAt(ctx, place, c, patience)
+}
+
+// findAt is find for a pin of a request that waits at a place.
+func (r *Reader) findAt(ctx context.Context, place *place, c cid.Cid, patience time.Duration) (api.Pin, bool, error) {
+	rec, how, err := r.search(ctx, place, c, patience)
 	r.counts[how].Add(1)
 	if err != nil && ctx.Err() != nil {
 		err = clusterapi.Failure(ctx.Err(), "ask the other peers for the pin")
@@ -164,22 +193,22 @@ func (r *Reader) find(ctx context.Context, user pinsvc.User, c cid.Cid, patience
 	return rec, how == elsewhere, err
 }
 
-func (r *Reader) search(request context.Context, user pinsvc.User, c cid.Cid, patience time.Duration) (api.Pin, outcome, error) {
-	defer r.waiting.Add(-1)
-	if r.waiting.Add(1) > maxWaiting {
-		return api.Pin{}, limited, r.tooMany(user)
-	}
+func (r *Reader) search(request context.Context, place *place, c cid.Cid, patience time.Duration) (api.Pin, outcome, error) {
 	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
 	defer cancel()
 	known := func() bool { return r.cfg.Known(c) && !r.Lags(ctx, c) }
-	q, asked := r.ask(ctx, user, c)
-	if !asked {
-		if r.arrives(ctx, known, nil, limitedPatience) {
-			return api.Pin{}, arrived, nil
+	q, asked := r.nobody(ctx, c), true
+	if q == nil {
+		if !place.take() {
+			return api.Pin{}, limited, r.tooMany(place.user)
 		}
-		return api.Pin{}, limited, r.tooMany(user)
+		q, asked = r.ask(place.user, c)
 	}
 	switch {
+	case !asked && r.arrives(ctx, known, nil, limitedPatience):
+		return api.Pin{}, arrived, nil
+	case !asked:
+		return api.Pin{}, limited, r.tooMany(place.user)
 	case r.arrives(ctx, known, q.done, r.cfg.Timeout):
 		return api.Pin{}, arrived, nil
 	case !q.answered():

@@ -320,23 +320,43 @@ func TestReader_OverTheLimitNewsStillCount(t *testing.T) {
 	})
 }
 
+// What waits takes the place of other requests: one user has half of it, and all together have a
+// limit. A list with many CIDs is one.
 func TestReader_WaitingRequestsAreBounded(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.pinGet = func(ctx context.Context, _ peer.ID, _ api.Cid) (api.Pin, error) {
 			<-ctx.Done()
 			return api.Pin{}, ctx.Err()
 		}
+		for w.reader.limiter.Take("mallory") { // With and without a question left.
+		}
 		var wg sync.WaitGroup
-		for range maxWaiting {
-			wg.Go(func() { _ = w.reader.Await(t.Context(), "", pinsvctest.RawCID(1)) })
+		wait := func(user pinsvc.User) {
+			for range DefaultMaxWaiting / 2 {
+				wg.Go(func() {
+					_ = w.reader.AwaitAll(t.Context(), user, []cid.Cid{pinsvctest.RawCID(1), pinsvctest.RawCID(2)})
+				})
+			}
+			synctest.Wait()
 		}
-		synctest.Wait()
-		began := time.Now()
-		isKind(t, "one more", w.reader.Await(t.Context(), "", pinsvctest.RawCID(1)), pinsvc.KindTooManyRequests)
-		if took := time.Since(began); took != 0 {
-			t.Errorf("after %s", took)
+		refused := func(user pinsvc.User) {
+			t.Helper()
+			began := time.Now()
+			isKind(t, "one more", w.reader.Await(t.Context(), user, pinsvctest.RawCID(1)), pinsvc.KindTooManyRequests)
+			isKind(t, "one more list", w.reader.AwaitAll(t.Context(), user, []cid.Cid{pinsvctest.RawCID(1)}), pinsvc.KindTooManyRequests)
+			if _, rewritten, _ := w.reader.Rewritten(t.Context(), user, record(pinsvctest.RawCID(1), 1), func() bool { return false }); rewritten || time.Since(began) != 0 {
+				t.Errorf("%s was not refused at once", user)
+			}
 		}
+		wait("mallory")
+		refused("mallory")
+		wait("alice")
+		refused("bob")
 		wg.Wait()
+		isKind(t, "afterwards", w.reader.Await(t.Context(), "bob", pinsvctest.RawCID(1)), pinsvc.KindUnavailable)
+		if n := len(w.reader.waiting.byUser); n != 0 || w.reader.waiting.taken != 0 {
+			t.Errorf("%d users and %d requests are remembered", n, w.reader.waiting.taken)
+		}
 	})
 }
 

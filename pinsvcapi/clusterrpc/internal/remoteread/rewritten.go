@@ -17,9 +17,11 @@ import (
 // word and the other peer's record.
 //
 // It is for statuses that clients give up at. Peers that do not answer in time do not
-// count, and when the user has no question left, nothing is asked.
+// count, and when the user waits for too many pins or has no question left, nothing is asked.
 func (r *Reader) Rewritten(ctx context.Context, user pinsvc.User, rec api.Pin, arrived func() bool) (other api.Pin, rewritten, here bool) {
-	if !r.limiter.Take(string(user)) {
+	place := r.waiting.placeOf(user)
+	defer place.leave()
+	if !place.take() || !r.limiter.Take(string(user)) {
 		return api.Pin{}, false, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/go-datastore"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 )
 
@@ -26,11 +28,35 @@ const rebroadcastInterval = 10 * time.Second
 
 // openCRDTStore wraps the store that go-ds-crdt gets: see package crdtstore.
 func (p *Peer) openCRDTStore(under datastore.Batching) (*crdtstore.Store, error) {
-	store, err := crdtstore.Open(p.ctx, under, p.cfg.crdtRoot(), crdtstore.Options{Changed: p.recheck})
+	opts := crdtstore.Options{Changed: p.recheck, Again: p.awaitSpace}
+	store, err := crdtstore.Open(p.ctx, under, p.cfg.crdtRoot(), opts)
 	if err != nil {
 		return nil, err
 	}
 	return store, p.metrics.countCRDT(store.Mended, store.Unfinished)
+}
+
+// awaitSpace waits after a write that was refused for a full disk, and reports whether there is space
+// again. So merges go on where they were, as with a datastore that waits itself (U91). Clients are
+// told of a change of this peer that was refused.
+func (p *Peer) awaitSpace(ctx context.Context, err error) bool {
+	if commitstore.Watched(ctx) || !errors.Is(err, errStoreFull) {
+		return false
+	}
+	ticker := time.NewTicker(spaceRetry)
+	defer ticker.Stop()
+	for p.storeFull() != nil {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return false
+		case <-p.done:
+			return false
+		case <-p.ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // recheck has the tracker and the API follow a key of the shared state that changed without

@@ -226,6 +226,7 @@ func (p *Peer) openStore() error {
 			p.store = p.reserved
 		}
 	}
+	p.details.add(p.storeDetails)
 	p.pushClose("datastore", p.store)
 	return nil
 }

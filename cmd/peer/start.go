@@ -131,6 +131,14 @@ func (p *Peer) storeFull() error {
 	return p.space.Full()
 }
 
+// storeDetails is a source of healthDetails.
+func (p *Peer) storeDetails() []string {
+	if p.storeFull() == nil {
+		return nil
+	}
+	return []string{errStoreFull.Error() + ": no change of the pinset is accepted until there is space"}
+}
+
 // stop is Stop's first call.
 func (p *Peer) stop(ctx context.Context) error {
 	if !p.mu.TryLock() { // Start runs and must not go on dialling peers.

@@ -31,6 +31,9 @@ func Watch(ctx context.Context) (context.Context, groupcommit.Effects) {
 	return context.WithValue(ctx, effectsKey{}, effects), effects
 }
 
+// Watched reports whether a context is of a commit of this peer.
+func Watched(ctx context.Context) bool { return effectsOf(ctx) != nil }
+
 func effectsOf(ctx context.Context) *Effects {
 	effects, _ := ctx.Value(effectsKey{}).(*Effects)
 	return effects

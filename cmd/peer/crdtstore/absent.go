@@ -81,6 +81,11 @@ func (s *Store) get(ctx context.Context, key datastore.Key) ([]byte, error) {
 // exists is get for Has.
 func (s *Store) exists(ctx context.Context, key datastore.Key) (bool, error) {
 	what, k, _ := s.keys.classify(key)
+	if what == dirtyKind && s.walks.unmarked.Load() { // It is asked within the repair interval (U91).
+		if err := s.markDirty(ctx, key); err != nil {
+			return false, err
+		}
+	}
 	if what != valueKind {
 		return s.Batching.Has(ctx, key)
 	}

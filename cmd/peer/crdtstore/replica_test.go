@@ -247,13 +247,32 @@ type replica struct {
 // start opens a replica: over a Store, or as upstream does without one.
 func start(t testing.TB, d *disk, plain bool) *replica {
 	t.Helper()
-	r := &replica{t: t, disk: d, feed: &feed{in: make(chan []byte)}, told: make(map[string]string)}
-	var ds datastore.Batching = d
 	if !plain {
-		store, err := Open(t.Context(), d, root, Options{Changed: r.changed})
-		noError(t, err)
-		r.store, ds = store, store
+		return startWith(t, d, Options{})
 	}
+	r := newReplica(t, d)
+	r.run(d)
+	return r
+}
+
+// startWith opens a replica over a Store with options, of which it sets Changed.
+func startWith(t testing.TB, d *disk, opts Options) *replica {
+	t.Helper()
+	r := newReplica(t, d)
+	opts.Changed = r.changed
+	store, err := Open(t.Context(), d, root, opts)
+	noError(t, err)
+	r.store = store
+	r.run(store)
+	return r
+}
+
+func newReplica(t testing.TB, d *disk) *replica {
+	return &replica{t: t, disk: d, feed: &feed{in: make(chan []byte)}, told: make(map[string]string)}
+}
+
+func (r *replica) run(ds datastore.Batching) {
+	r.t.Helper()
 	r.blocks = blockstore.NewBlockstore(namespace.Wrap(ds, root.ChildString("b")), blockstore.WriteThrough(true))
 	r.network = &network{own: r.blocks, left: -1}
 	opts := crdt.DefaultOptions()
@@ -264,9 +283,8 @@ func start(t testing.TB, d *disk, plain bool) *replica {
 	opts.DeleteHook = func(k datastore.Key) { r.changed(k.String()[1:], nil) }
 	var err error
 	r.crdt, err = crdt.New(ds, root, merkledag.NewDAGService(blockservice.New(r.blocks, r.network)), r.feed, opts)
-	noError(t, err)
-	t.Cleanup(r.stop)
-	return r
+	noError(r.t, err)
+	r.t.Cleanup(r.stop)
 }
 
 func (r *replica) changed(key string, value []byte) {

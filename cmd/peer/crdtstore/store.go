@@ -34,6 +34,9 @@ type Options struct {
 	// than go-ds-crdt was about to, so none of its hooks told the last truth. It must not
 	// call the store and must not block. nil: nobody is told.
 	Changed func(key string, value []byte)
+	// Again is called with the error of a write and the context of that, may wait, and reports
+	// whether the write is tried again: only one of which nothing was done. nil: none is.
+	Again func(ctx context.Context, err error) bool
 }
 
 // Store passes everything on to the datastore under it. It is safe for concurrent use, and
@@ -68,8 +71,23 @@ func Open(ctx context.Context, inner datastore.Batching, namespace datastore.Key
 // Mended is how many values were not what go-ds-crdt was about to leave.
 func (s *Store) Mended() uint64 { return s.mended.Load() }
 
+// retry writes until it is done or the error is told. A walk that is told one is begun again by a
+// repair only, and forgotten if the disk does not take the mark of that either (U91).
+func (s *Store) retry(ctx context.Context, write func() error) error {
+	for {
+		err := write()
+		if err == nil || s.opts.Again == nil || !s.opts.Again(ctx, err) {
+			return err
+		}
+	}
+}
+
 // Put implements datastore.Datastore.
 func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	return s.retry(ctx, func() error { return s.put(ctx, key, value) })
+}
+
+func (s *Store) put(ctx context.Context, key datastore.Key, value []byte) error {
 	switch kind, k, id := s.keys.classify(key); kind {
 	case processedKind:
 		return s.markProcessed(ctx, key, id)
@@ -77,14 +95,16 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 		if o := ownOf(ctx); o != nil && kind == blockKind {
 			o.block = id
 		}
-		b, err := s.Batch(ctx)
+		inner, err := s.Batching.Batch(ctx)
 		if err != nil {
 			return err
 		}
+		b := &batch{store: s, inner: inner, began: s.begin()}
+		defer b.finish()
 		if err := b.Put(ctx, key, value); err != nil {
 			return err
 		}
-		return b.Commit(ctx)
+		return b.commit(ctx)
 	case dirtyKind:
 		return s.markDirty(ctx, key)
 	default:
@@ -102,7 +122,7 @@ func (s *Store) Delete(ctx context.Context, key datastore.Key) error {
 		// A repair marks the store clean also when a branch could not be fetched (U27).
 		return nil
 	}
-	return s.Batching.Delete(ctx, key)
+	return s.retry(ctx, func() error { return s.Batching.Delete(ctx, key) })
 }
 
 // Batch implements datastore.Batching. What its user reads between here and Commit is

@@ -133,14 +133,16 @@ func (b *batch) of(key string) *touched {
 
 // Commit implements datastore.Batch.
 func (b *batch) Commit(ctx context.Context) error {
+	defer b.finish()
+	return b.store.retry(ctx, func() error { return b.commit(ctx) })
+}
+
+func (b *batch) commit(ctx context.Context) error {
 	s := b.store
 	if err := s.noteBlocks(ctx, b); err != nil {
 		return err
 	}
 	if len(b.keys) == 0 {
-		s.commits.Lock()
-		b.finish()
-		s.commits.Unlock()
 		if err := b.inner.Commit(ctx); err != nil {
 			return err
 		}
@@ -162,8 +164,9 @@ func (b *batch) Commit(ctx context.Context) error {
 	return nil
 }
 
-// finish needs the lock.
 func (b *batch) finish() {
+	b.store.commits.Lock()
+	defer b.store.commits.Unlock()
 	if !b.ended {
 		b.ended = true
 		b.store.recent.end(b.began)
@@ -176,7 +179,6 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 	s := b.store
 	s.commits.Lock()
 	defer s.commits.Unlock()
-	defer b.finish()
 	for key, t := range b.keys {
 		early, err := s.applyEarly(ctx, b.inner, key, t)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ipfs/go-datastore"
 )
@@ -35,6 +36,8 @@ type walks struct {
 	// lastData its data until it is processed.
 	last     string
 	lastData []byte
+	// unmarked: a walk failed, and the dirty mark could not be written (U91).
+	unmarked atomic.Bool
 }
 
 // Unfinished is the number of branches of the DAG whose walk has not ended.
@@ -213,9 +216,15 @@ func (s *Store) unprocessed(ctx context.Context, ids []string) (list []string, e
 
 // markDirty is called when a walk failed. A repair starts from the heads and would not
 // find a root that is none. So roots are forgotten as processed: the next time that another
-// peer announces one, which peers do about every minute, it is merged again, which changes
+// peer announces one, which peers do about every ten seconds, it is merged again, which changes
 // nothing, and becomes a head.
 func (s *Store) markDirty(ctx context.Context, key datastore.Key) error {
+	err := s.putDirty(ctx, key)
+	s.walks.unmarked.Store(err != nil)
+	return err
+}
+
+func (s *Store) putDirty(ctx context.Context, key datastore.Key) error {
 	b, err := s.Batching.Batch(ctx)
 	if err != nil {
 		return err

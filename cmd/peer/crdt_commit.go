@@ -96,11 +96,14 @@ func newCommittedCRDT(
 // the writes of this one for good.
 const stalledWalk = 150 * time.Second
 
-// LogPin returns when the pin is in the state and on the disk.
+// LogPin returns when the pin is in the state and on the disk. It heeds the condition of its context.
 func (c *committedCRDT) LogPin(ctx context.Context, pin api.Pin) error {
 	opened, err := c.open(ctx)
 	if err != nil {
 		return err
+	}
+	if condition, ok := clusterrpc.WriteCondition(ctx, pin.Cid); ok {
+		return opened.committer.PinIf(ctx, pin, condition.Holds)
 	}
 	return opened.committer.Pin(ctx, pin)
 }
@@ -112,8 +115,8 @@ func (c *committedCRDT) LogUnpin(ctx context.Context, pin api.Pin) error {
 	if err != nil {
 		return err
 	}
-	if holds, ok := clusterrpc.UnpinCondition(ctx); ok {
-		return opened.committer.UnpinIf(ctx, pin.Cid, holds)
+	if condition, ok := clusterrpc.WriteCondition(ctx, pin.Cid); ok {
+		return opened.committer.UnpinIf(ctx, pin.Cid, condition.Holds)
 	}
 	return opened.committer.Unpin(ctx, pin.Cid)
 }

@@ -46,8 +46,8 @@ type write struct {
 	ctx   context.Context
 	pin   api.Pin
 	unpin bool
-	// holds, if not nil, is the condition of a removal on the record that the state has when it is
-	// put into a commit.
+	// holds, if not nil, is the condition on the record that the state has when the write is put into
+	// a commit.
 	holds   func(api.Pin) bool
 	changed bool // holds is not met, and the commit keeps the record; only the loop changes it
 	size    int
@@ -74,12 +74,17 @@ func New(cfg Config) *Committer {
 // Pin returns nil when the record is in the state, and on the disk. An error that is
 // ErrUncertain says that it may be there later; every other one, that it is not begun.
 func (c *Committer) Pin(ctx context.Context, pin api.Pin) error {
-	if !isText(pin) { // The only records that cannot be encoded, which the state does once more.
-		if _, err := pin.ProtoMarshal(); err != nil {
-			return fmt.Errorf("encode the record of %s: %w", pin.Cid, err)
+	return c.pin(&write{ctx: ctx, pin: pin})
+}
+
+func (c *Committer) pin(w *write) error {
+	if !isText(w.pin) { // The only records that cannot be encoded, which the state does once more.
+		if _, err := w.pin.ProtoMarshal(); err != nil {
+			return fmt.Errorf("encode the record of %s: %w", w.pin.Cid, err)
 		}
 	}
-	return c.submit(&write{ctx: ctx, pin: pin, size: elementBytes + recordBytes(pin)})
+	w.size = elementBytes + recordBytes(w.pin)
+	return c.submit(w)
 }
 
 // isText reports whether the texts of a record are UTF-8.
@@ -119,12 +124,6 @@ func originBytes(c *multiaddr.Component) int {
 // Unpin is Pin for the removal of a record.
 func (c *Committer) Unpin(ctx context.Context, key api.Cid) error {
 	return c.submit(&write{ctx: ctx, pin: api.PinCid(key), unpin: true, size: elementBytes})
-}
-
-// UnpinIf is Unpin for a record of which holds is true; for another one it returns ErrChanged. holds
-// is called when the commit is made, and must not block.
-func (c *Committer) UnpinIf(ctx context.Context, key api.Cid, holds func(api.Pin) bool) error {
-	return c.submit(&write{ctx: ctx, pin: api.PinCid(key), unpin: true, holds: holds, size: elementBytes})
 }
 
 // elementBytes is about what a key, the ID of its block and their framing take.

@@ -120,7 +120,7 @@ var (
 	ErrUncertain = errors.New("the commit has not succeeded, and the change may still take effect")
 	// ErrUnavailable is the error of a write that was not begun, because the commits fail.
 	ErrUnavailable = errors.New("the store of the shared state takes no writes")
-	// ErrChanged is the error of a removal that was to be made of another record than the state has.
+	// ErrChanged is the error of a write with a condition that the record in the state does not meet.
 	ErrChanged = errors.New("the record has changed meanwhile")
 	// ErrBehind is the error of a write that waited for older changes of other peers. It is not
 	// begun, unless it is ErrUncertain too.

@@ -178,7 +178,10 @@ func (c *Committer) confirmSynced(made []*write, effects Effects) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range made {
-		if shownBy(effects, w) {
+		switch {
+		case w.changed:
+			c.finishLocked(w, ErrChanged)
+		case shownBy(effects, w):
 			c.finishLocked(w, nil)
 		}
 	}
@@ -196,16 +199,16 @@ func shownBy(effects Effects, w *write) bool {
 // that of a commit that the state made by itself, as it does for a delta above its limit.
 func (c *Committer) apply(ctx context.Context, effects Effects, group []*write) (made []*write, err error) {
 	for i, w := range group {
+		if err = c.check(ctx, w); err != nil { // The fault of no commit, though one may have begun.
+			c.drop(w, err)
+			continue
+		}
 		if err = c.put(ctx, w); err == nil {
 			made = append(made, w)
 			continue
 		}
 		if !effects.Begun() {
-			if w.attempts > 0 {
-				err = fmt.Errorf("%w: %w", ErrUncertain, err)
-			}
-			c.finish(w, err)
-			c.release(w)
+			c.drop(w, err)
 			continue
 		}
 		c.requeue(group[i+1:])
@@ -214,12 +217,21 @@ func (c *Committer) apply(ctx context.Context, effects Effects, group []*write) 
 	return made, nil
 }
 
+// drop answers a write that is not put into a commit.
+func (c *Committer) drop(w *write, err error) {
+	if w.attempts > 0 {
+		err = fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+	c.finish(w, err)
+	c.release(w)
+}
+
 // put puts a write into the commit that is being made. One that the state ignored before is put
 // in the form that wins: the removal of every value that this peer has seen, and the new value.
 func (c *Committer) put(ctx context.Context, w *write) error {
 	switch {
 	case w.unpin && w.holds != nil:
-		return c.putIf(ctx, w)
+		return c.removeIf(ctx, w)
 	case w.unpin:
 		return c.cfg.State.Rm(ctx, w.pin.Cid)
 	}
@@ -230,31 +242,6 @@ func (c *Committer) put(ctx context.Context, w *write) error {
 		}
 	}
 	return c.cfg.State.Add(ctx, w.pin)
-}
-
-// putIf puts a removal with a condition into the commit. Another peer's record may come between the
-// look at the condition and the removal, which removes it then: it is added again by the same commit.
-func (c *Committer) putIf(ctx context.Context, w *write) error {
-	met := func() (rec api.Pin, met bool, err error) {
-		rec, err = c.cfg.State.Get(ctx, w.pin.Cid)
-		if errors.Is(err, state.ErrNotFound) {
-			return rec, true, nil
-		}
-		return rec, err == nil && w.holds(rec), err
-	}
-	if _, ok, err := met(); err != nil || !ok {
-		return cmp.Or(err, ErrChanged)
-	}
-	if err := c.cfg.State.Rm(ctx, w.pin.Cid); err != nil {
-		return err
-	}
-	rec, ok, err := met()
-	if err != nil || ok {
-		return err
-	}
-	w.pin, w.unpin, w.changed = rec, false, true
-	c.hold(w)
-	return c.cfg.State.Add(ctx, rec)
 }
 
 func (c *Committer) hold(w *write) {
@@ -294,13 +281,16 @@ func (c *Committer) requeue(writes []*write) {
 func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects) {
 	var ignored []*write
 	for _, w := range made {
+		if w.changed { // Whatever has come in its place since: it is not to be made again.
+			c.finish(w, ErrChanged)
+			c.release(w)
+			continue
+		}
 		shown, err := c.shows(ctx, w, effects)
 		c.release(w)
 		switch {
 		case err != nil:
 			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, err))
-		case shown && w.changed:
-			c.finish(w, ErrChanged)
 		case shown:
 			c.finish(w, nil)
 		case w.attempts+1 == maxIgnored:
@@ -363,6 +353,7 @@ func (c *Committer) fail(made []*write, cause error) {
 // with the error.
 func (c *Committer) again(made []*write, effects Effects) (Effects, error) {
 	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
+	merged := false
 	for {
 		pause := time.NewTimer(retry.Next())
 		select {
@@ -373,7 +364,7 @@ func (c *Committer) again(made []*write, effects Effects) (Effects, error) {
 		c.mu.Lock()
 		closed := c.closed
 		c.mu.Unlock()
-		merged := effects.Merging()
+		merged = merged || effects.Merging()
 		var ctx context.Context
 		ctx, effects = c.cfg.Watch(context.Background())
 		err := c.putAgain(ctx, made, merged)
@@ -397,14 +388,19 @@ func (c *Committer) again(made []*write, effects Effects) (Effects, error) {
 }
 
 func (c *Committer) putAgain(ctx context.Context, made []*write, merged bool) error {
-	if !merged {
-		return nil
-	}
 	for _, w := range made {
-		c.mu.Lock()
-		w.attempts = max(w.attempts, 1)
-		c.mu.Unlock()
-		err := c.put(ctx, w)
+		var err error
+		switch {
+		case w.changed, w.holds != nil && !w.unpin:
+			err = c.keep(ctx, w)
+		case merged:
+			c.mu.Lock()
+			w.attempts = max(w.attempts, 1)
+			c.mu.Unlock()
+			if err = c.check(ctx, w); err == nil {
+				err = c.put(ctx, w)
+			}
+		}
 		if errors.Is(err, ErrChanged) {
 			c.finish(w, err)
 			err = nil

@@ -24,7 +24,7 @@ const (
 	CauseNotEnoughPeers        // the replication factor cannot be reached now
 	CauseShard                 // the CID belongs to a sharded pin
 	CauseIPFSUnavailable       // an IPFS node did not respond
-	CauseChanged               // the record is not the one that was to be removed
+	CauseChanged               // the record is not the one that was to be changed
 	CauseUncertain             // the change is not committed, and may be later
 	CauseStore                 // the store of the shared state takes no writes
 	CauseBehind                // the peer has not received older changes yet
@@ -51,8 +51,8 @@ var causeTexts = [...]struct {
 	{"configured to be in follower mode", CauseFollower},
 	{"not enough peers to allocate", CauseNotEnoughPeers},
 	{"cannot repin CID with different tracking method", CauseShard},
-	// Of cmd/peer/groupcommit; the first may have one of the others in it.
-	{"the record has changed meanwhile", CauseChanged},
+	// Of cmd/peer/groupcommit and raftstate; the first may have one of the others in it.
+	{ErrChanged.Error(), CauseChanged},
 	{"the change may still take effect", CauseUncertain},
 	{"the store of the shared state takes no writes", CauseStore},
 	{"still catching up with the cluster", CauseBehind},
@@ -107,7 +107,7 @@ func IsDenied(err error) bool { return err != nil && CauseOf(err.Error()) == Cau
 // IsStarting reports whether another peer is there and has no complete state yet.
 func IsStarting(err error) bool { return err != nil && CauseOf(err.Error()) == CauseStarting }
 
-// IsChanged reports whether a removal of one version of a record found another one.
+// IsChanged reports whether a write to one version of a record found another one.
 func IsChanged(err error) bool { return err != nil && CauseOf(err.Error()) == CauseChanged }
 
 // StorageFull reports whether the text of a tracker's failure says that the IPFS node

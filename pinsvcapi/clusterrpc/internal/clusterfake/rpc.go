@@ -10,12 +10,15 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 )
 
 type cluster struct{ s *Services }
 
 // Pin completes a record and hands it to the consensus.
-func (c *cluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
+func (c *cluster) Pin(ctx context.Context, in api.Pin, out *api.Pin) error {
 	if err := c.s.begin("Cluster.Pin"); err != nil {
 		return err
 	}
@@ -30,11 +33,11 @@ func (c *cluster) Pin(_ context.Context, in api.Pin, out *api.Pin) error {
 		}
 	})
 	*out = in
-	return (&consensus{c.s}).LogPin(context.Background(), in, nil)
+	return (&consensus{c.s}).LogPin(ctx, in, nil)
 }
 
 // Unpin hands the removal of a record that the state has to the consensus.
-func (c *cluster) Unpin(_ context.Context, in api.Pin, out *api.Pin) error {
+func (c *cluster) Unpin(ctx context.Context, in api.Pin, out *api.Pin) error {
 	if err := c.s.begin("Cluster.Unpin"); err != nil {
 		return err
 	}
@@ -43,7 +46,7 @@ func (c *cluster) Unpin(_ context.Context, in api.Pin, out *api.Pin) error {
 		return state.ErrNotFound
 	}
 	*out = rec
-	return (&consensus{c.s}).LogUnpin(context.Background(), in, nil)
+	return (&consensus{c.s}).LogUnpin(ctx, in, nil)
 }
 
 // PinGet reads a record.
@@ -139,25 +142,41 @@ func (c *consensus) Peers(_ context.Context, _ struct{}, out *[]peer.ID) error {
 	return nil
 }
 
-// LogPin accepts a record without checks.
-func (c *consensus) LogPin(_ context.Context, in api.Pin, _ *struct{}) error {
+// LogPin accepts a record without checks but the condition of the context.
+func (c *consensus) LogPin(ctx context.Context, in api.Pin, _ *struct{}) error {
 	if err := c.s.begin("Consensus.LogPin"); err != nil {
+		return err
+	}
+	if err := c.check(ctx, in.Cid, false); err != nil {
 		return err
 	}
 	c.s.commit(func() { c.s.Pins[in.Cid.Cid] = in })
 	return nil
 }
 
-// LogUnpin accepts a removal without checks.
-func (c *consensus) LogUnpin(_ context.Context, in api.Pin, _ *struct{}) error {
+// LogUnpin accepts a removal as LogPin does a record.
+func (c *consensus) LogUnpin(ctx context.Context, in api.Pin, _ *struct{}) error {
 	if err := c.s.begin("Consensus.LogUnpin"); err != nil {
 		return err
 	}
 	if err := c.s.begin("Consensus.LogUnpin of " + in.Cid.String()); err != nil {
 		return err
 	}
+	if err := c.check(ctx, in.Cid, true); err != nil {
+		return err
+	}
 	c.s.commit(func() { delete(c.s.Pins, in.Cid.Cid) })
 	return nil
+}
+
+// check compares the condition of a write, if any, with the state.
+func (c *consensus) check(ctx context.Context, key api.Cid, removal bool) error {
+	version, conditional := clusterapi.Version(ctx, key)
+	rec, found := c.s.Record(key.Cid)
+	if !conditional || found && pinrecord.Form(rec) == version || removal && !found {
+		return nil
+	}
+	return clusterapi.ErrChanged
 }
 
 type monitor struct{ s *Services }

@@ -119,12 +119,13 @@ func (m *Metadata) repair(ctx context.Context, key cid.Cid) error {
 		return err
 	}
 	mutation := m.restore(key, m.cfg.Index.Names(current.Rec))
-	if mutation.In(current) {
+	if !current.Found || mutation.In(current) {
 		return nil
 	}
 	log.Infof("pin %s was changed by another tool: its reserved metadata is written back", key)
-	_, err = m.cfg.Writer.Put(ctx, current, mutation)
-	if err == nil {
+	// What another peer accepts before this is committed stays. If it needs a repair, that is one of its own.
+	written, err := m.cfg.Writer.PutVersion(ctx, current.Rec, mutation)
+	if written {
 		m.repaired.Add(1)
 	}
 	return err

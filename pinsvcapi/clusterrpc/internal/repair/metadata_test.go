@@ -223,3 +223,26 @@ func TestMetadata_NamesOfReplacedPinsAreWrittenBack(t *testing.T) {
 		t.Errorf("%d records wait for their repair", f.Waiting())
 	}
 }
+
+// Another peer accepts a rename between this peer's read of the record and the commit of its repair.
+func TestMetadata_ARepairKeepsANewerChange(t *testing.T) {
+	f := newMetadataFixture(t)
+	rec := f.made(1, 1)
+	f.overwritten(rec)
+	release := f.fake.Hang("Consensus.LogPin")
+	repaired := make(chan struct{})
+	go func() {
+		defer close(repaired)
+		f.step(MetadataDelay)
+	}()
+	clusterfake.Until(t, "the repair is submitted", func() bool { return f.fake.Called("Consensus.LogPin") == 1 })
+	renamed := pinrecord.WithRequest(rec, pinsvc.Pin{CID: pinsvctest.V1CID(1), Name: "renamed"})
+	renamed.Timestamp = rec.Timestamp.Add(2 * time.Minute)
+	f.fake.Put(renamed)
+	release()
+	<-repaired
+	f.step(time.Minute)
+	if got, _ := f.fake.Record(rec.Cid.Cid); got.Name != renamed.Name || f.Repaired() != 0 || f.Waiting() != 0 {
+		t.Errorf("the name is %q after %d repairs, and %d wait", got.Name, f.Repaired(), f.Waiting())
+	}
+}

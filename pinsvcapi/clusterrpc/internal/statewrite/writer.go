@@ -19,6 +19,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/keylock"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/span"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -101,6 +102,22 @@ func (w *Writer) Available() error { return w.outage.observe(w.cfg.Consensus()) 
 // Put submits the record that a mutation makes of before, which the caller has read
 // under the lock of the pin, and returns it as it will be in the state.
 func (w *Writer) Put(ctx context.Context, before statesync.Versioned, m statesync.Mutation) (api.Pin, error) {
+	rec, err := w.write(ctx, before, m)
+	if err != nil {
+		return api.Pin{}, w.failure(err, "pin")
+	}
+	return rec, nil
+}
+
+// PutVersion is Put in the place of a record that another peer may have changed since it was read: a
+// consensus that heeds conditions replaces no other version. It is for changes that no client asks for
+// now. written is false when there was another one.
+func (w *Writer) PutVersion(ctx context.Context, before api.Pin, m statesync.Mutation) (written bool, err error) {
+	_, err = w.write(onlyOf(ctx, before), statesync.Versioned{Rec: before, Found: true}, m)
+	return w.changedOnly(ctx, before.Cid, err, "pin")
+}
+
+func (w *Writer) write(ctx context.Context, before statesync.Versioned, m statesync.Mutation) (api.Pin, error) {
 	rec, direct := w.cluster.prepare(m(before).Rec, w.cfg.Now())
 	if err := w.cfg.Syncer.Uncommitted().Room(rec.Cid.Cid); err != nil {
 		return api.Pin{}, err
@@ -116,25 +133,31 @@ func (w *Writer) Put(ctx context.Context, before statesync.Versioned, m statesyn
 		}
 		return statesync.Versioned{Rec: written, Found: true}, err
 	})
-	if err != nil {
-		return api.Pin{}, w.failure(err, "pin")
-	}
-	return write.After.Rec, nil
+	return write.After.Rec, err
 }
 
-// DeleteVersion is Delete of a record that another peer may have changed since it was read: a
-// consensus that heeds Condition removes no other version. It is for removals that no client asks
-// for now. deleted is false when there was another one.
-func (w *Writer) DeleteVersion(ctx context.Context, rec api.Pin) (deleted bool, err error) {
-	err = w.remove(onlyOf(ctx, rec), rec)
+// onlyOf is the context of a call that changes one version of a pin.
+func onlyOf(ctx context.Context, rec api.Pin) context.Context {
+	return clusterapi.OnlyVersion(ctx, rec.Cid, pinrecord.Form(rec))
+}
+
+// changedOnly is the result of a call with the context of onlyOf. What is there instead of the version
+// is entered.
+func (w *Writer) changedOnly(ctx context.Context, key api.Cid, failed error, action string) (changed bool, err error) {
 	switch {
-	case err == nil:
+	case failed == nil:
 		return true, nil
-	case clusterapi.IsChanged(err):
-		_, _, err = w.cfg.Syncer.Get(ctx, rec.Cid)
+	case clusterapi.IsChanged(failed):
+		_, _, err = w.cfg.Syncer.Get(ctx, key)
 		return false, err
 	}
-	return false, w.failure(err, "unpin")
+	return false, w.failure(failed, action)
+}
+
+// DeleteVersion is Delete of a record that another peer may have changed since it was read: see
+// PutVersion. deleted is false when there was another one.
+func (w *Writer) DeleteVersion(ctx context.Context, rec api.Pin) (deleted bool, err error) {
+	return w.changedOnly(ctx, rec.Cid, w.remove(onlyOf(ctx, rec), rec), "unpin")
 }
 
 // Delete takes a record out of the state, which the caller has read under the lock of

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,13 +45,23 @@ func TestBatching_AFrozenPeerUndoesNoDelete(t *testing.T) {
 	two, three := peers[1], peers[2]
 	var cids []string
 	var posting sync.WaitGroup
+	var accepted atomic.Int64
+	// refused has an entry for each pin that the frozen peer may never have got.
+	var refused sync.Map
 	for n := range pins {
 		c := inline(t, fmt.Sprintf("frozen pin %d", n)).String()
 		cids = append(cids, c)
 		posting.Go(func() {
 			r, err := three.Ask(http.MethodPost, "/pins", map[string]any{"cid": c})
-			if err != nil || r.Status != http.StatusAccepted && r.Status != http.StatusServiceUnavailable {
-				t.Errorf("POST at the frozen peer: %v %d %s", err, r.Status, r.Body)
+			switch {
+			case err == nil && r.Status == http.StatusAccepted:
+				accepted.Add(1)
+			case err != nil || r.Status == http.StatusServiceUnavailable || r.Status == http.StatusBadRequest:
+				// The limits of a request go on while the peer is frozen.
+				t.Logf("POST at the frozen peer: %v %d %s", err, r.Status, r.Body)
+				refused.Store(c, true)
+			default:
+				t.Errorf("POST at the frozen peer: %d %s", r.Status, r.Body)
 			}
 		})
 	}
@@ -72,6 +83,9 @@ func TestBatching_AFrozenPeerUndoesNoDelete(t *testing.T) {
 	for _, c := range cids {
 		harness.Eventually(t, harness.Timeout, "two deletes "+c, func() error {
 			r, err := two.Ask(http.MethodDelete, "/pins/"+c, nil)
+			if _, gone := refused.Load(c); gone && err == nil && r.Status == http.StatusNotFound {
+				return nil
+			}
 			if err == nil && r.Status != http.StatusAccepted {
 				err = fmt.Errorf("%d %s", r.Status, r.Body)
 			}
@@ -79,6 +93,9 @@ func TestBatching_AFrozenPeerUndoesNoDelete(t *testing.T) {
 		})
 	}
 	posting.Wait()
+	if n := accepted.Load(); n < pins/2 {
+		t.Errorf("%d of %d pins were accepted at the frozen peer", n, pins)
+	}
 	none := func() error {
 		for _, peer := range peers {
 			page, err := peer.List("status=queued,pinning,pinned,failed")

@@ -43,7 +43,7 @@ type disk struct {
 	writes int
 	// atomic: the batches of the datastore under it are used.
 	atomic bool
-	// read, if not nil, is called after each query with its prefix.
+	// read, if not nil, is called after each query of go-ds-crdt with its prefix.
 	read func(prefix string)
 }
 
@@ -111,11 +111,17 @@ func (d *disk) commit(ctx context.Context, ops []op) error {
 	return b.Commit(ctx)
 }
 
-func (d *disk) Query(ctx context.Context, q query.Query) (query.Results, error) {
+// queried tells of the queries that go-ds-crdt makes.
+type queried struct {
+	datastore.Batching
+	disk *disk
+}
+
+func (d queried) Query(ctx context.Context, q query.Query) (query.Results, error) {
 	results, err := d.Batching.Query(ctx, q)
-	d.mu.Lock()
-	read := d.read
-	d.mu.Unlock()
+	d.disk.mu.Lock()
+	read := d.disk.read
+	d.disk.mu.Unlock()
 	if read != nil {
 		read(q.Prefix)
 	}
@@ -282,7 +288,7 @@ func (r *replica) run(ds datastore.Batching) {
 	opts.PutHook = func(k datastore.Key, v []byte) { r.changed(k.String()[1:], v) }
 	opts.DeleteHook = func(k datastore.Key) { r.changed(k.String()[1:], nil) }
 	var err error
-	r.crdt, err = crdt.New(ds, root, merkledag.NewDAGService(blockservice.New(r.blocks, r.network)), r.feed, opts)
+	r.crdt, err = crdt.New(queried{ds, r.disk}, root, merkledag.NewDAGService(blockservice.New(r.blocks, r.network)), r.feed, opts)
 	noError(r.t, err)
 	r.t.Cleanup(r.stop)
 }

@@ -54,7 +54,7 @@ type Store struct {
 	walks    walks
 	early    earlyDeletes // guarded by walks.mu
 	unsynced unsynced
-	absent   absentKeys
+	known    knownKeys
 }
 
 // Open wraps the datastore of a CRDT in a namespace. What an earlier process left of
@@ -110,7 +110,7 @@ func (s *Store) put(ctx context.Context, key datastore.Key, value []byte) error 
 	default:
 		err := s.Batching.Put(ctx, key, value)
 		if kind == valueKind {
-			s.absent.changed(k)
+			s.known.changed(k)
 		}
 		return err
 	}

@@ -252,7 +252,7 @@ func (s *Store) orUnsynced(ctx context.Context, key datastore.Key, err error) er
 
 // Query implements datastore.Read.
 func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error) {
-	results, err := s.Batching.Query(ctx, q)
+	results, err := s.list(ctx, q)
 	if err != nil || !isShown(ctx) {
 		return results, err
 	}

@@ -212,6 +212,11 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 		return nil, err
 	}
 	s.committed(keys...)
+	for key, t := range b.keys {
+		if _, mended := changed[key]; !mended && t.writes && t.value == nil {
+			s.known.removed(key)
+		}
+	}
 	return changed, nil
 }
 
@@ -219,7 +224,7 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 func (s *Store) commitChanges(ctx context.Context, b datastore.Batch, keys ...string) error {
 	number := s.unsynced.changing(keys...)
 	err := b.Commit(ctx)
-	s.absent.changed(keys...)
+	s.known.changed(keys...)
 	if s.unsynced.changed(number) {
 		_, _ = s.syncRun(number) // It logs its failure, and the next commit begins another.
 	}

@@ -9,14 +9,16 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	dssync "github.com/ipfs/go-datastore/sync"
 )
 
-// reads counts the reads of values and priorities.
+// reads counts the reads of single keys, and the lists.
 type reads struct {
 	datastore.Batching
 	mu    sync.Mutex
 	count int
+	lists int
 	fails error // of commits, which are made all the same
 }
 
@@ -34,6 +36,21 @@ func (r *reads) Get(ctx context.Context, key datastore.Key) ([]byte, error) {
 func (r *reads) Has(ctx context.Context, key datastore.Key) (bool, error) {
 	r.counted()
 	return r.Batching.Has(ctx, key)
+}
+
+func (r *reads) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	r.mu.Lock()
+	r.lists++
+	r.mu.Unlock()
+	return r.Batching.Query(ctx, q)
+}
+
+// reset returns how many lists were made since the last time.
+func (r *reads) reset() (lists int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lists, r.lists = r.lists, 0
+	return lists
 }
 
 func (r *reads) Batch(ctx context.Context) (datastore.Batch, error) {
@@ -129,14 +146,48 @@ func TestStore_RepairsAreSeen(t *testing.T) {
 	}
 }
 
-// Many keys are forgotten again.
-func TestAbsentKeys_AreBounded(t *testing.T) {
-	var a absentKeys
-	for i := range 3 * maxAbsent {
+// Many keys are forgotten again, the oldest first.
+func TestKnownKeys_AreBounded(t *testing.T) {
+	var a knownKeys
+	for i := range 4*maxKnown + 1 {
 		a.add(fmt.Sprint(i), a.before())
 	}
-	if len(a.keys) > maxAbsent || !a.has(fmt.Sprint(3*maxAbsent-1)) {
-		t.Errorf("%d keys", len(a.keys))
+	if n := len(a.absent) + len(a.older); n > 2*maxKnown || !a.isAbsent(fmt.Sprint(4*maxKnown)) || !a.isAbsent(fmt.Sprint(3*maxKnown)) {
+		t.Errorf("%d keys", n)
+	}
+	a.changed(fmt.Sprint(3 * maxKnown))
+	if a.isAbsent(fmt.Sprint(3 * maxKnown)) {
+		t.Error("a key that was changed is known as absent")
+	}
+}
+
+// A removal lists the elements once, and what it removed is known to be gone.
+func TestStore_ARemovalReadsItsKeyOnce(t *testing.T) {
+	d := newDisk()
+	counted := &reads{Batching: d.Batching}
+	d.Batching = counted
+	r := start(t, d, false)
+	for _, key := range []string{"a", "b"} {
+		noError(t, r.put(key, "value of "+key))
+	}
+	noError(t, r.put("a", "second"))
+	counted.reset()
+	noError(t, r.delete("a"))
+	if lists := counted.reset(); lists != 1 {
+		t.Errorf("%d lists", lists)
+	}
+	if r.store.has(t, "a") || !r.store.known.isAbsent("a") {
+		t.Error("it is there, or not known to be gone")
+	}
+	noError(t, r.put("a", "third"))
+	noError(t, r.delete("a"))
+	if got := r.values(); len(got) != 1 || got["/b"] == "" {
+		t.Errorf("values %v", got)
+	}
+	m, err := r.store.Members(t.Context(), "a")
+	noError(t, err)
+	if len(m.Live) != 0 || len(m.Tombs) != 3 {
+		t.Errorf("members %+v", m)
 	}
 }
 

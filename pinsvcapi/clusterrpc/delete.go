@@ -27,7 +27,7 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		return err
 	}
 	defer unlock()
-	rec, err := b.find(ctx, requestID)
+	rec, err := b.removable(ctx, requestID, c)
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,18 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		}
 	}
 	return b.writer.Delete(ctx, rec)
+}
+
+// removable returns the record to be removed, of which the CID and the type are needed. A pin that
+// is in the view, with no news of it, is not read: should another peer have removed it meanwhile,
+// there is nothing to remove in the commit.
+func (b *Backend) removable(ctx context.Context, requestID string, c cid.Cid) (api.Pin, error) {
+	row, ok := b.view.Get(c)
+	switch {
+	case !ok, row.Sharded, !b.opts.WaitsForCommit, b.opts.Events == nil, b.syncer.Behind(row.CID), b.Ready() != nil:
+		return b.find(ctx, requestID)
+	}
+	return api.PinCid(api.NewCid(row.CID)), nil
 }
 
 // lockWithKept takes the locks of a pin and of what it has replaced.

@@ -3,6 +3,8 @@ package clusterrpc_test
 import (
 	"testing"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -44,5 +46,39 @@ func TestDelete_ByTheOtherFormOfTheCID(t *testing.T) {
 	b.add(pinsvc.Pin{CID: pinsvctest.V0CID(1)})
 	if err := b.Delete(t.Context(), "", pinsvctest.V0CID(1).String()); err != nil || b.fake.Len() != 0 || b.count() != 0 {
 		t.Errorf("%v, %d records", err, b.fake.Len())
+	}
+}
+
+// A record that the view has is not read to be removed, and whoever removed it meanwhile has done
+// what is asked for. Of a sharded root the cluster removes the shards.
+func TestDelete_OfAPinInTheViewReadsNothing(t *testing.T) {
+	fake := clusterfake.New()
+	sharded := fake.Held(pinsvctest.RawCID(1))
+	sharded.Type, sharded.Allocations = api.MetaType, nil
+	sharded.Reference = &api.Cid{Cid: pinsvctest.RawCID(2)}
+	fake.Put(sharded)
+	b := ready(t, fake, clusterrpc.Options{WaitsForCommit: true})
+	for range 2 {
+		b.add(pinsvc.Pin{CID: pinsvctest.RawCID(3)}) // From the first the backend learns the factors.
+	}
+	gone := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(4)})
+	rec, _ := fake.Record(pinsvctest.RawCID(4))
+	fake.Remove(rec)
+	fake.ResetCalls()
+	for _, id := range []string{pinsvctest.RawCID(3).String(), gone.RequestID} {
+		if err := b.Delete(t.Context(), "", id); err != nil {
+			t.Errorf("Delete(%s): %v", id, err)
+		}
+	}
+	if reads, writes := fake.Called("Cluster.PinGet"), fake.Called("Consensus.LogUnpin"); reads != 0 || writes != 2 {
+		t.Errorf("%d reads, %d writes", reads, writes)
+	}
+	wantKind(t, "Delete again", b.Delete(t.Context(), "", gone.RequestID), pinsvc.KindNotFound)
+	fake.ResetCalls()
+	if err := b.Delete(t.Context(), "", sharded.Cid.String()); err != nil {
+		t.Error(err)
+	}
+	if fake.Called("Cluster.Unpin") != 1 || b.count() != 0 || fake.Len() != 0 {
+		t.Errorf("%d records, %d in the view", fake.Len(), b.count())
 	}
 }

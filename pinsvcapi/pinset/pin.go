@@ -42,6 +42,8 @@ type Pin struct {
 	Stamped bool
 	// Revised reports whether the record was requested again since Created.
 	Revised bool
+	// Sharded reports whether the record is the root of shards, which are records too.
+	Sharded bool
 	// Written is the second in which the record was written, in Unix time.
 	Written uint32
 	// Revision tells two requests of that second apart: the low bits of the number that the
@@ -65,10 +67,10 @@ type Entry struct {
 	Name               string
 	Meta               pinsvc.Pairs
 	// Created is in Unix milliseconds.
-	Created         int64
-	Status          pinsvc.Status
-	Stamped, Direct bool
-	Revised         bool
+	Created          int64
+	Status           pinsvc.Status
+	Stamped, Direct  bool
+	Revised, Sharded bool
 	// The numbers are those of Pin.
 	Written, ExpiresAt         uint32
 	Revision                   uint16

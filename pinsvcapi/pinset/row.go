@@ -36,6 +36,7 @@ const (
 	// flagExpires is set if data ends with the expiry: few pins have one.
 	flagExpires
 	flagRevised
+	flagSharded
 )
 
 // expiryBytes is the length of an expiry in data.
@@ -54,6 +55,7 @@ func (r *row) pack(p Pin) {
 	r.setFlag(flagDirect, p.Direct)
 	r.setFlag(flagExpires, p.ExpiresAt != 0)
 	r.setFlag(flagRevised, p.Revised)
+	r.setFlag(flagSharded, p.Sharded)
 }
 
 func (r *row) has(flag uint8) bool { return r.flags&flag != 0 }
@@ -120,6 +122,7 @@ func (r *row) entry() Entry {
 		Direct:             r.has(flagDirect),
 		Revised:            r.has(flagRevised),
 		Revision:           r.revision,
+		Sharded:            r.has(flagSharded),
 		Written:            r.written,
 		ExpiresAt:          expiresAt,
 		Placement:          r.placement,
@@ -145,6 +148,7 @@ func (e Entry) Pin() (Pin, error) {
 		Direct:             e.Direct,
 		Revised:            e.Revised,
 		Revision:           e.Revision,
+		Sharded:            e.Sharded,
 		Written:            e.Written,
 		ExpiresAt:          e.ExpiresAt,
 		Placement:          e.Placement,

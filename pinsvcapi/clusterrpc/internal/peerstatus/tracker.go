@@ -63,7 +63,7 @@ func (t *Tracker) Row(rec api.Pin) pinset.Pin {
 		CID: rec.Cid.Cid, OtherFormRequested: !pinrecord.RequestedCID(rec).Equals(rec.Cid.Cid),
 		Name: rec.Name, Meta: pinrecord.ClientMeta(rec), Created: created, Stamped: ours,
 		Status: pinsvc.StatusQueued, Direct: pinrecord.Direct(rec), Revised: pinrecord.Revised(rec),
-		Revision:  uint16(pinrecord.RevisionOf(rec)),
+		Revision: uint16(pinrecord.RevisionOf(rec)), Sharded: rec.Type == api.MetaType,
 		Placement: t.placements.of(rec), Written: unixSecond(rec.Timestamp),
 	}
 	if !rec.ExpireAt.IsZero() {

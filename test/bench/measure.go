@@ -49,7 +49,10 @@ type row struct {
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
 	RPS     float64 `json:"rps"`
-	Alloc   float64 `json:"alloc_b"`
+	// CPU is what the process computes for a request of many connections, in microseconds; zero: too
+	// little to tell.
+	CPU   float64 `json:"cpu_us"`
+	Alloc float64 `json:"alloc_b"`
 }
 
 // run measures one operation of one subject.
@@ -61,7 +64,10 @@ type run struct {
 	took    []time.Duration
 	alloc   uint64
 	rps     float64
-	buf     bytes.Buffer
+	// computed is for the requests of many connections, answered is how many.
+	computed time.Duration
+	answered int64
+	buf      bytes.Buffer
 }
 
 // measure measures an operation for all subjects in turn, so that what
@@ -193,7 +199,7 @@ func (r *run) parallel(ctx context.Context, n int, duration time.Duration) (rps 
 		done    atomic.Int64
 		failure atomic.Pointer[error]
 	)
-	begin := time.Now()
+	begin, computed := time.Now(), now()
 	for range n {
 		clients.Go(func() {
 			var buf bytes.Buffer
@@ -214,7 +220,9 @@ func (r *run) parallel(ctx context.Context, n int, duration time.Duration) (rps 
 	if err := failure.Load(); err != nil {
 		return 0, *err
 	}
-	return float64(done.Load()) / time.Since(begin).Seconds(), nil
+	took := computed.until()
+	r.computed, r.answered = r.computed+took.cpu, r.answered+done.Load()
+	return float64(done.Load()) / took.wall.Seconds(), nil
 }
 
 func (r *run) row(n int) row {
@@ -224,6 +232,9 @@ func (r *run) row(n int) row {
 		P99:   microseconds(quantile(r.took, 0.99)),
 		RPS:   r.rps,
 		Alloc: float64(r.alloc) / float64(len(r.took)),
+	}
+	if r.answered > 0 {
+		out.CPU = microseconds(r.computed) / float64(r.answered)
 	}
 	if out.RPS == 0 {
 		// Too slow for all connections: what one connection gets.

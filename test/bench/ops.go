@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -98,9 +99,18 @@ func postRequest(c cid.Cid, i int) request {
 	return request{
 		method: http.MethodPost,
 		path:   "/pins",
-		body:   fmt.Sprintf(`{"cid":%q,"name":%q,"meta":{"album":"new"},"origins":[%s]}`, c, pinName(i), quoted(clientOrigins(i))),
+		body:   fmt.Sprintf(`{"cid":%q,"name":%q,"meta":{"album":"new"},"origins":[%s]}`, c, pinName(i), clientOriginsJSON()[i/pinsInARow%clients]),
 	}
 }
+
+// clientOriginsJSON are clientOrigins as a client sends them.
+var clientOriginsJSON = sync.OnceValue(func() []string {
+	all := make([]string, clients)
+	for client, origins := range originsOfClients() {
+		all[client] = quoted(origins)
+	}
+	return all
+})
 
 func quoted(origins []api.Multiaddr) string {
 	texts := make([]string, len(origins))

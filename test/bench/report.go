@@ -90,32 +90,34 @@ func (r *result) writeHead(b *strings.Builder) {
 const notes = `
 Times are of one request after the other on a connection that is kept alive, client included. ` +
 	`Requests per second are those of 64 connections; where one request of upstream takes longer than 20 ms, ` +
-	`those of 4 connections (list_first) or of one. Bytes are what the process allocates for a request, client included. ` +
+	`those of 4 connections (list_first) or of one. The CPU of one is what the process computes for each of these requests, client included, ` +
+	`which on a machine in use is steadier than times. Bytes are what the process allocates for a request, client included. ` +
 	`Upstream at 1,000,000 is not measured: "~" is ten times what it took at 100,000 in this run.
 `
 
 func (r *result) writeOps(b *strings.Builder, n int) {
-	fmt.Fprintln(b, "| | ours p50 / p99 | upstream p50 / p99 | limit p50 / p99 | ours : limit | upstream : ours | requests/s ours, upstream, limit | bytes ours, upstream, limit |")
-	fmt.Fprintln(b, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(b, "| | ours p50 / p99 | upstream p50 / p99 | limit p50 / p99 | ours : limit | upstream : ours | requests/s ours, upstream, limit | CPU of one ours, upstream, limit | bytes ours, upstream, limit |")
+	fmt.Fprintln(b, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, own := range r.rows {
 		if own.N != n || own.Subject != ours {
 			continue
 		}
 		other, hasOther := r.find(n, own.Op, theirs)
 		bare, _ := r.find(n, own.Op, theLimit)
-		theirTimes, theirRatio, theirRPS, theirBytes := "", "", "-", "-"
+		theirTimes, theirRatio, theirRPS, theirCPU, theirBytes := "", "", "-", "-", "-"
 		switch extrapolated, ok := r.extrapolated(n, own.Op); {
 		case hasOther:
 			theirTimes = times(other)
 			theirRatio = fmt.Sprintf("%.3gx", other.P50/own.P50)
-			theirRPS, theirBytes = short(other.RPS), short(other.Alloc)
+			theirRPS, theirCPU, theirBytes = short(other.RPS), duration(other.CPU), short(other.Alloc)
 		case ok:
 			theirTimes = "~" + duration(extrapolated)
 			theirRatio = fmt.Sprintf("~%.3gx", extrapolated/own.P50)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %.2fx | %s | %s, %s, %s | %s, %s, %s |\n", own.Op,
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %.2fx | %s | %s, %s, %s | %s, %s, %s | %s, %s, %s |\n", own.Op,
 			times(own), theirTimes, times(bare), own.P50/bare.P50, theirRatio,
 			short(own.RPS), theirRPS, short(bare.RPS),
+			duration(own.CPU), theirCPU, duration(bare.CPU),
 			short(own.Alloc), theirBytes, short(bare.Alloc))
 	}
 }

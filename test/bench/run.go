@@ -106,7 +106,7 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 			return err
 		}
 		for _, row := range rows {
-			progress("  %-18s %-9s p50 %10.1f us  p99 %10.1f us %10.0f/s %12.0f B", row.Op, row.Subject, row.P50, row.P99, row.RPS, row.Alloc)
+			progress("  %-18s %-9s p50 %10.1f us  p99 %10.1f us %10.0f/s %8.0f us CPU %12.0f B", row.Op, row.Subject, row.P50, row.P99, row.RPS, row.CPU, row.Alloc)
 		}
 		r.rows = append(r.rows, rows...)
 		if err := s.profileOp(ctx, b, n, o); err != nil {
@@ -134,8 +134,8 @@ func (s settings) profileHeap(n int) (err error) {
 // profiled is how long a profile takes.
 const profiled = 3 * time.Second
 
-// profileOp writes a CPU profile of ours (and of the client) under load, and what was
-// allocated until before and after it: pprof -base shows the difference.
+// profileOp writes CPU profiles of ours (and of the client) under load and with one client
+// alone, and what was allocated until before and after the load: pprof -base shows the difference.
 func (s settings) profileOp(ctx context.Context, b *bench, n int, o op) (err error) {
 	if s.profile == "" {
 		return nil
@@ -143,21 +143,31 @@ func (s settings) profileOp(ctx context.Context, b *bench, n int, o op) (err err
 	if err := os.MkdirAll(s.profile, 0o755); err != nil {
 		return err
 	}
-	file, err := os.Create(filepath.Join(s.profile, fmt.Sprintf("%d-%s.pprof", n, o.name)))
+	if err := s.writeAllocs(n, o, "before"); err != nil {
+		return err
+	}
+	r := &run{bench: b, op: o, subject: ours}
+	for name, clients := range map[string]int{o.name: connections, o.name + "-alone": 1} {
+		if err := s.profileRun(ctx, r, fmt.Sprintf("%d-%s.pprof", n, name), clients); err != nil {
+			return err
+		}
+	}
+	return s.writeAllocs(n, o, "after")
+}
+
+// profileRun writes the CPU profile of a run to a file.
+func (s settings) profileRun(ctx context.Context, r *run, name string, clients int) (err error) {
+	file, err := os.Create(filepath.Join(s.profile, name))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := s.writeAllocs(n, o, "before"); err != nil {
-		return err
-	}
 	if err := pprof.StartCPUProfile(file); err != nil {
 		return err
 	}
-	r := &run{bench: b, op: o, subject: ours}
-	_, err = r.parallel(ctx, connections, profiled)
-	pprof.StopCPUProfile()
-	return errors.Join(err, s.writeAllocs(n, o, "after"))
+	defer pprof.StopCPUProfile()
+	_, err = r.parallel(ctx, clients, profiled)
+	return err
 }
 
 func (s settings) writeAllocs(n int, o op, when string) (err error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -158,6 +159,7 @@ func (c *Committer) commit(group []*write) {
 		effects.OnSynced(func() {
 			c.cfg.Metrics.committed(len(made), time.Since(began))
 			c.confirmSynced(made, effects)
+			runtime.Gosched() // The answers come before the broadcast, which signs.
 		})
 		err = c.cfg.State.Commit(ctx)
 		err = cmp.Or(err, effects.Err())

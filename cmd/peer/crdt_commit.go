@@ -72,13 +72,13 @@ func newCommittedCRDT(
 	}
 	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{Synced: commits.Metrics.Synced, Quiet: inner.Quiet})
 	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
-		if inner.Unfinished() > 0 && store.Stalled(stalledWalk) { // Only then does Behind not hold a delete back.
+		if inner.Stalled(stalledWalk) { // Only then does Behind not hold a delete back.
 			ctx = crdtstore.Own(ctx)
 		}
 		return commitstore.Watch(ctx)
 	}
 	if commits.Behind == nil {
-		commits.Behind = func() bool { return inner.Unfinished() > 0 && !store.Stalled(stalledWalk) }
+		commits.Behind = func() bool { return inner.HoldsBack(stalledWalk) }
 	}
 	own := *cfg
 	own.Batching.MaxBatchSize, own.Batching.MaxBatchAge = 0, 0

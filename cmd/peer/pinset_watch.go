@@ -26,6 +26,7 @@ func (p *Peer) pinsetRows(kind ConsensusKind) digest.Rows {
 		Prefix: p.cfg.crdtRoot().ChildString("s/k"),
 		Of:     func(key string) (string, bool) { return strings.CutSuffix(key, "/v") },
 		To:     func(row string) string { return row + "/v" },
+		Undone: func(err error) bool { return errors.Is(err, errStoreFull) },
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-datastore"
@@ -22,23 +21,21 @@ import (
 
 // The namespaces of ipfs-lite and go-ds-crdt v0.6.8 within that of the CRDT: crdt.go and set.go.
 const (
-	processedPath = "b"
-	blocksPath    = "b/blocks" // what the blockstore keeps
-	headsPath     = "h"
-	elementsPath  = "s/s"
-	tombsPath     = "s/t"
-	valuesPath    = "s/k"
-	valueSuffix   = "/v"
+	blocksPath   = "b/blocks" // what the blockstore keeps
+	headsPath    = "h"
+	elementsPath = "s/s"
+	tombsPath    = "s/t"
+	valuesPath   = "s/k"
+	valueSuffix  = "/v"
 )
 
 // Store decorates a datastore. It is safe for concurrent use, as far as the datastore is.
 type Store struct {
 	datastore.Batching
-	opts                                              Options
-	processed, blocks, heads, elements, tombs, values string       // prefixes, with a slash at the end
-	open                                              sync.RWMutex // held by each call for reading
-	closed                                            bool
-	merged                                            atomic.Int64 // when a block of another peer was, see Stalled
+	opts                                   Options
+	blocks, heads, elements, tombs, values string       // prefixes, with a slash at the end
+	open                                   sync.RWMutex // held by each call for reading
+	closed                                 bool
 }
 
 // Options are the settings of a Store.
@@ -60,17 +57,10 @@ func New(inner datastore.Batching, namespace string, opts Options) *Store {
 	if opts.Quiet == nil {
 		opts.Quiet = func(string) bool { return false }
 	}
-	s := &Store{
-		Batching: inner, opts: opts, processed: prefix(processedPath), blocks: prefix(blocksPath), heads: prefix(headsPath),
+	return &Store{
+		Batching: inner, opts: opts, blocks: prefix(blocksPath), heads: prefix(headsPath),
 		elements: prefix(elementsPath), tombs: prefix(tombsPath), values: prefix(valuesPath),
 	}
-	s.merged.Store(time.Now().UnixNano())
-	return s
-}
-
-// Stalled reports whether no block of another peer was merged for some time, or since New.
-func (s *Store) Stalled(after time.Duration) bool {
-	return time.Since(time.Unix(0, s.merged.Load())) > after
 }
 
 // Put implements datastore.Write.
@@ -79,9 +69,6 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 	name := key.String()
 	switch {
 	case effects == nil:
-		if strings.HasPrefix(name, s.processed) && !strings.HasPrefix(name, s.blocks) {
-			s.merged.Store(time.Now().UnixNano())
-		}
 	case strings.HasPrefix(name, s.blocks):
 		effects.begin(strings.TrimPrefix(name, s.blocks))
 	case strings.HasPrefix(name, s.heads):

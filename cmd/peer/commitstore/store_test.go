@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/boxo/datastore/dshelp"
@@ -209,23 +208,5 @@ func TestStore_RefusesCallsAfterClose(t *testing.T) {
 	}
 	if inner.count != 1 {
 		t.Errorf("%d syncs", inner.count)
-	}
-}
-
-func TestStore_StalledWithoutBlocksOfOthers(t *testing.T) {
-	s, _ := newStore()
-	if s.Stalled(time.Hour) || !s.Stalled(0) {
-		t.Error("it is stalled at once, or never")
-	}
-	s.merged.Store(0)
-	own, _ := Watch(t.Context())
-	noError(t, s.Put(own, datastore.NewKey("/c/b/OWN"), nil))
-	noError(t, s.Put(t.Context(), datastore.NewKey("/c/b/blocks/BLOCK"), nil))
-	if !s.Stalled(time.Hour) {
-		t.Error("a block of this peer, or one that is not merged, is no progress")
-	}
-	noError(t, s.Put(t.Context(), datastore.NewKey("/c/b/THEIRS"), nil))
-	if s.Stalled(time.Hour) {
-		t.Error("it is stalled after a block of another peer")
 	}
 }

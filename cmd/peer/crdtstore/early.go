@@ -22,6 +22,9 @@ import (
 // addition that came after. The tomb is in no block: other peers learn of it when they compare
 // their pinsets with this one.
 
+// maxEarly bounds the deletes that are kept, give or take a commit: more of them have to wait.
+const maxEarly = 1 << 16
+
 // earlyDeletes are the marks, in memory.
 type earlyDeletes struct {
 	now     uint64            // the number of the last one
@@ -61,8 +64,8 @@ func (s *Store) rewrites(ctx context.Context, o *own, key string) (bool, error) 
 // applyEarly notes a delete that comes during a walk, or adds tombs for elements of a branch that
 // an earlier delete is newer than. It reports whether it did that. It needs the lock of commits.
 func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t *touched) (applied bool, err error) {
-	s.walks.mu.Lock()
-	defer s.walks.mu.Unlock()
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
 	if o := ownOf(ctx); o != nil {
 		if len(s.walks.open) == 0 || len(t.tombs) == 0 {
 			return false, nil
@@ -78,6 +81,7 @@ func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t
 			s.early.deletes = make(map[string]uint64)
 		}
 		s.early.now, s.early.deletes[key] = number, number
+		s.walks.kept.Store(int64(len(s.early.deletes)))
 		return false, nil
 	}
 	deleted, ok := s.early.deletes[key]
@@ -96,7 +100,7 @@ func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t
 	return applied, nil
 }
 
-// putOpen puts the mark of an open branch into a batch. It needs the lock of walks.
+// putOpen puts the mark of an open branch into a batch. It needs the lock of the order of walks.
 func (s *Store) putOpen(ctx context.Context, b datastore.Write, id string, since uint64) error {
 	return b.Put(ctx, s.keys.open(id), binary.AppendUvarint(nil, s.openSince(id, since)))
 }
@@ -134,10 +138,11 @@ func (s *Store) readEarly(ctx context.Context) error {
 		number, _ := binary.Uvarint(mark)
 		s.early.deletes[key], s.early.now = number, max(s.early.now, number)
 	}
+	s.walks.kept.Store(int64(len(keys)))
 	return nil
 }
 
-// dropEarly puts the end of all early deletes into a batch. It needs the lock of walks.
+// dropEarly puts the end of all early deletes into a batch. It needs the lock of the order of walks.
 func (s *Store) dropEarly(ctx context.Context, b datastore.Write) error {
 	for key := range s.early.deletes {
 		if err := b.Delete(ctx, s.keys.early(key)); err != nil {

@@ -52,7 +52,7 @@ type Store struct {
 	mended  atomic.Uint64
 
 	walks    walks
-	early    earlyDeletes // guarded by walks.mu
+	early    earlyDeletes // guarded by walks.order
 	unsynced unsynced
 	known    knownKeys
 }

@@ -28,8 +28,14 @@ import (
 
 // walks are the marks, in memory.
 type walks struct {
+	// order is held by what changes marks, until they are on the disk. That may take long: U52.
+	order sync.Mutex
+	// mu guards what is below, of which marks change only with order held too. Nothing is read from the
+	// disk or written with it held.
 	mu   sync.Mutex
 	open map[string]uint64
+	// progress are the walks to which the open branches belong.
+	progress progress
 	// roots are true when they have a branch to be walked.
 	roots map[string]bool
 	// last is the root that arrived last, which is mostly a new block of this peer, and
@@ -38,9 +44,12 @@ type walks struct {
 	lastData []byte
 	// unmarked: a walk failed, and the dirty mark could not be written (U91).
 	unmarked atomic.Bool
+	// kept is the number of early deletes.
+	kept atomic.Int64
 }
 
-// Unfinished is the number of branches of the DAG whose walk has not ended.
+// Unfinished is the number of branches of the DAG whose walk has not ended. It does not wait for the
+// disk.
 func (s *Store) Unfinished() int {
 	s.walks.mu.Lock()
 	defer s.walks.mu.Unlock()
@@ -61,8 +70,8 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 	if len(b.blocks)+len(b.heads) == 0 {
 		return nil
 	}
-	s.walks.mu.Lock()
-	defer s.walks.mu.Unlock()
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
 	for _, id := range b.blocks {
 		if _, child := s.walks.open[id]; child {
 			continue
@@ -72,13 +81,13 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 		} else if known {
 			continue
 		}
-		s.walks.roots[id] = false
+		s.walks.change(func(w *walks) { w.roots[id] = false })
 		if err := b.inner.Put(ctx, s.keys.rootMark(id), nil); err != nil {
 			return err
 		}
 	}
 	if n := len(b.blocks); n > 0 {
-		s.walks.last, s.walks.lastData = b.blocks[n-1], b.lastBlock
+		s.walks.change(func(w *walks) { w.last, w.lastData = b.blocks[n-1], b.lastBlock })
 	}
 	for _, id := range b.heads {
 		if _, ok := s.walks.roots[id]; ok {
@@ -93,10 +102,20 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 			if err := s.putOpen(ctx, b.inner, id, s.early.now); err != nil {
 				return err
 			}
-			s.walks.open[id] = s.early.now
+			s.walks.change(func(w *walks) {
+				w.open[id] = s.early.now
+				w.progress.begin([]string{id})
+			})
 		}
 	}
 	return nil
+}
+
+// change needs the lock of order.
+func (w *walks) change(f func(*walks)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f(w)
 }
 
 // becameHeads is called when the heads are committed.
@@ -104,11 +123,13 @@ func (s *Store) becameHeads(ids []string) {
 	if len(ids) == 0 {
 		return
 	}
-	s.walks.mu.Lock()
-	defer s.walks.mu.Unlock()
-	for _, id := range ids {
-		delete(s.walks.roots, id)
-	}
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
+	s.walks.change(func(w *walks) {
+		for _, id := range ids {
+			delete(w.roots, id)
+		}
+	})
 }
 
 // markProcessed marks a block as processed, and its children that are not as open.
@@ -117,8 +138,8 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	if err != nil {
 		return err
 	}
-	s.walks.mu.Lock()
-	defer s.walks.mu.Unlock()
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
 	b, err := s.Batching.Batch(ctx)
 	if err != nil {
 		return err
@@ -164,15 +185,23 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	}
 	if ends {
 		s.early.deletes = nil
+		s.walks.kept.Store(0)
 	}
-	delete(s.walks.open, id)
-	delete(s.walks.roots, id)
-	if root {
-		s.walks.roots[id] = len(children) > 0
-	}
-	for _, c := range children {
-		s.walks.open[c] = s.openSince(c, since)
-	}
+	s.walks.change(func(w *walks) {
+		if child {
+			w.progress.move(id, children)
+		} else {
+			w.progress.begin(children)
+		}
+		delete(w.open, id)
+		delete(w.roots, id)
+		if root {
+			w.roots[id] = len(children) > 0
+		}
+		for _, c := range children {
+			w.open[c] = s.openSince(c, since)
+		}
+	})
 	return nil
 }
 
@@ -232,8 +261,8 @@ func (s *Store) putDirty(ctx context.Context, key datastore.Key) error {
 	if err := b.Put(ctx, key, nil); err != nil {
 		return err
 	}
-	s.walks.mu.Lock()
-	defer s.walks.mu.Unlock()
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
 	for id, walked := range s.walks.roots {
 		if !walked {
 			continue
@@ -260,6 +289,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 		return err
 	}
 	s.walks.roots, s.walks.open = make(map[string]bool), make(map[string]uint64)
+	s.walks.progress.init()
 	if err := s.readEarly(ctx); err != nil {
 		return err
 	}
@@ -286,6 +316,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 			return err
 		}
 	}
+	s.walks.progress.begin(slices.Collect(maps.Keys(s.walks.open)))
 	if len(s.walks.open) > 0 {
 		log.Warnf("%d branches of the CRDT's DAG were not walked to their end when the peer ended: they are repaired now", len(s.walks.open))
 		if err := b.Put(ctx, s.keys.dirty(), nil); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
@@ -158,6 +159,77 @@ func TestStore_HasNoDigestAfterAFailedWrite(t *testing.T) {
 }
 
 // Rows that differ are found by their buckets.
+// What was refused before anything was done has no effect on the digest.
+func TestStore_KeepsTheDigestOfWhatWasRefused(t *testing.T) {
+	ctx, refused := t.Context(), errors.New("refused")
+	rows := rowsOf()
+	rows.Undone = func(err error) bool { return errors.Is(err, refused) }
+	disk := &hooked{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	s := New(disk, rows)
+	if err := errors.Join(s.Put(ctx, keyOf(1), []byte("value")), s.Count(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.put = func() error { return refused }
+	if err := s.Put(ctx, keyOf(2), []byte("value")); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	if now, err := s.Current(); err != nil || now != before {
+		t.Errorf("%v, %v: it was %v", now, err, before)
+	}
+}
+
+// A write may take as long as the disk is full. Who asks for the digest does not wait for it.
+func TestStore_TheDigestDoesNotWaitForTheDisk(t *testing.T) {
+	ctx := t.Context()
+	disk := &hooked{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	s := New(disk, rowsOf())
+	if err := s.Count(ctx); err != nil {
+		t.Fatal(err)
+	}
+	reached, release := make(chan struct{}), make(chan struct{})
+	disk.put = func() error { close(reached); <-release; return nil }
+	var writer sync.WaitGroup
+	writer.Go(func() { _ = s.Put(ctx, keyOf(1), []byte("value")) })
+	<-reached
+	asked := make(chan Digest)
+	go func() {
+		d, _ := s.Current()
+		asked <- d
+	}()
+	select {
+	case d := <-asked:
+		if d.Count != 0 {
+			t.Errorf("it counts what is not written yet: %v", d)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits as long as the disk is full")
+	}
+	close(release)
+	writer.Wait()
+	if d, err := s.Current(); err != nil || d != counted(t, s) || d.Count != 1 {
+		t.Errorf("%v, %v", d, err)
+	}
+}
+
+// hooked calls put before each Put, unless it is nil.
+type hooked struct {
+	datastore.Batching
+	put func() error
+}
+
+func (h *hooked) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	if h.put != nil {
+		if err := h.put(); err != nil {
+			return err
+		}
+	}
+	return h.Batching.Put(ctx, key, value)
+}
+
 func TestStore_BucketsTellWhereTwoDiffer(t *testing.T) {
 	a, b, ctx := newStore(), newStore(), t.Context()
 	for _, s := range []*Store{a, b} {

@@ -21,6 +21,9 @@ type Rows struct {
 	Of func(key string) (row string, ok bool)
 	// To is the reverse: the key below Prefix of a row.
 	To func(row string) (key string)
+	// Undone reports whether a write with that error had no effect at all. nil: that is not known of
+	// any.
+	Undone func(error) bool
 }
 
 // Store passes everything on to the datastore under it and keeps the digest of its rows,
@@ -30,7 +33,9 @@ type Store struct {
 	datastore.Batching
 	rows Rows
 
-	// mu orders the commits of rows, and guards the rest.
+	// order orders the commits of rows, which may take as long as the disk is full.
+	order sync.Mutex
+	// mu guards the rest. Nothing is written with it held.
 	mu      sync.Mutex
 	buckets *[Buckets]Digest // nil before Count and after a commit that failed
 	// counting is what was committed since the count in progress began; nil without one.
@@ -83,13 +88,15 @@ func copyOf(buckets *[Buckets]Digest) []Digest { return append([]Digest(nil), bu
 // Count reads all rows and makes the digest of them. Changes go on meanwhile. Only one
 // count may run at a time.
 func (s *Store) Count(ctx context.Context) error {
-	s.mu.Lock()
+	s.order.Lock()
 	// The query sees the rows of this moment: no commit of rows comes between.
 	results, err := s.query(ctx, false)
 	if err == nil {
+		s.mu.Lock()
 		s.counting = new([Buckets]Digest)
+		s.mu.Unlock()
 	}
-	s.mu.Unlock()
+	s.order.Unlock()
 	if err != nil {
 		return err
 	}
@@ -163,9 +170,12 @@ type change struct {
 
 // commit writes changes of rows and keeps the digest.
 func (s *Store) commit(ctx context.Context, changes map[string]change, write func() error) error {
+	s.order.Lock()
+	defer s.order.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.buckets == nil && s.counting == nil {
+	unknown := s.buckets == nil && s.counting == nil
+	s.mu.Unlock()
+	if unknown {
 		return write()
 	}
 	type step struct {
@@ -188,7 +198,13 @@ func (s *Store) commit(ctx context.Context, changes map[string]change, write fun
 		}
 		steps = append(steps, st)
 	}
-	if err := write(); err != nil {
+	err := write()
+	if err != nil && s.rows.Undone != nil && s.rows.Undone(err) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
 		// What was written is not known.
 		s.buckets, s.counting = nil, nil
 		return err

@@ -1,0 +1,109 @@
+package crdtstore
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ipfs/boxo/datastore/dshelp"
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+)
+
+const stall = time.Hour
+
+// age makes all walks in progress stand still for long.
+func (s *Store) age() {
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	for w := range s.walks.progress.walks {
+		w.moved = w.moved.Add(-2 * stall)
+	}
+}
+
+// lose removes the block of the open branch of a replica from another one.
+func lose(t *testing.T, r, from *replica) blocks.Block {
+	t.Helper()
+	r.store.walks.mu.Lock()
+	defer r.store.walks.mu.Unlock()
+	for id := range r.store.walks.open {
+		hash, err := dshelp.DsKeyToMultihash(datastore.NewKey(id))
+		noError(t, err)
+		c := cid.NewCidV1(cid.DagProtobuf, hash)
+		b, err := from.blocks.Get(t.Context(), c)
+		noError(t, err)
+		noError(t, from.blocks.DeleteBlock(t.Context(), c))
+		return b
+	}
+	t.Fatal("no branch is open")
+	return nil
+}
+
+// A block is lost, and the walk that needs it stands still. What others write meanwhile, and the
+// repairs that try again, do not make it one that goes on: deletes were refused for as long.
+func TestStore_AStalledWalkIsStalledWhileOthersWrite(t *testing.T) {
+	a, b := stalled(t)
+	if !b.store.HoldsBack(stall) || b.store.Stalled(stall) {
+		t.Fatal("the walk has only begun")
+	}
+	lost := lose(t, b, a)
+	b.store.age()
+	b.network.limit(-1)
+	for i := range 5 {
+		for k := range 3 { // The root has something below it.
+			noError(t, a.put(fmt.Sprint("live ", i, k), "x"))
+		}
+		b.hear(a.heads())
+		eventually(t, "only the lost block is awaited", func() error {
+			if n := b.store.Unfinished(); n != 1 || b.values()[fmt.Sprint("/live ", i, 0)] == "" {
+				return fmt.Errorf("%d branches", n)
+			}
+			return nil
+		})
+		if b.store.HoldsBack(stall) || !b.store.Stalled(stall) {
+			t.Fatal("writes of others count as progress")
+		}
+	}
+	noError(t, a.blocks.Put(t.Context(), lost))
+	goOn(t, b, a)
+	if b.store.HoldsBack(stall) || b.store.Stalled(stall) || len(b.store.walks.progress.walkOf) > 0 {
+		t.Error("a walk that has ended is left")
+	}
+}
+
+// A walk that goes on holds deletes back beside one that has stalled, also after a restart.
+func TestStore_AWalkThatGoesOnHoldsBack(t *testing.T) {
+	_, b := stalled(t)
+	b.store.age()
+	other := source(t, false)
+	b.network.mu.Lock()
+	b.network.others, b.network.left = nil, 5
+	b.network.mu.Unlock()
+	catchUp(t, b, other)
+	if !b.store.HoldsBack(stall) || !b.store.Stalled(stall) {
+		t.Error("one of two walks has stalled")
+	}
+	b = b.restart()
+	if !b.store.HoldsBack(stall) || b.store.Stalled(stall) {
+		t.Error("after a restart all are tried again")
+	}
+}
+
+// The deletes that are kept for a walk that has stalled are bounded.
+func TestEarlyDelete_AreBounded(t *testing.T) {
+	_, b := stalled(t)
+	b.store.age()
+	noError(t, b.deleteOwn("key"))
+	if n := b.store.walks.kept.Load(); n != 1 || b.store.HoldsBack(stall) {
+		t.Fatalf("%d are kept", n)
+	}
+	b.store.walks.kept.Store(maxEarly)
+	if !b.store.HoldsBack(stall) {
+		t.Error("there is no bound")
+	}
+	b.store.walks.kept.Store(0)
+	if b = b.restart(); b.store.walks.kept.Load() != 1 {
+		t.Errorf("%d are kept after a restart", b.store.walks.kept.Load())
+	}
+}

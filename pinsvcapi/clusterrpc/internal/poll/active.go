@@ -51,6 +51,9 @@ type activePolls struct {
 
 	queue atomic.Pointer[map[cid.Cid]int] // see queue_position.go
 	roots atomic.Bool                     // sharded roots are being polled
+	root  int                             // which of those that are not settled was polled last
+	// allRoots is set while all sharded roots are being polled.
+	allRoots atomic.Bool
 }
 
 // activePoll is the state of the polls of one peer.

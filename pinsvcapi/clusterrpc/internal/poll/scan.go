@@ -213,7 +213,7 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 	p.scanEnded(id, began, pinned)
 	p.succeeded(id)
 	if id == p.cfg.Self {
-		p.allRoots(ctx)
+		p.confirmRoots(ctx)
 	}
 	return nil
 }

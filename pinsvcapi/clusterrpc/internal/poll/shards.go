@@ -2,10 +2,12 @@ package poll
 
 import (
 	"context"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/adder/sharding"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
@@ -13,8 +15,15 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
-// maxRoots bounds the sharded roots of one active poll.
-const maxRoots = 16
+const (
+	// maxRoots bounds the sharded roots of one active poll.
+	maxRoots = 16
+	// rootsAtOnce is how many are polled at once when all are.
+	rootsAtOnce = 8
+	// rootsPatience is how long a start and a scan wait for the sharded roots. Those that are left
+	// are polled afterwards.
+	rootsPatience = 5 * time.Second
+)
 
 // root polls the shards of a sharded root and enters their status together. While a
 // shard cannot be polled the last status stays, unless the others decide. pinned reports
@@ -104,7 +113,8 @@ func (p *Poller) rootByKey(ctx context.Context, key cid.Cid) {
 	}
 }
 
-// activeRoots polls the sharded roots that are not settled.
+// activeRoots polls sharded roots that are not settled, one after the other: those after the ones that
+// were polled last.
 func (p *Poller) activeRoots(ctx context.Context) {
 	defer p.active.roots.Store(false)
 	var roots []cid.Cid
@@ -114,10 +124,35 @@ func (p *Poller) activeRoots(ctx context.Context) {
 				roots = append(roots, key)
 			}
 		}
-		return len(roots) < maxRoots
+		return true
 	})
-	for _, key := range roots {
-		p.rootByKey(ctx, key)
+	for range min(len(roots), maxRoots) {
+		p.active.root = (p.active.root + 1) % len(roots)
+		p.rootByKey(ctx, roots[p.active.root])
+	}
+}
+
+// confirmRoots begins to poll all sharded roots, unless that is in progress, and waits for
+// rootsPatience at most: a root whose shards cannot be read takes a while.
+func (p *Poller) confirmRoots(ctx context.Context) {
+	if !p.active.allRoots.CompareAndSwap(false, true) {
+		return
+	}
+	done := make(chan struct{})
+	poll := func(ctx context.Context) {
+		defer close(done)
+		defer p.active.allRoots.Store(false)
+		p.allRoots(ctx)
+	}
+	if !p.cfg.Tasks.Go(poll) {
+		return // This peer is shutting down.
+	}
+	timer := time.NewTimer(rootsPatience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -134,10 +169,15 @@ func (p *Poller) allRoots(ctx context.Context) {
 			}
 		}
 	})
+	var g errgroup.Group
+	g.SetLimit(rootsAtOnce)
 	for _, key := range roots {
-		if ctx.Err() != nil {
-			return
-		}
-		p.rootByKey(ctx, key)
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				p.rootByKey(ctx, key)
+			}
+			return nil
+		})
 	}
+	_ = g.Wait()
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	cbor "github.com/ipfs/go-ipld-cbor"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multihash"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -95,5 +97,53 @@ func TestRoot_IsPolledWhileItIsInFlightAndByScans(t *testing.T) {
 	}
 	if row, _ := f.cfg.View.Get(root.Cid.Cid); row.Status != failed {
 		t.Errorf("after a scan it is %s", row.Status)
+	}
+}
+
+// roots enters sharded roots whose shards cannot be read.
+func (f fixture) unreadableRoots(n int) (roots []api.Pin) {
+	f.t.Helper()
+	for i := range n {
+		root := f.fake.Held(pinsvctest.V1CID(100 + i))
+		reference := api.NewCid(key(50)) // There is no such record.
+		root.Type, root.MaxDepth, root.Allocations, root.Reference = api.MetaType, 0, nil, &reference
+		f.fake.Put(root)
+		f.cfg.Tracker.PutRecord(root, false)
+		roots = append(roots, root)
+	}
+	return roots
+}
+
+// Roots that never settle do not keep an active poll from the others.
+func TestRoot_AllThatAreInFlightArePolled(t *testing.T) {
+	f := newFixture(t)
+	root, _, _ := f.sharded() // The oldest is the last.
+	unreadable := f.unreadableRoots(2 * maxRoots)
+	f.cfg.Tracker.DeleteRecord(root.Cid.Cid)
+	root.Timestamp = root.Timestamp.Add(-24 * time.Hour)
+	f.fake.Put(root)
+	f.cfg.Tracker.PutRecord(root, false)
+	for range 1 + len(unreadable)/maxRoots {
+		f.poll()
+		clusterfake.Until(t, "the roots were polled", func() bool { return !f.active.roots.Load() })
+	}
+	if row, _ := f.cfg.View.Get(root.Cid.Cid); row.Status != pinned {
+		t.Errorf("the oldest root is %s", row.Status)
+	}
+}
+
+// A start does not wait for each of many roots whose shards cannot be read.
+func TestConfirmOwn_WaitsForRootsForALimitedTime(t *testing.T) {
+	f := newFixture(t)
+	f.unreadableRoots(8 * rootsAtOnce)
+	f.cfg.Tracker.SetMembers([]peer.ID{self})
+	release := f.fake.Hang("Cluster.PinGet")
+	defer release()
+	began := time.Now()
+	if err := f.confirmFrom(t.Context(), &nodePins{began: f.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*rootsPatience {
+		t.Errorf("it waited for %s", took)
 	}
 }

@@ -126,7 +126,7 @@ func (p *Poller) confirmFrom(ctx context.Context, node *nodePins) error {
 	p.scans.ended(p.cfg.Self, node.began, true)
 	p.scanEnded(p.cfg.Self, node.began, node.pinned)
 	p.succeeded(p.cfg.Self)
-	p.allRoots(ctx)
+	p.confirmRoots(ctx)
 	return nil
 }
 

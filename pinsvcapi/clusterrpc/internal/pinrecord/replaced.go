@@ -11,8 +11,13 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// MaxReplaced is how many pins one record can name as replaced.
-const MaxReplaced = 64
+const (
+	// MaxReplaced is how many pins a request may have one record name as replaced.
+	MaxReplaced = 64
+	// maxNamed is how many a record can name. What several peers have written at once is
+	// named by one record afterwards, and each of them may have named MaxReplaced.
+	maxNamed = 4 * MaxReplaced
+)
 
 // Replaced names a pin that another has replaced (D6): one revision of the record of
 // a key. A record that was requested anew is another revision, which no older
@@ -65,7 +70,7 @@ func ReplacedBy(rec api.Pin) []Replaced {
 		c, err := cid.Decode(key)
 		n, numberErr := strconv.ParseInt(number, 36, 64)
 		r := Replaced{c, n}
-		if err == nil && numberErr == nil && !c.Equals(rec.Cid.Cid) && !slices.Contains(list, r) && len(list) < MaxReplaced {
+		if err == nil && numberErr == nil && !c.Equals(rec.Cid.Cid) && !slices.Contains(list, r) && len(list) < maxNamed {
 			list = append(list, r)
 		}
 	}
@@ -78,7 +83,7 @@ func SetReplaced(rec api.Pin, list []Replaced) {
 	delete(rec.Metadata, keyReplaces)
 	names := make([]string, 0, len(list))
 	for _, r := range list {
-		if !r.Key.Equals(rec.Cid.Cid) && len(names) < MaxReplaced {
+		if !r.Key.Equals(rec.Cid.Cid) && len(names) < maxNamed {
 			names = append(names, r.Key.String()+"@"+strconv.FormatInt(r.Revision, 36))
 		}
 	}
@@ -93,7 +98,7 @@ func WithReplaced(rec api.Pin, names []Replaced) api.Pin {
 	all := ReplacedBy(rec)
 	n := len(all)
 	for _, r := range names {
-		if !slices.Contains(all, r) && !r.Key.Equals(rec.Cid.Cid) && len(all) < MaxReplaced {
+		if !slices.Contains(all, r) && !r.Key.Equals(rec.Cid.Cid) && len(all) < maxNamed {
 			all = append(all, r)
 		}
 	}

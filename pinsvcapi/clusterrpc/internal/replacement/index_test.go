@@ -362,3 +362,33 @@ func TestIndex_EndsTheSameInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+// Two peers add names to a record at the same time, each as many as a request may. The record that
+// has lost names gets them all back: what it does not name comes back with the next start.
+func TestIndex_NamesOfSeveralPeersFitIntoOneRecord(t *testing.T) {
+	f := newFixture()
+	var here, there []pinrecord.Replaced
+	recs := make(map[pinrecord.Replaced]api.Pin)
+	for n := range pinrecord.MaxReplaced {
+		one, two := made(100+n, 1000), made(500+n, 1000)
+		f.PutRecord(one, false)
+		f.PutRecord(two, false)
+		recs[revision(one)], recs[revision(two)] = one, two
+		here, there = append(here, revision(one)), append(there, revision(two))
+	}
+	f.PutRecord(made(2, 2000, here...), false)
+	rec := made(2, 2000, there...)
+	f.PutRecord(rec, false)
+	if !slices.Equal(f.lost, []cid.Cid{rec.Cid.Cid}) {
+		t.Fatalf("reported %v", f.lost)
+	}
+	restored := pinrecord.WithReplaced(rec, f.Names(rec))
+	fresh := newFixture() // After a restart.
+	for _, r := range append(here, there...) {
+		fresh.PutRecord(recs[r], false)
+	}
+	fresh.PutRecord(restored, false)
+	if n := fresh.view.Len(); n != 1 {
+		t.Errorf("%d pins are shown, of which one is not replaced", n)
+	}
+}

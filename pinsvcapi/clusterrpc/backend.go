@@ -140,13 +140,14 @@ func New(client *rpc.Client, opts Options) *Backend {
 	b.delegates = delegates.New(delegates.Config{
 		Client: b.cluster, Now: opts.Now, Tasks: b.tasks, Timeout: opts.StatusTimeout, OnChange: b.cache.Purge,
 	})
+	b.clocks = clockskew.New(clockskew.Config{
+		Client: b.cluster, Peers: b.otherPeers, Now: opts.Now, Timeout: opts.StatusTimeout,
+	})
 	b.remote = remoteread.New(remoteread.Config{
 		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed, Hidden: b.index.Hidden,
 		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
 		Buried: opts.Removed, Past: opts.Past, Leader: opts.Leader, MaxWaiting: opts.MaxWaitingReads,
-	})
-	b.clocks = clockskew.New(clockskew.Config{
-		Client: b.cluster, Peers: b.otherPeers, Now: opts.Now, Timeout: opts.StatusTimeout,
+		ClockBehind: b.clocks.Behind, Awaited: b.awaitedPeers,
 	})
 	b.registerMetrics()
 	b.tasks.Go(b.run)

@@ -28,6 +28,7 @@ const (
 	DefaultMaxPinAttempts     = 3
 	DefaultRetryDelay         = 10 * time.Second
 	DefaultReplicaAwayAfter   = 5 * time.Minute
+	DefaultPingInterval       = 15 * time.Second
 
 	// blindResyncInterval is the longest time between two reads of the state by a
 	// backend without an EventSource.
@@ -62,6 +63,14 @@ type Options struct {
 	// as well as those whose ping is known, which is not yet so in the first seconds of a
 	// peer. If nil, none are.
 	Connected func() []peer.ID
+	// Expected are the other peers that the configuration of this one names, or nil. Until
+	// PingInterval after the start of the service they are taken to live, because there was no
+	// time to hear of them: they are asked for pins as well, and no pin is unknown while one
+	// of them does not answer.
+	Expected []peer.ID
+	// PingInterval (15 s) is the longest time between two signs of life of a peer: the
+	// cluster's monitor_ping_interval.
+	PingInterval time.Duration
 	// Removed returns the records of a pin that this peer's state knows to be removed, also
 	// from before it was started. Another peer that still has one of them is behind. If nil,
 	// only removals that this process has seen are known.
@@ -143,6 +152,7 @@ func (o Options) withDefaults(client *rpc.Client) Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	orDefault(&o.PingInterval, DefaultPingInterval)
 	orDefault(&o.StatusTimeout, DefaultStatusTimeout)
 	orDefault(&o.StateTimeout, DefaultStateTimeout)
 	orDefault(&o.ListTimeout, DefaultListTimeout)

@@ -66,6 +66,15 @@ func (b *Backend) otherPeers() []peer.ID {
 	})
 }
 
+// awaitedPeers are the peers that this one knows from its configuration, until there was time to
+// hear of those that live.
+func (b *Backend) awaitedPeers() []peer.ID {
+	if len(b.opts.Expected) == 0 || b.readiness.since() >= b.opts.PingInterval {
+		return nil
+	}
+	return b.opts.Expected
+}
+
 const (
 	// clockInterval is the time between two measurements of the peers' clocks, and clockAge
 	// how old one may be that names a cause.

@@ -57,6 +57,16 @@ func (r *readiness) took() time.Duration {
 	return r.readyAt.Sub(r.started)
 }
 
+// since is the time since readiness was reached; zero before.
+func (r *readiness) since() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.readyAt.IsZero() {
+		return 0
+	}
+	return r.now().Sub(r.readyAt)
+}
+
 // step notes what readiness waits for, and reports whether that is another step.
 func (r *readiness) step(waitsFor string, progress func() string) (changed bool) {
 	r.mu.Lock()

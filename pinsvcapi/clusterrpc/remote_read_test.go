@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -262,6 +264,28 @@ func TestGet_APeerThatIsGone(t *testing.T) {
 	if _, err := peers[0].Get(t.Context(), "", c.String()); err != nil {
 		t.Errorf("a pin of a living peer: %v", err)
 	}
+}
+
+// A peer that has just started has heard nothing of the others yet: of a pin that one of them may have
+// accepted while it was away it says nothing, until there was time to hear of those that live.
+func TestGet_RightAfterAStart(t *testing.T) {
+	p := clustertest.Start(t, 1, clustertest.Options{})[0]
+	gone := clusterfake.Other()
+	get := func(b *clusterrpc.Backend) error {
+		_, err := b.Get(t.Context(), "", pinsvctest.RawCID(1).String())
+		return err
+	}
+	b := newBackend(t, p, clusterrpc.Options{Expected: []peer.ID{gone}, PingInterval: time.Hour})
+	wantKind(t, "Get", get(b), pinsvc.KindUnavailable)
+	b = newBackend(t, p, clusterrpc.Options{Expected: []peer.ID{gone}, PingInterval: 3 * time.Second})
+	eventually(t, "the pin is unknown", func() error {
+		if err := get(b); pinsvc.KindOf(err) != pinsvc.KindNotFound {
+			return err
+		}
+		return nil
+	})
+	b = newBackend(t, p, clusterrpc.Options{PingInterval: time.Hour})
+	wantKind(t, "Get at the only peer", get(b), pinsvc.KindNotFound)
 }
 
 // Kubo gives up at the first "failed": a peer that has not heard of a re-add does not say it.

@@ -140,6 +140,15 @@ func (m *Monitor) Skews() map[peer.ID]time.Duration {
 	return skews
 }
 
+// Behind reports whether the clock of a peer is behind by more than Tolerance: its signs of life
+// may have expired when they come.
+func (m *Monitor) Behind(p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.samples[p]
+	return ok && s.skew < -Tolerance && m.cfg.Now().Sub(s.at).Abs() <= forgetAfter
+}
+
 // Wrong are the skews beyond Tolerance, by the ID of the peer.
 func (m *Monitor) Wrong() []Skew {
 	var wrong []Skew

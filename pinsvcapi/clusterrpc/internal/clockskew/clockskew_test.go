@@ -54,6 +54,9 @@ func TestMonitor_MeasuresEachPeer(t *testing.T) {
 		if len(details) != 2 || !strings.Contains(details[0], "26m0s behind") || !strings.Contains(details[1], "1h0m0s ahead of") {
 			t.Errorf("%q", details)
 		}
+		if !m.Behind("B") || m.Behind("A") || m.Behind("C") || m.Behind("unknown") {
+			t.Error("the wrong clocks are behind")
+		}
 		m.Measure(t.Context(), time.Minute)
 		if c.asked != 4 {
 			t.Errorf("%d questions, but the last are young enough", c.asked)
@@ -65,6 +68,9 @@ func TestMonitor_MeasuresEachPeer(t *testing.T) {
 			t.Errorf("%v, but a peer that does not answer keeps its last measurement", wrong)
 		}
 		time.Sleep(2 * forgetAfter)
+		if m.Behind("B") {
+			t.Error("a measurement of long ago counts")
+		}
 		if left := m.Skews(); len(left) != 0 {
 			t.Errorf("%v is not forgotten", left)
 		}

@@ -129,7 +129,7 @@ type reply struct {
 func (r *Reader) answer(ctx context.Context, q *question) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	peers, pinging, err := r.others(ctx)
+	peers, living, err := r.others(ctx)
 	if err != nil {
 		q.err = err
 		return
@@ -143,7 +143,7 @@ func (r *Reader) answer(ctx context.Context, q *question) {
 	silent := 0
 	for range peers {
 		switch got := <-replies; {
-		case got.err != nil && (pinging[got.by] || clusterapi.IsStarting(got.err)):
+		case got.err != nil && (living[got.by] || clusterapi.IsStarting(got.err)):
 			// One that is starting may be the one that has accepted the pin.
 			silent++
 			q.err = got.err
@@ -161,9 +161,10 @@ func (r *Reader) answer(ctx context.Context, q *question) {
 	}
 }
 
-// others are the peers to ask: the leader, if there can be one, else those that have sent a ping not long ago, which must answer,
-// and those that are connected.
-func (r *Reader) others(ctx context.Context) (peers []peer.ID, pinging map[peer.ID]bool, err error) {
+// others are the peers to ask: the leader, if there can be one, else those that live, which must
+// answer, and those that are connected. A peer lives that has sent a ping not long ago, or cannot
+// have been heard.
+func (r *Reader) others(ctx context.Context) (peers []peer.ID, living map[peer.ID]bool, err error) {
 	if r.cfg.Leader != nil {
 		leader, err := r.cfg.Leader(ctx)
 		switch {
@@ -181,23 +182,28 @@ func (r *Reader) others(ctx context.Context) (peers []peer.ID, pinging map[peer.
 	if err != nil {
 		return nil, nil, clusterapi.Failure(err, "read which peers are alive")
 	}
-	add := func(p peer.ID) bool {
-		if p == r.cfg.Self || slices.Contains(peers, p) || !r.cfg.Trusted(p) {
-			return false
+	living = make(map[peer.ID]bool, len(pings))
+	add := func(p peer.ID, lives bool) {
+		if p == r.cfg.Self || !r.cfg.Trusted(p) {
+			return
 		}
-		peers = append(peers, p)
-		return true
+		if !slices.Contains(peers, p) {
+			peers = append(peers, p)
+		}
+		if lives {
+			living[p] = true
+		}
 	}
-	pinging = make(map[peer.ID]bool, len(pings))
 	for _, ping := range pings {
-		if add(ping.Peer) {
-			pinging[ping.Peer] = true
-		}
+		add(ping.Peer, true)
 	}
 	for _, p := range r.cfg.Connected() {
-		add(p)
+		add(p, r.cfg.ClockBehind(p))
 	}
-	return peers, pinging, nil
+	for _, p := range r.cfg.Awaited() {
+		add(p, true)
+	}
+	return peers, living, nil
 }
 
 // askUntilItReplies asks one peer, again and again until the context ends.

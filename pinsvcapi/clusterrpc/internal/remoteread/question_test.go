@@ -123,6 +123,52 @@ func TestReader_ConnectedPeersAreAskedAndNeedNotAnswer(t *testing.T) {
 	})
 }
 
+// The pings of a peer whose clock is back have expired when they come. It lives, and may be the only
+// one that has the pin.
+func TestReader_APeerWhoseClockIsBehindMustAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.alive = []peer.ID{self, near}
+		w.reader.cfg.Connected = func() []peer.ID { return []peer.ID{near, far} }
+		w.pinGet = func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+			if p == far {
+				return api.Pin{}, errors.New("stream reset")
+			}
+			return api.Pin{}, state.ErrNotFound
+		}
+		isKind(t, "its clock is right", w.reader.Await(t.Context(), "", pinsvctest.RawCID(1)), pinsvc.KindNotFound)
+		w.reader.cfg.ClockBehind = func(p peer.ID) bool { return p == far }
+		isKind(t, "its clock is back", w.reader.Await(t.Context(), "", pinsvctest.RawCID(1)), pinsvc.KindUnavailable)
+		w.reader.cfg.Connected = func() []peer.ID { return []peer.ID{near} }
+		isKind(t, "and it is gone", w.reader.Await(t.Context(), "", pinsvctest.RawCID(1)), pinsvc.KindNotFound)
+	})
+}
+
+// A peer that has just started is connected to nobody, and had no time to hear a ping.
+func TestReader_AwaitedPeersMustAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		rec, start := record(pinsvctest.RawCID(1), 1), time.Now()
+		w.alive = nil
+		w.reader.cfg.Awaited = func() []peer.ID { return []peer.ID{self, far} }
+		w.setPinGet(func(_ context.Context, p peer.ID, key api.Cid) (api.Pin, error) {
+			switch {
+			case time.Since(start) < time.Second:
+				return api.Pin{}, errors.New("no route")
+			case p == far && key.Equals(rec.Cid):
+				return rec, nil
+			}
+			return api.Pin{}, state.ErrNotFound
+		})
+		if got, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid); !found || !got.Cid.Equals(rec.Cid) {
+			t.Errorf("a pin that a peer has which is connected a second later: %v", err)
+		}
+		isKind(t, "a pin that it has not", w.reader.Await(t.Context(), "", pinsvctest.RawCID(2)), pinsvc.KindNotFound)
+		start = time.Now().Add(time.Hour)
+		isKind(t, "it cannot be reached", w.reader.Await(t.Context(), "", pinsvctest.RawCID(2)), pinsvc.KindUnavailable)
+		w.reader.cfg.Awaited = func() []peer.ID { return nil } // There was time.
+		isKind(t, "then", w.reader.Await(t.Context(), "", pinsvctest.RawCID(2)), pinsvc.KindNotFound)
+	})
+}
+
 // A peer that was away for long and is starting has sent no ping yet, and may be the only one that
 // has the pin. Until its state is complete nothing is said of the pin.
 func TestReader_APeerThatIsStartingLeavesItOpen(t *testing.T) {

@@ -11,7 +11,7 @@
 //     other peer is behind then. So it is when its record is one that this peer's state
 //     knows to be removed (Buried), and where there is a leader only that one is asked;
 //   - while a living peer does not answer, nothing is known. Peers whose ping is gone and
-//     that are not connected are not asked.
+//     that are not connected are not asked, once there was time to hear of them.
 //
 // Guessing CIDs is no amplification: each user has a bucket of questions, a question is
 // shared by all requests that wait for it, and the number of requests that wait is bounded,
@@ -96,6 +96,12 @@ type Config struct {
 	// Connected are peers that are asked although no ping of theirs is known, as in the
 	// first seconds of a peer; nil: none are.
 	Connected func() []peer.ID
+	// ClockBehind reports whether the clock of a peer is back so far that its pings have expired
+	// when they come: while it is connected, it must answer like those that ping. Nil: no clock is.
+	ClockBehind func(peer.ID) bool
+	// Awaited are peers that are taken to live although nothing was heard of them, because
+	// there was no time yet to hear it: they are asked and must answer. Nil: there are none.
+	Awaited func() []peer.ID
 	// Leader is the only peer to ask, where one has all that was accepted: what others have
 	// and it has not was removed. If it is this peer, nobody is asked. Nil: all are asked.
 	Leader func(context.Context) (peer.ID, error)
@@ -134,8 +140,15 @@ func New(cfg Config) *Reader {
 	if cfg.Buried == nil {
 		cfg.Buried = func(context.Context, api.Cid) ([]api.Pin, error) { return nil, nil }
 	}
+	none := func() []peer.ID { return nil }
 	if cfg.Connected == nil {
-		cfg.Connected = func() []peer.ID { return nil }
+		cfg.Connected = none
+	}
+	if cfg.Awaited == nil {
+		cfg.Awaited = none
+	}
+	if cfg.ClockBehind == nil {
+		cfg.ClockBehind = func(peer.ID) bool { return false }
 	}
 	limiter, err := ratelimit.New(questionInterval, questionBurst, maxUsers)
 	if err != nil {
@@ -270,24 +283,29 @@ func (r *Reader) arrivesOrIsRead(ctx context.Context, c cid.Cid, known func() bo
 // have been removed there, and this peer may have seen neither the pin nor its removal. If clients
 // were shown the record of one peer, that one is asked again, because another may be behind it.
 func (r *Reader) readAgain(ctx context.Context, q *question) (api.Pin, outcome, error) {
-	last := shownPin{by: q.by, rec: q.rec}
-	if before, shown := r.shown.pin(q.cid); shown {
-		last = before
+	last, shown := r.shown.pin(q.cid)
+	switch {
+	case !shown && !q.found: // It was shown too long ago since a moment.
+		return api.Pin{}, unanswered, unavailable("another peer of the cluster had the pin, and it has not reached this one")
+	case !shown:
+		last = newShownPin(q.by, q.rec)
 	}
 	got := r.askPeer(ctx, last.by, q.cid)
 	switch {
 	case got.err != nil && r.removed(ctx, last.by, last.rec):
 		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
 	case got.err != nil:
-		got.rec = last.rec // It was there a moment ago.
+		// It was there a moment ago. A peer that does not come back is not waited for any longer.
 	case !got.found && q.found && q.by != last.by:
 		return api.Pin{}, unanswered, unavailable("the pin was removed at one peer of the cluster, another one has it, and neither change has reached this one yet")
 	case !got.found:
 		return api.Pin{}, absent, clusterapi.NotFound(q.cid.String())
+	default:
+		last = newShownPin(last.by, got.rec)
 	}
 	// Before the response, so that no request that follows it comes first.
-	r.shown.add(q.cid, last.by, got.rec)
-	return got.rec, elsewhere, nil
+	r.shown.add(q.cid, last)
+	return last.rec, elsewhere, nil
 }
 
 func (r *Reader) tooMany(user pinsvc.User) error {

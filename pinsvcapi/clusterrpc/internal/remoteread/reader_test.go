@@ -240,38 +240,6 @@ func TestReader_APeerBehindARemovalSaysNothing(t *testing.T) {
 	})
 }
 
-func TestReader_Rewritten(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		mine := record(pinsvctest.RawCID(1), 100)
-		theirs := mine
-		w.pinGet = func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
-			if p == far {
-				return theirs, nil
-			}
-			return api.Pin{}, errors.New("stream reset")
-		}
-		never, always := func() bool { return false }, func() bool { return true }
-		if _, rewritten, _ := w.reader.Rewritten(t.Context(), "", mine, never); rewritten {
-			t.Error("the same record is another one")
-		}
-		theirs.Name = "after" // In the same second.
-		began := time.Now()
-		if other, rewritten, here := w.reader.Rewritten(t.Context(), "", mine, never); !rewritten || here || other.Name != "after" {
-			t.Errorf("%v %t %t", other, rewritten, here)
-		}
-		if took := time.Since(began); took > 2*readPatience {
-			t.Errorf("it took %s", took)
-		}
-		if _, rewritten, here := w.reader.Rewritten(t.Context(), "", mine, always); !rewritten || !here {
-			t.Errorf("%t %t", rewritten, here)
-		}
-		w.removed.Add(rowOf(theirs))
-		if _, rewritten, _ := w.reader.Rewritten(t.Context(), "", mine, never); rewritten {
-			t.Error("a record that was removed here counts")
-		}
-	})
-}
-
 func TestReader_EachUserHasALimit(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range questionBurst {

@@ -2,6 +2,7 @@ package remoteread
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -56,11 +57,22 @@ func (r *Reader) otherRecord(ctx context.Context, rec api.Pin) (other api.Pin, f
 	return api.Pin{}, false
 }
 
-// differs asks one peer for its record; found: it is another one than rec.
+// differs asks one peer for its record; found: it is another one than rec, and none that this peer
+// has had before.
 func (r *Reader) differs(ctx context.Context, p peer.ID, rec api.Pin) reply {
 	got, found, err := r.readAt(ctx, p, rec.Cid)
 	if err != nil || !found || !pinrecord.Visible(got) || r.removed(ctx, p, got) {
 		return reply{err: err}
 	}
-	return reply{by: p, rec: got, found: !r.same(p, got, rec)}
+	return reply{by: p, rec: got, found: !r.same(p, got, rec) && !r.superseded(ctx, p, got)}
+}
+
+// superseded reports whether a record of another peer came to the state of this one, which is then
+// that record or a newer one: the other peer is behind.
+func (r *Reader) superseded(ctx context.Context, by peer.ID, theirs api.Pin) bool {
+	if r.cfg.Past == nil {
+		return false
+	}
+	past, err := r.cfg.Past(ctx, theirs.Cid)
+	return err == nil && slices.ContainsFunc(past, func(old api.Pin) bool { return r.same(by, theirs, old) })
 }

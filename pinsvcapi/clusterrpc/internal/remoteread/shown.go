@@ -2,7 +2,6 @@ package remoteread
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +18,9 @@ const (
 	// shownFor is how long a write waits for a record that clients were shown before it is
 	// taken to be lost with the peer that had it.
 	shownFor = 2 * time.Minute
-	// maxShown bounds the records that are remembered; those of the longest ago are forgotten.
-	maxShown = 1 << 13
+	// maxShown bounds the records that are remembered, and maxShownBytes what they take: one may
+	// have 40 KiB and more. Those of the longest ago are forgotten.
+	maxShown, maxShownBytes = 1 << 13, 32 << 20
 )
 
 // shownPins are the pins of which clients were shown another peer's record that has not reached
@@ -30,27 +30,54 @@ const (
 type shownPins struct {
 	mu    sync.Mutex
 	byPin *simplelru.LRU[string, shownPin]
+	bytes int
 }
 
 // shownPin is the record that was shown last.
 type shownPin struct {
-	by    peer.ID // that has the record
-	rec   api.Pin
+	by  peer.ID // that has the record
+	rec api.Pin
+	// until is shownFor after that peer said last that it has the record.
 	until time.Time
 }
 
+func newShownPin(by peer.ID, rec api.Pin) shownPin {
+	return shownPin{by: by, rec: rec, until: time.Now().Add(shownFor)}
+}
+
+// size is about how many bytes the record takes.
+func (p shownPin) size() int {
+	const fixed, perPart = 512, 64
+	size := fixed + len(p.rec.Name)
+	for key, value := range p.rec.Metadata {
+		size += perPart + len(key) + len(value)
+	}
+	for _, origin := range p.rec.Origins {
+		size += perPart + len(origin.Bytes())
+	}
+	return size + perPart*(len(p.rec.Allocations)+len(p.rec.UserAllocations))
+}
+
 func newShownPins() *shownPins {
-	byPin, err := simplelru.NewLRU[string, shownPin](maxShown, nil)
+	s := &shownPins{}
+	byPin, err := simplelru.NewLRU(maxShown, func(_ string, pin shownPin) { s.bytes -= pin.size() })
 	if err != nil {
 		panic(err) // The size is positive.
 	}
-	return &shownPins{byPin: byPin}
+	s.byPin = byPin
+	return s
 }
 
-func (s *shownPins) add(c cid.Cid, by peer.ID, rec api.Pin) {
+func (s *shownPins) add(c cid.Cid, pin shownPin) {
+	key := pinsvc.PinKey(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byPin.Add(pinsvc.PinKey(c), shownPin{by, rec, time.Now().Add(shownFor)})
+	s.byPin.Remove(key)
+	s.byPin.Add(key, pin)
+	s.bytes += pin.size()
+	for s.bytes > maxShownBytes && s.byPin.Len() > 1 {
+		s.byPin.RemoveOldest()
+	}
 }
 
 func (s *shownPins) pin(c cid.Cid) (pin shownPin, ok bool) {
@@ -122,8 +149,7 @@ func (r *Reader) includes(ctx context.Context, pin shownPin, now api.Pin) bool {
 		return true
 	}
 	if r.cfg.Past != nil {
-		past, err := r.cfg.Past(ctx, pin.rec.Cid)
-		return err == nil && slices.ContainsFunc(past, func(old api.Pin) bool { return r.same(pin.by, pin.rec, old) })
+		return r.superseded(ctx, pin.by, pin.rec)
 	}
 	// The peer may have changed the pin since. If there is a leader, its state is the newest.
 	by := pin.by

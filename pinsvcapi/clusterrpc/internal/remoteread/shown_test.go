@@ -3,6 +3,7 @@ package remoteread
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -213,4 +214,78 @@ func TestReader_AWriteOfAPinThatNobodyWasShownAsksNobody(t *testing.T) {
 			t.Errorf("%d calls, %s", n, time.Since(began))
 		}
 	})
+}
+
+// The peer whose record clients were shown never comes back, and with it its record. After shownFor
+// the record that all other peers have is shown again, although a client polls the pin meanwhile.
+func TestReader_ALostRecordIsNotShownForEver(t *testing.T) {
+	rec, old := record(pinsvctest.RawCID(1), 2), record(pinsvctest.RawCID(1), 1)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.shows(t, rec)
+		w.has(old)
+		w.past = []api.Pin{old}
+		w.alive = []peer.ID{self, near}
+		w.setPinGet(func(_ context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+			if p == far {
+				return api.Pin{}, errors.New("stream reset")
+			}
+			return old, nil
+		})
+		began := time.Now()
+		for w.reader.Lags(t.Context(), rec.Cid.Cid) {
+			got, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid)
+			if !found || got.Timestamp != rec.Timestamp {
+				t.Errorf("after %s: found %t, written %s: %v", time.Since(began), found, got.Timestamp, err)
+			}
+			if time.Since(began) > shownFor+10*time.Second {
+				t.Fatalf("it is shown for %s", time.Since(began))
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if took := time.Since(began); took < shownFor-time.Second {
+			t.Errorf("it is shown for %s only", took)
+		}
+		if err := w.reader.AwaitShown(t.Context(), "", rec.Cid.Cid); err != nil {
+			t.Errorf("a write: %v", err)
+		}
+	})
+}
+
+// While the peer answers that it has the record, it is shown, however long that takes to arrive.
+func TestReader_ARecordIsShownAsLongAsItsPeerHasIt(t *testing.T) {
+	rec, old := record(pinsvctest.RawCID(1), 2), record(pinsvctest.RawCID(1), 1)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.shows(t, rec)
+		w.has(old)
+		w.past = []api.Pin{old}
+		for range 5 {
+			time.Sleep(shownFor / 2)
+			if got, found, err := w.reader.Find(t.Context(), "", rec.Cid.Cid); !found || got.Timestamp != rec.Timestamp {
+				t.Fatalf("found %t: %v", found, err)
+			}
+		}
+	})
+}
+
+func TestShownPins_AreBoundedInBytes(t *testing.T) {
+	shown := newShownPins()
+	rec := record(pinsvctest.RawCID(1), 1)
+	rec.Metadata["large"] = strings.Repeat("x", 40<<10)
+	pin := newShownPin(far, rec)
+	for i := range 2 * maxShownBytes / pin.size() {
+		shown.add(pinsvctest.RawCID(i), pin)
+		shown.add(pinsvctest.RawCID(i), pin) // Again: it counts once.
+	}
+	if n := shown.byPin.Len(); shown.bytes != n*pin.size() || shown.bytes > maxShownBytes || shown.bytes < maxShownBytes-pin.size() {
+		t.Errorf("%d records, %d bytes counted", n, shown.bytes)
+	}
+	if _, ok := shown.pin(pinsvctest.RawCID(0)); ok {
+		t.Error("the oldest is not forgotten")
+	}
+	for i := range 2 * maxShownBytes / pin.size() {
+		shown.forget(pinsvctest.RawCID(i))
+	}
+	if shown.bytes != 0 {
+		t.Errorf("%d bytes are counted when nothing is left", shown.bytes)
+	}
 }

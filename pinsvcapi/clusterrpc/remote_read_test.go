@@ -147,8 +147,16 @@ func TestGet_UnknownCIDs(t *testing.T) {
 	var mu sync.Mutex
 	kinds := make(map[pinsvc.Kind]int)
 	var retryAfter time.Duration
+	few := make(chan struct{}, 8)
 	for i := range 2000 {
+		// The first have the processor almost for themselves, all others come at once.
+		if few <- struct{}{}; i >= 100 {
+			<-few
+		}
 		wg.Go(func() {
+			if i < 100 {
+				defer func() { <-few }()
+			}
 			_, err := here.Get(t.Context(), "mallory", pinsvctest.RawCID(10_000+i).String())
 			mu.Lock()
 			defer mu.Unlock()

@@ -17,11 +17,12 @@ import (
 //
 // A request takes its slot after its body was read and gives it back before its
 // response is sent, so that slow clients hold none. What they do hold, large
-// bodies and responses, has a limit in bytes.
+// bodies and responses, has limits in bytes. Small responses have a limit of their
+// own: they wait for no large one.
 type admission struct {
-	reads, writes slots
-	memory        *semaphore.Weighted
-	patience      time.Duration
+	reads, writes            slots
+	bodies, pages, responses *memory
+	patience                 time.Duration
 }
 
 // slots bound the requests of one class. What waits is bounded too.
@@ -38,14 +39,18 @@ const (
 	shedRetryAfter = 2 * time.Second
 	// waitingPerSlot is how many requests may wait for each slot.
 	waitingPerSlot = 4
-	// admissionMemory bounds the large bodies and responses in memory, in bytes,
-	// and largeBody is the size from which one counts.
-	admissionMemory = 256 << 20
-	largeBody       = 64 << 10
+	// What requests may hold, in bytes: large bodies, rows and rendered pieces of long
+	// pages, and other large responses.
+	bodyMemory, pageMemory, responseMemory = 64 << 20, 144 << 20, 48 << 20
+	// largeBody is the size from which a body or a response counts.
+	largeBody = 64 << 10
 )
 
 func newAdmission(limit int) *admission {
-	a := &admission{memory: semaphore.NewWeighted(admissionMemory), patience: admissionPatience}
+	a := &admission{
+		bodies: newMemory(bodyMemory), pages: newMemory(pageMemory), responses: newMemory(responseMemory),
+		patience: admissionPatience,
+	}
 	for _, s := range []*slots{&a.reads, &a.writes} {
 		s.free, s.limit = semaphore.NewWeighted(int64(limit)), int64(limit)
 	}
@@ -76,23 +81,29 @@ func (a *admission) enter(ctx context.Context, cost int) (leave func(), err erro
 	return func() { s.free.Release(1) }, nil
 }
 
-// hold waits until n bytes may be in memory for this request. Few bytes need no
-// permission.
-func (a *admission) hold(ctx context.Context, n int64) (release func(), err error) {
+// hold waits until n bytes of a class may be in memory for a request. Few bytes need no
+// permission: then the lease is nil.
+func (a *admission) hold(ctx context.Context, m *memory, owner string, n int64) (*lease, error) {
 	if n < largeBody {
-		return func() {}, nil
+		return nil, nil
 	}
-	n = min(n, admissionMemory)
-	if err := a.acquire(ctx, a.memory, n); err != nil {
-		return nil, err
-	}
-	return func() { a.memory.Release(n) }, nil
+	var held *lease
+	err := a.patiently(ctx, func(ctx context.Context) (err error) {
+		held, err = m.wait(ctx, owner, n)
+		return err
+	})
+	return held, err
 }
 
 func (a *admission) acquire(ctx context.Context, s *semaphore.Weighted, n int64) error {
+	return a.patiently(ctx, func(ctx context.Context) error { return s.Acquire(ctx, n) })
+}
+
+// patiently waits for something as long as a request may.
+func (a *admission) patiently(ctx context.Context, wait func(context.Context) error) error {
 	patient, cancel := context.WithTimeout(ctx, a.patience)
 	defer cancel()
-	err := s.Acquire(patient, n)
+	err := wait(patient)
 	if err == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package pinsvcapi
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -91,19 +92,29 @@ func TestAdmission_BoundsLargeBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(1)
 		for range 1000 {
-			if _, err := a.hold(t.Context(), largeBody-1); err != nil {
-				t.Fatal(err)
+			if held, err := a.hold(t.Context(), a.bodies, "mallory", largeBody-1); err != nil || held != nil {
+				t.Fatal(held, err)
 			}
 		}
-		release, err := a.hold(t.Context(), admissionMemory+1)
+		held, err := a.hold(t.Context(), a.bodies, "mallory", bodyMemory+1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.hold(t.Context(), largeBody); pinsvc.KindOf(err) != pinsvc.KindUnavailable {
-			t.Errorf("got %v", err)
+		start := time.Now()
+		if _, err := a.hold(t.Context(), a.bodies, "mallory", largeBody); pinsvc.KindOf(err) != pinsvc.KindUnavailable || time.Since(start) != admissionPatience {
+			t.Errorf("after %s: %v", time.Since(start), err)
 		}
-		release()
-		if _, err := a.hold(t.Context(), largeBody); err != nil {
+		start = time.Now()
+		for _, other := range []struct {
+			of    *memory
+			owner string
+		}{{a.bodies, "alice"}, {a.pages, "mallory"}, {a.responses, "mallory"}} {
+			if _, err := a.hold(t.Context(), other.of, other.owner, largeBody); err != nil || time.Since(start) != 0 {
+				t.Errorf("%s, whose share is free: %v after %s", other.owner, err, time.Since(start))
+			}
+		}
+		held.release()
+		if _, err := a.hold(t.Context(), a.bodies, "mallory", largeBody); err != nil {
 			t.Error(err)
 		}
 	})
@@ -167,9 +178,10 @@ func TestAdmission_ResponsesOfWritesAreSent(t *testing.T) {
 	s.api.admission.patience = time.Millisecond
 	text := body(1, `,"meta":{"a":"`+strings.Repeat(`\u0001`, 12_000)+`"}`)
 	s.backend.before = func(context.Context) error {
-		// All memory but that of the request, which is smaller than its response.
-		if !s.api.admission.memory.TryAcquire(admissionMemory - int64(len(text))) {
-			t.Error("memory is taken already")
+		for owner := range 2 {
+			if s.api.admission.responses.try(fmt.Sprint(owner), responseMemory) == nil {
+				t.Error("memory is taken already")
+			}
 		}
 		return nil
 	}

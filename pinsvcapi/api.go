@@ -69,8 +69,10 @@ type API struct {
 	openAPI     []byte
 	metrics     *metrics
 	accessLog   accessLogger
-	buffers     bufferPool
-	decoder     pinsvc.Decoder
+	// longBuffers are those of long pages, which are counted: a small response would keep one of
+	// them uncounted.
+	buffers, longBuffers bufferPool
+	decoder              pinsvc.Decoder
 
 	server    *http.Server
 	listeners []net.Listener // HTTP or HTTPS

@@ -3,7 +3,6 @@ package pinsvcapi
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"io"
 	"mime"
@@ -55,10 +54,9 @@ func (api *API) checkBody(w http.ResponseWriter, r *http.Request, p bodyPolicy) 
 // readBody reads the body that checkBody has accepted into memory, where it is
 // counted until release is called. A client that sends it slowly so holds no slot
 // of the admission.
-func (api *API) readBody(ctx context.Context, r *http.Request, p bodyPolicy) (release func(), err error) {
-	release = func() {}
+func (api *API) readBody(rq *request, r *http.Request, p bodyPolicy) (release func(), err error) {
 	if !p.accepted || r.Body == http.NoBody {
-		return release, nil
+		return func() {}, nil
 	}
 	var body bytes.Buffer
 	if r.ContentLength < 0 { // It is chunked, and mostly small all the same.
@@ -70,18 +68,19 @@ func (api *API) readBody(ctx context.Context, r *http.Request, p bodyPolicy) (re
 	if body.Len() == largeBody {
 		expected = cmp.Or(p.maxBytes, api.cfg.MaxBodyBytes)
 	}
-	if release, err = api.admission.hold(ctx, expected); err != nil {
+	held, err := api.admission.hold(r.Context(), api.admission.bodies, rq.owner(), expected)
+	if err != nil {
 		return nil, err
 	}
 	if expected > 0 {
 		body.Grow(int(expected) - body.Len() + bytes.MinRead)
 		if _, err := io.Copy(&body, r.Body); err != nil {
-			release()
+			held.release()
 			return nil, err
 		}
 	}
 	r.Body = bodyInMemory{&body}
-	return release, nil
+	return held.release, nil
 }
 
 // bodyInMemory is a body that was read.

@@ -16,12 +16,10 @@ import (
 // failure of the handler or of a check before it.
 func (api *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	rq := requestOf(r)
+	defer func() { rq.held.release() }()
 	resp, err := api.handle(w, r, rq)
 	if err == nil && rq.route.endpoint.policy.cost < costWrite { // What was written is not refused afterwards.
-		var release func()
-		if release, err = api.admission.hold(r.Context(), int64(len(resp.body))); err == nil {
-			defer release()
-		}
+		err = api.holdResponse(rq, &resp)
 	}
 	if err != nil {
 		resp = api.fail(w, r, rq, err)
@@ -64,11 +62,16 @@ func (api *API) handle(w http.ResponseWriter, r *http.Request, rq *request) (res
 	if err := api.checkBody(w, r, e.policy.body); err != nil {
 		return response{}, err
 	}
-	release, err := api.readBody(r.Context(), r, e.policy.body)
+	release, err := api.readBody(rq, r, e.policy.body)
 	if err != nil {
 		return response{}, err
 	}
 	defer release()
+	if e.policy.prepare != nil {
+		if err := e.policy.prepare(api, rq, r); err != nil {
+			return response{}, err
+		}
+	}
 	leave, err := api.admission.enter(r.Context(), e.policy.cost)
 	if err != nil {
 		return response{}, err

@@ -11,18 +11,14 @@ import (
 
 // listPins is GET /pins.
 func (api *API) listPins(rq *request, r *http.Request) (response, error) {
-	q, err := pinsvc.ParseRawQuery(r.URL.RawQuery)
-	if err != nil {
-		return response{}, err
-	}
-	rq.event.addCIDs(q.CIDs...)
-	page, err := rq.backend.List(r.Context(), rq.caller.User, q)
+	rq.event.addCIDs(rq.query.CIDs...)
+	page, err := rq.backend.List(r.Context(), rq.caller.User, rq.query)
 	if err != nil {
 		return response{}, err
 	}
 	results := len(page.Rows)
 	rq.event.Results = &results
-	return api.objectResponse(http.StatusOK, page)
+	return api.pageResponse(rq, page)
 }
 
 // addPin is POST /pins.

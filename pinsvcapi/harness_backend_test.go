@@ -72,7 +72,8 @@ func closed(t *testing.T, reader *bufio.Reader) {
 // wait, fail or panic.
 type scripted struct {
 	*pinsvctest.Fake
-	before func(ctx context.Context) error // may be nil
+	before func(ctx context.Context) error  // may be nil
+	page   func(q pinsvc.Query) pinsvc.Page // the response of every list; may be nil
 }
 
 func (s *scripted) step(ctx context.Context) error {
@@ -85,6 +86,9 @@ func (s *scripted) step(ctx context.Context) error {
 func (s *scripted) List(ctx context.Context, user pinsvc.User, q pinsvc.Query) (pinsvc.Page, error) {
 	if err := s.step(ctx); err != nil {
 		return pinsvc.Page{}, err
+	}
+	if s.page != nil {
+		return s.page(q), nil
 	}
 	return s.Fake.List(ctx, user, q)
 }

@@ -1,6 +1,9 @@
 package pinsvcapi
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // policy is how requests to an endpoint are treated before its handler runs.
 type policy struct {
@@ -14,6 +17,8 @@ type policy struct {
 	credentials bool
 	readiness   readiness
 	body        bodyPolicy
+	// prepare, when not nil, takes what the handler needs before the request takes its slot.
+	prepare func(*API, *request, *http.Request) error
 	// streams: the handler may return a streaming response.
 	streams bool
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/auth"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 // request is the state of one HTTP request, shared by the middleware and the
@@ -24,12 +25,24 @@ type request struct {
 	conn     *http.ResponseController
 	recorder *responseRecorder
 	caller   auth.Caller
-	backend  Backend // set once the readiness check has passed
+	backend  Backend      // set once the readiness check has passed
+	query    pinsvc.Query // of a list
+	held     *lease       // of the response; may be nil
 	// event is completed and published when the request ends.
 	event requestEvent
 	// streamStart is when the headers of a streaming response were sent, zero
 	// for other responses.
 	streamStart time.Time
+	// sending is when the response began to be sent.
+	sending time.Time
+}
+
+// owner is to whom the memory of the request is charged.
+func (rq *request) owner() string {
+	if rq.users.auth == nil {
+		return rq.limits.client
+	}
+	return "user " + string(rq.caller.User)
 }
 
 type requestKey struct{}

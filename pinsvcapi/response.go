@@ -15,15 +15,18 @@ import (
 
 const jsonType = "application/json"
 
-// response is what a handler returns: a whole body, or a stream. Nothing of a
-// whole one is sent before all of it is there, so a failure never follows half
-// a body.
+// response is what a handler returns: a whole body, one in pieces, or a stream. Nothing of
+// the first two is sent before it is known that all of it can be, so a failure never follows
+// half a body.
 type response struct {
 	status      int
 	header      http.Header // may be nil
 	contentType string      // of the body
 	body        []byte      // nil for none
 	pool        *bufferPool // takes the body back once it is sent; may be nil
+	// rest, when not nil, appends the next piece of the body after the first, and reports
+	// whether there are more.
+	rest func(dst []byte) (_ []byte, more bool, err error)
 	// stream, when not nil, writes the body. See sendStream.
 	stream streamFunc
 }
@@ -42,12 +45,11 @@ func (api *API) objectResponse(status int, object appender) (response, error) {
 	return response{status: status, contentType: jsonType, body: append(body, '\n'), pool: &api.buffers}, nil
 }
 
-// bufferPool keeps the memory of bodies that were sent for the next ones: a
-// page of 1,000 pins has half a megabyte.
+// bufferPool keeps the memory of bodies that were sent for the next ones.
 type bufferPool struct{ pool sync.Pool }
 
-// maxKeptBuffer bounds a buffer that is kept.
-const maxKeptBuffer = 2 << 20
+// maxKeptBuffer bounds a buffer that is kept. What is larger was made by one response alone.
+const maxKeptBuffer = longPieceSize + maxRow
 
 func (b *bufferPool) take() []byte {
 	if buf, ok := b.pool.Get().(*[]byte); ok {
@@ -138,17 +140,22 @@ func retryAfter(err error, kind pinsvc.Kind) (seconds int, ok bool) {
 const (
 	writeGrace = 30 * time.Second
 	writeRate  = 64 << 10 // bytes per second, at least
+	// maxWriteTime bounds the time for all of a response.
+	maxWriteTime = 5 * time.Minute
 )
 
-// writeDeadline is when n bytes must have been sent.
-func (api *API) writeDeadline(n int) time.Time {
-	return time.Now().Add(api.opts.writeGrace + time.Duration(n)*time.Second/writeRate)
+// writeTime is how long sending n bytes may take.
+func (api *API) writeTime(n int) time.Duration {
+	return min(maxWriteTime, api.opts.writeGrace+time.Duration(n)*time.Second/writeRate)
 }
 
-// boundWriteTime makes sending n bytes fail after a time that suits them, or
-// earlier if write_timeout, which net/http has begun to count, is shorter.
+// boundWriteTime makes sending the first n bytes of a response fail after a time that suits
+// them, or earlier if write_timeout, which net/http has begun to count, is shorter.
 func (api *API) boundWriteTime(rq *request, n int) {
-	deadline := api.writeDeadline(n)
+	if rq.sending.IsZero() {
+		rq.sending = time.Now()
+	}
+	deadline := rq.sending.Add(api.writeTime(n))
 	if api.cfg.WriteTimeout > 0 && rq.start.Add(api.cfg.WriteTimeout).Before(deadline) {
 		return
 	}
@@ -178,7 +185,7 @@ func (resp *response) setHeaders(h http.Header) {
 // send writes the response, once.
 func (api *API) send(w http.ResponseWriter, r *http.Request, rq *request, resp response) {
 	resp.setHeaders(w.Header())
-	if resp.body != nil || resp.status != http.StatusNoContent {
+	if resp.rest == nil && (resp.body != nil || resp.status != http.StatusNoContent) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(resp.body)))
 	}
 	api.boundWriteTime(rq, len(resp.body))
@@ -186,15 +193,24 @@ func (api *API) send(w http.ResponseWriter, r *http.Request, rq *request, resp r
 	if resp.body == nil {
 		return
 	}
-	// Write keeps nothing of the body.
-	if _, err := w.Write(resp.body); err != nil && rq.event.Error == "" && !errors.Is(err, http.ErrBodyNotAllowed) {
+	defer resp.discard() // Write keeps nothing of the body.
+	_, err := w.Write(resp.body)
+	if err == nil && resp.rest != nil && r.Method != http.MethodHead {
+		err = api.sendRest(w, rq, &resp)
+	}
+	if err != nil && rq.event.Error == "" && !errors.Is(err, http.ErrBodyNotAllowed) {
 		reason := "the client did not read the response"
 		if wasCutOff(r) {
 			reason = "the response was cut off: " + errCutOff.Error()
 		}
 		rq.event.Error = clip(reason + ": " + err.Error())
 	}
+}
+
+// discard gives the memory of the body back. Nobody may use it any more.
+func (resp *response) discard() {
 	if resp.pool != nil {
 		resp.pool.give(resp.body)
+		resp.body, resp.pool = nil, nil
 	}
 }

@@ -21,7 +21,7 @@ type endpoint struct {
 // OPTIONS.
 func endpoints() []endpoint {
 	read := policy{scope: scopePinsRead, cost: costMemory, credentials: true}
-	list := policy{scope: scopePinsRead, cost: costMemory, credentials: true, readiness: waitReady}
+	list := policy{scope: scopePinsRead, cost: costMemory, credentials: true, readiness: waitReady, prepare: (*API).preparePage}
 	write := policy{scope: scopePinsWrite, cost: costWrite, credentials: true, body: pinBody()}
 	remove := policy{scope: scopePinsDelete, cost: costWrite, credentials: true}
 	token := policy{scope: scopeTokensWrite, cost: costMemory, credentials: true, body: noBody()}

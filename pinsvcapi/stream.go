@@ -43,7 +43,7 @@ func (s *streamWriter) Flush() error {
 }
 
 func (s *streamWriter) bound(n int) {
-	if err := s.rq.conn.SetWriteDeadline(s.api.writeDeadline(n)); err != nil {
+	if err := s.rq.conn.SetWriteDeadline(time.Now().Add(s.api.writeTime(n))); err != nil {
 		logger.Debugf("request %s: the time to write is not bounded: %v", s.rq.id, err)
 	}
 }

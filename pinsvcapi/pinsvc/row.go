@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -148,35 +146,10 @@ func (p Page) PinResults() (PinResults, error) {
 	return results, nil
 }
 
-// AppendJSON appends the JSON form to dst; see PinStatus.AppendJSON.
-func (p Page) AppendJSON(dst []byte) ([]byte, error) {
-	dst = append(dst, `{"count":`...)
-	dst = strconv.AppendInt(dst, int64(p.Count), 10)
-	dst = append(dst, `,"results":[`...)
-	for i := range p.Rows {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		before := len(dst)
-		var err error
-		if dst, err = p.Rows[i].AppendJSON(dst); err != nil {
-			return dst, fmt.Errorf("result %d: %w", i, err)
-		}
-		if i == 0 {
-			// The others will have about the same length.
-			dst = slices.Grow(dst, (len(dst)-before+32)*len(p.Rows))
-		}
-	}
-	return append(dst, "]}"...), nil
-}
-
 // AppendJSON appends the JSON form to dst: that of the PinStatus.
 func (r *Row) AppendJSON(dst []byte) ([]byte, error) {
-	if r.Key == "" || r.CID == "" {
-		return dst, errUndefinedCID
-	}
-	if !AllStatuses.Has(r.Status) {
-		return dst, fmt.Errorf("status %d has no wire form", r.Status)
+	if err := r.check(); err != nil {
+		return dst, err
 	}
 	dst = append(dst, `{"requestid":"`...)
 	from := len(dst)
@@ -212,4 +185,15 @@ func (r *Row) AppendJSON(dst []byte) ([]byte, error) {
 		dst = append(dst, r.Info...)
 	}
 	return append(dst, '}'), nil
+}
+
+// check returns the error of AppendJSON, but for that of the time.
+func (r *Row) check() error {
+	if r.Key == "" || r.CID == "" {
+		return errUndefinedCID
+	}
+	if !AllStatuses.Has(r.Status) {
+		return fmt.Errorf("status %d has no wire form", r.Status)
+	}
+	return nil
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multicodec"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
 // Consensus is the cluster's Raft component with a state that holds what was asked for.
@@ -26,6 +28,7 @@ type Consensus struct {
 	ipfscluster.Consensus
 	store  *Store
 	writes *writes
+	keys   *keys
 	self   peer.ID
 }
 
@@ -52,16 +55,15 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 		cfg.RaftConfig.Logger = hclog.NewNullLogger()
 	}
 	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
-	writes, err := newWrites(h)
-	if err != nil {
-		return nil, err
-	}
 	inner, err := raft.NewConsensus(h, cfg, wrapped, staging)
 	if err != nil {
-		writes.close()
 		return nil, err
 	}
-	return &Consensus{Consensus: inner, store: wrapped, writes: writes, self: h.ID()}, nil
+	c := &Consensus{Consensus: inner, store: wrapped, writes: newWrites(h), keys: newKeys(), self: h.ID()}
+	if err := c.writes.serve(c); err != nil {
+		return nil, errors.Join(err, c.Shutdown(context.Background()))
+	}
+	return c, nil
 }
 
 // SetClient connects the component to the cluster. Entries of the log are applied from then on.
@@ -81,13 +83,16 @@ func (c *Consensus) Shutdown(ctx context.Context) error {
 func (c *Consensus) OnRestore(f func(Restored)) { c.store.OnRestore(f) }
 
 // LogPin commits a pin. When it returns nil the state of this peer has the change, on a follower
-// too.
+// too. It heeds the condition of its context.
 func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
+	if condition, ok := clusterrpc.WriteCondition(ctx, pin.Cid); ok {
+		return c.pinIf(ctx, pin, condition)
+	}
 	pin, m, redirected, err := marked(pin)
 	if err != nil {
 		return err
 	}
-	end, err := c.begin(ctx, m.nonce, redirected)
+	end, err := c.begin(ctx, pin.Cid, m.nonce, redirected)
 	if err != nil {
 		return err
 	}
@@ -97,18 +102,18 @@ func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
 		return err
 	}
-	return c.await(ctx, applied, pin.Cid, func(now api.Pin, err error) bool {
-		record, invalid := now.ProtoMarshal()
-		return err == nil && invalid == nil && string(record) == string(m.record)
-	})
+	return c.awaitPin(ctx, applied, pin.Cid, m)
 }
 
-// LogUnpin commits the removal of a pin. The entry has the CID alone, so that nothing else of the
-// pin is left to the next entry.
+// LogUnpin commits the removal of a pin, as LogPin does a pin. The entry has the CID alone, so that
+// nothing else of the pin is left to the next entry.
 func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
+	if condition, ok := clusterrpc.WriteCondition(ctx, pin.Cid); ok {
+		return c.unpinIf(ctx, pin.Cid, condition)
+	}
 	removed := api.PinCid(pin.Cid)
 	nonce, redirected := removalNonce(pin)
-	end, err := c.begin(ctx, nonce, redirected)
+	end, err := c.begin(ctx, pin.Cid, nonce, redirected)
 	if err != nil {
 		return err
 	}
@@ -119,7 +124,7 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
 		return err
 	}
-	return c.await(ctx, applied, pin.Cid, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
+	return c.awaitRemoval(ctx, applied, pin.Cid)
 }
 
 // underOneLeader ends a write that another leader than the present one would have to accept. A write
@@ -184,6 +189,17 @@ func (c *Consensus) await(ctx context.Context, applied <-chan struct{}, key api.
 			return nil
 		}
 	}
+}
+
+func (c *Consensus) awaitPin(ctx context.Context, applied <-chan struct{}, key api.Cid, m mark) error {
+	return c.await(ctx, applied, key, func(now api.Pin, err error) bool {
+		record, invalid := now.ProtoMarshal()
+		return err == nil && invalid == nil && string(record) == string(m.record)
+	})
+}
+
+func (c *Consensus) awaitRemoval(ctx context.Context, applied <-chan struct{}, key api.Cid) error {
+	return c.await(ctx, applied, key, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
 }
 
 // WaitForSync waits for a leader, and until this peer has applied all that was committed before the

@@ -16,6 +16,8 @@
 //   - A write that was given up takes effect after newer ones (U70, U71). It has not ended before
 //     upstream has (consensus.go), and a leader asks before it proposes a redirected one (redirect.go).
 //
+// A write to one version of a record is made by the leader, which compares (conditional.go).
+//
 // It also lets a peer whose state was damaged take rows over from the leader (rewrite.go).
 package raftstate
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -15,7 +16,7 @@ import (
 )
 
 // Protocol is by which the leader asks the peer that redirected a write to it whether that is still
-// waited for.
+// waited for, and by which peers hand it their writes with a condition.
 const Protocol = protocol.ID("/ipfs-cluster-pinsvc/raft/1")
 
 const (
@@ -40,19 +41,24 @@ type writes struct {
 	waiting map[string]struct{} // by nonce
 }
 
-func newWrites(h host.Host) (*writes, error) {
-	w := &writes{host: h, waiting: make(map[string]struct{})}
-	server := rpc.NewServer(h, Protocol)
-	if err := server.RegisterName(writesService, &writesRPC{w}); err != nil {
-		return nil, fmt.Errorf("serving %s: %w", Protocol, err)
+func newWrites(h host.Host) *writes {
+	return &writes{host: h, client: rpc.NewClient(h, Protocol), waiting: make(map[string]struct{})}
+}
+
+// serve lets other peers ask this one.
+func (w *writes) serve(c *Consensus) error {
+	if err := rpc.NewServer(w.host, Protocol).RegisterName(writesService, &writesRPC{w, c}); err != nil {
+		return fmt.Errorf("serving %s: %w", Protocol, err)
 	}
-	w.client = rpc.NewClient(h, Protocol)
-	return w, nil
+	return nil
 }
 
 func (w *writes) close() { w.host.RemoveStreamHandler(Protocol) }
 
-type writesRPC struct{ w *writes }
+type writesRPC struct {
+	w *writes
+	c *Consensus
+}
 
 // Waits tells whether a write of this peer is still waited for.
 func (s *writesRPC) Waits(_ context.Context, nonce string, out *bool) error {
@@ -104,13 +110,25 @@ func (w *writes) older(id peer.ID) bool {
 
 // begin lets a write of this peer begin, or one that another peer redirected to it, which only the
 // leader takes. end is called when it has ended.
-func (c *Consensus) begin(ctx context.Context, nonce string, redirected bool) (end func(), err error) {
+func (c *Consensus) begin(ctx context.Context, key api.Cid, nonce string, redirected bool) (end func(), err error) {
+	leave, err := c.keys.begin(ctx, key)
+	if err != nil {
+		return nil, err
+	}
 	from, local := rpc.GetRequestSender(ctx)
 	if !redirected || local != nil || from == c.self {
-		return c.writes.begin(nonce), nil
+		ended := c.writes.begin(nonce)
+		return func() {
+			ended()
+			leave()
+		}, nil
 	}
-	if leader, err := c.Leader(ctx); err != nil || leader != c.self {
-		return nil, errors.Join(ErrNotLeader, err)
+	if err = c.leads(ctx); err == nil {
+		err = c.writes.check(ctx, from, nonce)
 	}
-	return func() {}, c.writes.check(ctx, from, nonce)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
 }

@@ -47,8 +47,8 @@ func (s *Store) unwatch(w *watch) {
 // LeaderBarrier returns when this peer, as the leader, has applied all that was committed before the
 // call on any peer. It returns ErrNotLeader when it is not the leader.
 func (c *Consensus) LeaderBarrier(ctx context.Context) error {
-	if leader, err := c.Leader(ctx); err != nil || leader != c.self {
-		return errors.Join(ErrNotLeader, err)
+	if err := c.leads(ctx); err != nil {
+		return err
 	}
 	// Should it lose its office meanwhile, the entry is redirected, and still applied here.
 	return c.barrier(ctx)

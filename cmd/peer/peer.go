@@ -137,7 +137,7 @@ func New(ctx context.Context, opts Options) (*Peer, error) {
 		return nil
 	})
 	for _, step := range []func() error{
-		p.takeLock, p.load, p.openStore, p.openNetwork, p.observe, p.startIPFS, p.openListeners,
+		p.takeLock, p.load, func() error { return p.openStore(ctx) }, p.openNetwork, p.observe, p.startIPFS, p.openListeners,
 	} {
 		err := ctx.Err()
 		if err == nil {
@@ -194,8 +194,9 @@ func (p *Peer) load() error {
 	return p.cfg.checkListeners()
 }
 
-func (p *Peer) openStore() error {
-	p.report.enter(StageStore, nil)
+func (p *Peer) openStore(ctx context.Context) error {
+	p.space = &storeSpace{}
+	p.report.enter(StageStore, p.space.detail)
 	kind, engine, err := p.cfg.Engines()
 	if err != nil {
 		return err
@@ -207,7 +208,6 @@ func (p *Peer) openStore() error {
 			return fmt.Errorf("removing the Raft state before joining: %w", err)
 		}
 	}
-	p.space = &storeSpace{}
 	if engine == cfgs.Pebble.ConfigKey() {
 		p.space.watch(cfgs.Pebble)
 	}
@@ -215,7 +215,7 @@ func (p *Peer) openStore() error {
 	if err != nil {
 		return fmt.Errorf("consensus.%s: %w", kind, err)
 	}
-	p.store, err = states.GetStore()
+	p.store, err = p.space.open(ctx, states.GetStore)
 	if err != nil {
 		return fmt.Errorf("opening the datastore (datastore.%s): %w", engine, err)
 	}

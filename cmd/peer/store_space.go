@@ -2,6 +2,7 @@ package peer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pebbleconfig "github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
+	"github.com/ipfs/go-datastore"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 )
@@ -46,6 +48,36 @@ func (s *storeSpace) watch(cfg *pebbleconfig.Config) {
 	}
 	folder := cfg.GetFolder()
 	cfg.PebbleOptions.FS = waitingFS{FS: vfs.OnDiskFull(base, func() { s.wait(folder) }), tables: base}
+}
+
+// open opens the datastore. If ctx ends meanwhile it does not wait for that, and what is opened later
+// is closed again: a store whose disk is full waits for space to be opened, which nothing can end (U82).
+func (s *storeSpace) open(ctx context.Context, store func() (datastore.Datastore, error)) (datastore.Datastore, error) {
+	type result struct {
+		store datastore.Datastore
+		err   error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		opening, err := store()
+		opened <- result{opening, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.store, r.err
+	case <-ctx.Done():
+	}
+	go func() {
+		if r := <-opened; r.err == nil {
+			if err := r.store.Close(); err != nil {
+				logger.Warnf("closing a datastore that was opened too late: %s", err)
+			}
+		}
+	}()
+	if err := s.Full(); err != nil {
+		return nil, err
+	}
+	return nil, ctx.Err()
 }
 
 // waitingFS waits for space, except for tables.
@@ -118,4 +150,12 @@ func (s *storeSpace) Full() error {
 		return errStoreFull
 	}
 	return nil
+}
+
+// detail is Full in words, "" with space.
+func (s *storeSpace) detail() string {
+	if err := s.Full(); err != nil {
+		return err.Error()
+	}
+	return ""
 }

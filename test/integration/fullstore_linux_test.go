@@ -128,3 +128,30 @@ func TestFullStore(t *testing.T) {
 		})
 	}
 }
+
+// A daemon that is started on a full disk, which pebble waits for, ends on SIGTERM; with space it has all
+// that was accepted.
+func TestFullStore_AStartIsEnded(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	s := &fullStore{t: t, disk: h.Disk(96 << 20), peer: h.Peer(harness.InitOptions{Args: []string{"--datastore", "pebble"}})}
+	s.peer.Edit(func(c harness.Section) { c.Section("datastore", "pebble").Set("folder", s.disk.Dir+"/store") })
+	s.peer.Start()
+	for range 20 {
+		if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
+			t.Fatalf("%v %d %s", err, r.Status, r.Body)
+		}
+	}
+	s.peer.Stop()
+	free := s.disk.Fill(0)
+	s.peer.StartOnly()
+	s.peer.Process().WaitOutput(30*time.Second, "No change of the pinset is accepted until there is space")
+	began := time.Now()
+	s.peer.Process().Signal(syscall.SIGTERM)
+	s.stopped()
+	t.Logf("stopped within %s", time.Since(began).Round(time.Millisecond))
+	free()
+	s.peer.Start()
+	s.reads("after the start with space")
+	s.peer.Stop() // Before its disk is gone.
+}

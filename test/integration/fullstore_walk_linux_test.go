@@ -85,4 +85,5 @@ func TestFullStore_WhileThePeerCatchesUp(t *testing.T) {
 		}
 		return err
 	})
+	behind.Stop() // Before its disk is gone.
 }

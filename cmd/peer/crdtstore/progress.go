@@ -3,7 +3,7 @@ package crdtstore
 import "time"
 
 // A branch may have a block that no peer has any more. Its walk stands still for good, beside others
-// that go on: whether one goes on is known by its own blocks, not by those of others.
+// that go on: whether one goes on is known by its own blocks, not by those of others (U51).
 
 // progress is when the walk of each open branch last came on. It is guarded by walks.mu.
 type progress struct {

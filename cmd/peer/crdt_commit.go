@@ -70,7 +70,9 @@ func newCommittedCRDT(
 	if commits.Metrics == nil {
 		commits.Metrics = groupcommit.NewMetrics()
 	}
-	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{Synced: commits.Metrics.Synced, Quiet: inner.Quiet})
+	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{
+		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon,
+	})
 	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
 		if inner.Stalled(stalledWalk) { // Only then does Behind not hold a delete back.
 			ctx = crdtstore.Own(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/ipfs/go-datastore"
-	"github.com/ipfs/go-datastore/query"
 )
 
 // errClosed is the error of every call after Close.
@@ -48,15 +47,6 @@ func (s *Store) GetSize(ctx context.Context, key datastore.Key) (size int, err e
 		return err
 	})
 	return size, err
-}
-
-// Query implements datastore.Read.
-func (s *Store) Query(ctx context.Context, q query.Query) (results query.Results, err error) {
-	err = s.use(func() (err error) {
-		results, err = s.Batching.Query(ctx, q)
-		return err
-	})
-	return results, err
 }
 
 // Delete implements datastore.Write.

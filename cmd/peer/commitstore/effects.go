@@ -15,7 +15,11 @@ type Effects struct {
 	mu             sync.Mutex
 	begun, merging bool
 	completed      bool
-	block          string // the ID of the last one that was written
+	durable        bool              // the last block is on the disk, with what leads to it
+	block          string            // the ID of the last one that was written
+	blocks         []string          // those that are not durable, by a failed commit
+	undone         []string          // blocks of failed commits that this one undoes
+	before         map[string][]byte // values before the commit, by the CRDT's key; nil: none
 	failed         error
 	synced         func()
 	values         map[string]groupcommit.Effect
@@ -27,7 +31,7 @@ type effectsKey struct{}
 
 // Watch returns a context for one commit, and its effects.
 func Watch(ctx context.Context) (context.Context, groupcommit.Effects) {
-	effects := &Effects{values: make(map[string]groupcommit.Effect)}
+	effects := &Effects{values: make(map[string]groupcommit.Effect), before: make(map[string][]byte)}
 	return context.WithValue(ctx, effectsKey{}, effects), effects
 }
 
@@ -43,7 +47,8 @@ func effectsOf(ctx context.Context) *Effects {
 func (e *Effects) begin(block string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun, e.completed, e.block = true, false, block
+	e.begun, e.completed, e.durable, e.block = true, false, false, block
+	e.blocks = append(e.blocks, block)
 }
 
 // wrote reports whether a block is the last one that this commit has written.
@@ -88,6 +93,13 @@ func (e *Effects) Begun() bool {
 	return e.begun
 }
 
+// Synced implements groupcommit.Effects.
+func (e *Effects) Synced() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.durable
+}
+
 // Merging implements groupcommit.Effects.
 func (e *Effects) Merging() bool {
 	e.mu.Lock()
@@ -109,15 +121,18 @@ func (e *Effects) OnSynced(f func()) {
 	e.synced = f
 }
 
-// tellSynced calls what OnSynced was given.
-func (e *Effects) tellSynced() {
+// tellSynced notes that the block is on the disk, and calls what OnSynced was given. It returns the
+// blocks of failed commits that are undone by that.
+func (e *Effects) tellSynced() (undone []string) {
 	e.mu.Lock()
 	f := e.synced
-	e.synced = nil
+	e.synced, e.durable, e.blocks = nil, true, nil
+	undone, e.undone = e.undone, nil
 	e.mu.Unlock()
 	if f != nil {
 		f()
 	}
+	return undone
 }
 
 // fail notes the first error.

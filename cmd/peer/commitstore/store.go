@@ -3,8 +3,8 @@
 // the state is known.
 //
 // go-ds-crdt passes the context of a commit down to each write, so a commit of this peer is known
-// by its context (Watch). The merges of what other peers wrote have none, and are not synced: they
-// are sent again.
+// by its context (Watch). The merges of what other peers wrote have none, and are not synced here: the
+// store below has them on the disk before they are shown (U90 in docs/upstream-faults.md).
 package commitstore
 
 import (
@@ -15,9 +15,12 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
+	logging "github.com/ipfs/go-log/v2"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 )
+
+var log = logging.Logger("commitstore")
 
 // The namespaces of ipfs-lite and go-ds-crdt v0.6.8 within that of the CRDT: crdt.go and set.go.
 const (
@@ -45,6 +48,9 @@ type Options struct {
 	// Quiet reports whether nothing but the block with that ID is in the store and not merged.
 	// nil: it is not known.
 	Quiet func(id string) bool
+	// Abandoned is called with the IDs of blocks of commits that failed and were made anew, in other
+	// blocks, which are on the disk. It may be nil.
+	Abandoned func(ctx context.Context, ids []string)
 }
 
 // New decorates the datastore of a CRDT with that namespace.
@@ -56,6 +62,9 @@ func New(inner datastore.Batching, namespace string, opts Options) *Store {
 	}
 	if opts.Quiet == nil {
 		opts.Quiet = func(string) bool { return false }
+	}
+	if opts.Abandoned == nil {
+		opts.Abandoned = func(context.Context, []string) {}
 	}
 	return &Store{
 		Batching: inner, opts: opts, blocks: prefix(blocksPath), heads: prefix(headsPath),
@@ -123,6 +132,11 @@ func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err er
 			return false, nil
 		}
 	}
+	if effects := effectsOf(ctx); effects != nil {
+		if name, ok := s.valueOf(key.String()); ok {
+			return s.hasValue(ctx, key, effects, name)
+		}
+	}
 	err = s.use(func() (err error) {
 		exists, err = s.Batching.Has(ctx, key)
 		return err
@@ -171,13 +185,18 @@ func (b *batch) Delete(ctx context.Context, key datastore.Key) error {
 }
 
 func (b *batch) note(name string, effect groupcommit.Effect) {
-	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(b.store.values, "/"))
-	if !ok {
-		return
-	}
-	if key, ok := strings.CutSuffix(rest, valueSuffix); ok {
+	if key, ok := b.store.valueOf(name); ok {
 		b.values[key] = effect
 	}
+}
+
+// valueOf returns the CRDT's key whose value a key of the datastore is.
+func (s *Store) valueOf(name string) (key string, ok bool) {
+	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(s.values, "/"))
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, valueSuffix)
 }
 
 // Commit implements datastore.Batch. The head is the last thing that a commit writes: with it the
@@ -196,6 +215,12 @@ func (b *batch) commit(ctx context.Context) error {
 		b.effects.merge()
 	}
 	if err := b.Batch.Commit(ctx); err != nil {
+		if b.head && b.effects.Synced() {
+			// The commit is reachable by its first head, on the disk, and answered. The head that stays
+			// beside it is one of its ancestors, which the next commit joins.
+			log.Warnf("a head of the CRDT stays beside the block that replaces it: %s", err)
+			return nil
+		}
 		return err
 	}
 	// A value that a batch without elements wrote is one that survives a removal.
@@ -206,6 +231,8 @@ func (b *batch) commit(ctx context.Context) error {
 	if err := b.store.sync(ctx); err != nil {
 		return err
 	}
-	b.effects.tellSynced()
+	if undone := b.effects.tellSynced(); len(undone) > 0 {
+		b.store.opts.Abandoned(ctx, undone)
+	}
 	return nil
 }

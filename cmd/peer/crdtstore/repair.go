@@ -138,3 +138,20 @@ func (s *Store) enter(ctx context.Context, key string, t *touched) error {
 	}
 	return nil
 }
+
+// Abandon forgets blocks of commits that failed as roots: what they did is undone by another block, and
+// they are not to become heads.
+func (s *Store) Abandon(ctx context.Context, ids []string) {
+	s.walks.order.Lock()
+	defer s.walks.order.Unlock()
+	for _, id := range ids {
+		if err := s.Batching.Delete(ctx, s.keys.rootMark(id)); err != nil {
+			log.Warnf("forgetting the block %s of a failed commit: %s", id, err)
+		}
+	}
+	s.walks.change(func(w *walks) {
+		for _, id := range ids {
+			delete(w.roots, id)
+		}
+	})
+}

@@ -49,14 +49,17 @@ type write struct {
 	// holds, if not nil, is the condition on the record that the state has when the write is put into
 	// a commit.
 	holds   func(api.Pin) bool
-	changed bool // holds is not met, and the commit keeps the record; only the loop changes it
+	changed bool     // holds is not met, and the commit keeps the record; only the loop changes it
+	kept    *api.Pin // the record, if it was removed; only the loop changes it
 	size    int
 	since   time.Time
 	// answer has room for the one answer.
 	answer chan error
 
-	attempts int  // how many commits the state ignored; only the loop changes it
-	parked   bool // waits for older changes of other peers; only the loop changes it
+	base     *base // see again; only the loop changes it
+	failed   bool  // a commit of it has failed; only the loop changes it
+	attempts int   // how many commits the state ignored; only the loop changes it
+	parked   bool  // waits for older changes of other peers; only the loop changes it
 	stage    stage
 }
 

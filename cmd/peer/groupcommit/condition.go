@@ -57,25 +57,7 @@ func (c *Committer) removeIf(ctx context.Context, w *write) error {
 	if met {
 		return nil
 	}
-	w.changed = true
-	c.hold(w)
-	return c.cfg.State.Add(ctx, rec)
-}
-
-// keep takes a write with a condition out of a failed commit that is made again, perhaps long after
-// that was met: the commit writes what the state has by now, whoever wrote it.
-func (c *Committer) keep(ctx context.Context, w *write) error {
-	w.changed = true
-	if err := c.cfg.State.Rm(ctx, w.pin.Cid); err != nil {
-		return err
-	}
-	rec, err := c.cfg.State.Get(ctx, w.pin.Cid)
-	if errors.Is(err, state.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+	w.changed, w.kept = true, &rec
 	c.hold(w)
 	return c.cfg.State.Add(ctx, rec)
 }

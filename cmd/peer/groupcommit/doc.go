@@ -48,6 +48,15 @@ type Effects interface {
 	Begun() bool
 	// Merging reports whether the commit may have changed the state, though it failed.
 	Merging() bool
+	// Synced reports whether the commit is on the disk, whatever failed after that.
+	Synced() bool
+	// Before returns the record, if there was one, that the state had of a key when Add put another
+	// into the commit. known is false when Add did not.
+	Before(api.Cid) (rec api.Pin, there, known bool)
+	// Undo returns a context, made of one for another commit or of another Undo, with which Rm takes
+	// a key that was added out of the commit that is being made, and removes what this one, which
+	// failed, may have left of it. Nothing else is removed.
+	Undo(context.Context) context.Context
 	// Err returns an error of the store that Commit did not return.
 	Err() error
 	// Of returns what the commit did to a key.

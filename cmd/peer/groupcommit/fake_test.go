@@ -35,13 +35,18 @@ type fake struct {
 	mu sync.Mutex
 	// delta is what Add and Rm put together.
 	adds    map[string]api.Pin
-	removed map[string]bool
+	removed map[string]map[int]bool // the versions
+	undone  map[string]bool         // what failed commits left of these is removed
 	order   []string
-	// values is what the state shows, orphans which of them no other peer has.
-	values  map[string]api.Pin
-	orphans map[string]bool
-	lagging map[string]bool
-	broken  map[string]error // what Add and Rm of a key return
+	// values is what the state shows, versions tell them apart, and orphans are those of them that no
+	// other peer has.
+	values   map[string]api.Pin
+	versions map[string]int
+	beneath  map[string]*api.Pin // what an orphan hides
+	added    int
+	orphans  map[string]bool
+	lagging  map[string]bool
+	broken   map[string]error // what Add and Rm of a key return
 
 	next    func() fault
 	before  func() // called when a commit begins, without the lock
@@ -51,13 +56,13 @@ type fake struct {
 
 func newFake() *fake {
 	return &fake{
-		adds: make(map[string]api.Pin), removed: make(map[string]bool), values: make(map[string]api.Pin),
+		adds: make(map[string]api.Pin), removed: make(map[string]map[int]bool), versions: make(map[string]int), beneath: make(map[string]*api.Pin), undone: make(map[string]bool), values: make(map[string]api.Pin),
 		orphans: make(map[string]bool), lagging: make(map[string]bool), broken: make(map[string]error),
 		next: func() fault { return faultNone }, before: func() {}, tell: func() {},
 	}
 }
 
-func (f *fake) Add(_ context.Context, pin api.Pin) error {
+func (f *fake) Add(ctx context.Context, pin api.Pin) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := pin.Cid.String()
@@ -65,11 +70,17 @@ func (f *fake) Add(_ context.Context, pin api.Pin) error {
 		return err
 	}
 	f.adds[key] = pin
+	if effects, ok := ctx.Value(fakeKey{}).(*fakeEffects); ok && !effects.knows[key] {
+		effects.knows[key] = true
+		if before, ok := f.values[key]; ok {
+			effects.before[key] = before
+		}
+	}
 	f.order = append(f.order, key)
 	return nil
 }
 
-func (f *fake) Rm(_ context.Context, c api.Cid) error {
+func (f *fake) Rm(ctx context.Context, c api.Cid) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := c.String()
@@ -77,7 +88,15 @@ func (f *fake) Rm(_ context.Context, c api.Cid) error {
 		return err
 	}
 	delete(f.adds, key)
-	f.removed[key] = true
+	if ctx.Value(undoFake{}) != nil {
+		f.undone[key] = true
+		f.order = append(f.order, "undo "+key)
+		return nil
+	}
+	if f.removed[key] == nil {
+		f.removed[key] = make(map[int]bool)
+	}
+	f.removed[key][f.versions[key]] = true
 	f.order = append(f.order, key)
 	return nil
 }
@@ -101,6 +120,7 @@ func (f *fake) Commit(ctx context.Context) error {
 	if failure == faultBefore || failure == faultMerged {
 		return errDisk
 	}
+	effects.durable = true
 	if effects.synced != nil {
 		effects.synced()
 	}
@@ -111,7 +131,7 @@ func (f *fake) Commit(ctx context.Context) error {
 		return errDisk
 	}
 	f.commits = append(f.commits, f.order)
-	f.adds, f.removed, f.order = make(map[string]api.Pin), make(map[string]bool), nil
+	f.adds, f.removed, f.undone, f.order = make(map[string]api.Pin), make(map[string]map[int]bool), make(map[string]bool), nil
 	return nil
 }
 
@@ -124,7 +144,20 @@ func (f *fake) merge(effects *fakeEffects) fault {
 		return failure
 	}
 	effects.merging = true
-	for key := range f.removed {
+	for key := range f.undone {
+		if !f.orphans[key] {
+			continue
+		}
+		effects.of[key] = EffectRemoved
+		beneath := f.beneath[key]
+		if f.put(key, beneath); beneath != nil {
+			effects.of[key] = EffectKept
+		}
+	}
+	for key, versions := range f.removed {
+		if !versions[f.versions[key]] {
+			continue // Another peer's, which came later.
+		}
 		delete(f.values, key)
 		delete(f.orphans, key)
 		delete(f.lagging, key)
@@ -132,7 +165,12 @@ func (f *fake) merge(effects *fakeEffects) fault {
 	}
 	for key, pin := range f.adds {
 		if !f.lagging[key] {
-			f.values[key] = pin
+			if before, ok := f.values[key]; !ok {
+				f.beneath[key] = nil
+			} else if !f.orphans[key] {
+				f.beneath[key] = &before
+			}
+			f.put(key, &pin)
 			f.orphans[key] = failure == faultMerged
 			effects.of[key] = EffectAdded
 		}
@@ -140,7 +178,22 @@ func (f *fake) merge(effects *fakeEffects) fault {
 	return failure
 }
 
+// put gives a key a value, or none, as another peer or a commit does. It needs the lock.
+func (f *fake) put(key string, pin *api.Pin) {
+	delete(f.values, key)
+	delete(f.orphans, key)
+	f.added++
+	f.versions[key] = f.added
+	if pin == nil {
+		delete(f.lagging, key) // Only what there is hides a value.
+		return
+	}
+	f.values[key] = *pin
+}
+
 type fakeKey struct{}
+
+type undoFake struct{}
 
 // fakeEffects may know nothing of single keys, so that the Committer reads them.
 type fakeEffects struct {
@@ -148,12 +201,23 @@ type fakeEffects struct {
 	of      map[string]Effect
 	silent  bool
 	synced  func()
+	durable bool
+	before  map[string]api.Pin
+	knows   map[string]bool // of which keys before is known
 }
 
 func (e *fakeEffects) Begun() bool       { return e.merging }
 func (e *fakeEffects) Merging() bool     { return e.merging }
 func (e *fakeEffects) Err() error        { return nil }
 func (e *fakeEffects) OnSynced(f func()) { e.synced = f }
+func (e *fakeEffects) Synced() bool      { return e.durable }
+func (e *fakeEffects) Before(c api.Cid) (rec api.Pin, there, known bool) {
+	rec, there = e.before[c.String()]
+	return rec, there, e.knows[c.String()]
+}
+func (e *fakeEffects) Undo(ctx context.Context) context.Context {
+	return context.WithValue(ctx, undoFake{}, true)
+}
 func (e *fakeEffects) Of(c api.Cid) Effect {
 	if e.silent {
 		return EffectNone
@@ -163,7 +227,7 @@ func (e *fakeEffects) Of(c api.Cid) Effect {
 
 // watchFake and watchSilent are with effects that are known and that are not.
 func watchFake(ctx context.Context) (context.Context, Effects) {
-	effects := &fakeEffects{of: make(map[string]Effect)}
+	effects := &fakeEffects{of: make(map[string]Effect), before: make(map[string]api.Pin), knows: make(map[string]bool)}
 	return context.WithValue(ctx, fakeKey{}, effects), effects
 }
 

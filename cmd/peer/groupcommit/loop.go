@@ -12,8 +12,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
-
-	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
 // maxIgnored is how many commits may be ignored by the state before a write fails. The second
@@ -166,10 +164,13 @@ func (c *Committer) commit(group []*write) {
 	}
 	if err != nil {
 		c.fail(made, err)
-		if effects, err = c.again(made, effects); err != nil {
+		counted := effects.Synced()
+		if made, effects, err = c.again(made, effects); err != nil {
 			return
 		}
-		c.cfg.Metrics.committed(len(made), time.Since(began))
+		if !counted {
+			c.cfg.Metrics.committed(len(made), time.Since(began))
+		}
 	}
 	c.confirm(ctx, made, effects)
 }
@@ -295,6 +296,8 @@ func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects)
 			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, err))
 		case shown:
 			c.finish(w, nil)
+		case w.failed && (w.unpin || c.overtaken(ctx, w)): // To make it anew would undo what came since.
+			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, ErrChanged))
 		case w.attempts+1 == maxIgnored:
 			c.finish(w, fmt.Errorf("%w: the state does not show it after %d commits", ErrUncertain, maxIgnored))
 		default:
@@ -347,88 +350,4 @@ func (c *Committer) fail(made []*write, cause error) {
 		}
 	}
 	c.refuseQueued()
-}
-
-// again commits a failed commit again until it succeeds: the state keeps it and would add the next
-// writes to it. What may have reached the state is removed by the commit that replaces it, or it
-// would live on at this peer alone (U53). When the Committer is closed it tries once more, and gives up
-// with the error.
-func (c *Committer) again(made []*write, effects Effects) (Effects, error) {
-	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
-	merged := false
-	for {
-		pause := time.NewTimer(retry.Next())
-		select {
-		case <-pause.C:
-		case <-c.wake: // Close, as no write is accepted.
-		}
-		pause.Stop()
-		c.mu.Lock()
-		closed := c.closed
-		c.mu.Unlock()
-		merged = merged || effects.Merging()
-		var ctx context.Context
-		ctx, effects = c.cfg.Watch(context.Background())
-		err := c.putAgain(ctx, made, merged)
-		if err == nil {
-			err = c.cfg.State.Commit(ctx)
-			err = cmp.Or(err, effects.Err())
-		}
-		if err == nil {
-			log.Infof("committed %d changes of the shared state after %d tries", len(made), retry.Attempts()+1)
-			c.accept()
-			return effects, nil
-		}
-		c.cfg.Metrics.failed.Inc()
-		if closed {
-			log.Errorf("%d changes of the shared state are not committed: %s", len(made), err)
-			c.giveUp(err)
-			return effects, err
-		}
-		log.Warnf("commit %d changes of the shared state: try %d: %s", len(made), retry.Attempts()+1, err)
-	}
-}
-
-func (c *Committer) putAgain(ctx context.Context, made []*write, merged bool) error {
-	for _, w := range made {
-		var err error
-		switch {
-		case w.changed, w.holds != nil && !w.unpin:
-			err = c.keep(ctx, w)
-		case merged:
-			c.mu.Lock()
-			w.attempts = max(w.attempts, 1)
-			c.mu.Unlock()
-			if err = c.check(ctx, w); err == nil {
-				err = c.put(ctx, w)
-			}
-		}
-		if errors.Is(err, ErrChanged) {
-			c.finish(w, err)
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// accept ends fail.
-func (c *Committer) accept() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.full {
-		c.refuse = nil
-	}
-}
-
-// giveUp ends the writes that wait behind a commit that cannot be made.
-func (c *Committer) giveUp(cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range append(c.begun, c.queue...) {
-		c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))
-	}
-	c.queue, c.begun = nil, nil
 }

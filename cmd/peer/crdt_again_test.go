@@ -1,0 +1,152 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// twoHeads starts two peers whose next commits join two heads. The disk of the first can fail, and
+// its commits are tried again after a second.
+func twoHeads(t *testing.T) (store *dying, a, b *replica) {
+	t.Helper()
+	store = &dying{Batching: dssync.MutexWrap(datastore.NewMapDatastore()), left: -1}
+	a, b = twoHeadsOn(t, store)
+	return store, a, b
+}
+
+func twoHeadsOn(t *testing.T, store datastore.Batching) (a, b *replica) {
+	t.Helper()
+	a = startReplica(t, store, groupcommit.Config{RetryMin: time.Second, RetryMax: time.Second})
+	b = startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{})
+	noError(t, a.LogPin(t.Context(), testPin(0, "at a")))
+	noError(t, b.LogPin(t.Context(), testPin(1, "at b")))
+	noError(t, b.host.Connect(t.Context(), addrInfo(a)))
+	awaitNames(t, a, "at a", "at b")
+	awaitNames(t, b, "at a", "at b")
+	return a, b
+}
+
+// afterRetries makes a commit at both peers that follows all that is tried again.
+func afterRetries(t *testing.T, a, b *replica) {
+	t.Helper()
+	time.Sleep(1300 * time.Millisecond) // For a commit that is made again, which is to change nothing.
+	eventually(t, "writes", func() error { return a.LogPin(t.Context(), testPin(9, "last")) })
+	eventually(t, "the last", func() error {
+		if got := b.name(t, testCID(9)); got != "last" {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	})
+	agree(t, a, b)
+}
+
+// A commit joins two heads. Its first head is on the disk, and its write is answered; the second one
+// cannot be written. The other peer sees the pin and deletes it: what is tried again does not undo that.
+func TestCommittedCRDT_ARetryUndoesNoDeleteOfAnotherPeer(t *testing.T) {
+	answered := 0
+	for n := 5; n < 7; n++ { // The second head, and what comes after it.
+		store, a, b := twoHeads(t)
+		store.after(n, 1)
+		err := a.LogPin(t.Context(), testPin(2, "pin"))
+		if err != nil {
+			if !errors.Is(err, groupcommit.ErrUncertain) {
+				t.Errorf("after %d writes: %v", n, err)
+			}
+			continue
+		}
+		answered++
+		eventually(t, "b has the pin", func() error {
+			if b.name(t, testCID(2)) != "pin" {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		noError(t, b.LogUnpin(t.Context(), testPin(2, "")))
+		afterRetries(t, a, b)
+		if na, nb := a.name(t, testCID(2)), b.name(t, testCID(2)); na != "" || nb != "" {
+			t.Errorf("after %d writes: the deleted pin is %q at a, %q at b", n, na, nb)
+		}
+	}
+	if answered == 0 {
+		t.Error("no write was answered before the failure")
+	}
+}
+
+// As above, for an answered delete whose pin another peer adds again.
+func TestCommittedCRDT_ARetryUndoesNoPinOfAnotherPeer(t *testing.T) {
+	store, a, b := twoHeads(t)
+	store.after(5, 1) // Block, merge, mark, first head, sync; the second head fails.
+	noError(t, a.LogUnpin(t.Context(), testPin(0, "")))
+	awaitNames(t, b, "")
+	noError(t, b.LogPin(t.Context(), testPin(0, "again")))
+	afterRetries(t, a, b)
+	if na, nb := a.name(t, testCID(0)), b.name(t, testCID(0)); na != "again" || nb != "again" {
+		t.Errorf("the pin that b accepted is %q at a, %q at b", na, nb)
+	}
+}
+
+// lateFault is a datastore that fails one read of whether a block is processed after the next head was
+// written, which is when go-ds-crdt comes to the second head that a block joins.
+type lateFault struct {
+	datastore.Batching
+	armed, reached atomic.Bool
+}
+
+func (l *lateFault) Batch(ctx context.Context) (datastore.Batch, error) {
+	b, err := l.Batching.Batch(ctx)
+	return &lateBatch{Batch: b, store: l}, err
+}
+
+func (l *lateFault) Has(ctx context.Context, key datastore.Key) (bool, error) {
+	if name := key.String(); strings.HasPrefix(name, "/c/b/") && !strings.HasPrefix(name, "/c/b/blocks/") && l.reached.Swap(false) {
+		return false, errDied
+	}
+	return l.Batching.Has(ctx, key)
+}
+
+type lateBatch struct {
+	datastore.Batch
+	store *lateFault
+	head  bool
+}
+
+func (b *lateBatch) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	b.head = b.head || strings.HasPrefix(key.String(), "/c/h/")
+	return b.Batch.Put(ctx, key, value)
+}
+
+func (b *lateBatch) Commit(ctx context.Context) error {
+	err := b.Batch.Commit(ctx)
+	if b.head && b.store.armed.Swap(false) {
+		b.store.reached.Store(true)
+	}
+	return err
+}
+
+// A commit fails after its sync in a way that is not known here, so that go-ds-crdt keeps its delta (U95).
+// What it added is not added again.
+func TestCommittedCRDT_AFailureAfterTheSyncAddsNothingAgain(t *testing.T) {
+	store := &lateFault{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	a, b := twoHeadsOn(t, store)
+	store.armed.Store(true)
+	noError(t, a.LogPin(t.Context(), testPin(2, "pin")))
+	if err := a.LogPin(t.Context(), testPin(3, "refused")); !errors.Is(err, groupcommit.ErrUnavailable) {
+		t.Errorf("the commit did not fail: %v", err)
+	}
+	awaitNames(t, b, "at a", "at b", "pin")
+	noError(t, b.LogUnpin(t.Context(), testPin(2, "")))
+	afterRetries(t, a, b)
+	if na, nb := a.name(t, testCID(2)), b.name(t, testCID(2)); na != "" || nb != "" {
+		t.Errorf("the deleted pin is %q at a, %q at b", na, nb)
+	}
+}

@@ -1,0 +1,86 @@
+package groupcommit
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+)
+
+// failing makes the first commits of a fake fail.
+func (f *fake) failing(faults ...fault) {
+	f.next = func() fault { // Under the lock of f.
+		if len(faults) == 0 {
+			return faultNone
+		}
+		next := faults[0]
+		faults = faults[1:]
+		return next
+	}
+}
+
+// The first try is merged and fails; later ones fail before that. Nothing of the first one may live on
+// at this peer alone (U53).
+func TestCommitter_WhatAFailedTryMergedIsRemovedByALaterOne(t *testing.T) {
+	f := newFake()
+	f.failing(faultMerged, faultBefore, faultBefore)
+	c := start(t, f, func(cfg *Config) { cfg.Watch = watchFake })
+	if err := c.Pin(t.Context(), pinOf(1, "new")); !errors.Is(err, ErrUncertain) {
+		t.Errorf("pin: %v", err)
+	}
+	accepted(t, c)
+	f.set(func() {
+		if key := keyOf(1).String(); f.values[key].Name != "new" || f.orphans[key] || f.commits[0][len(f.commits[0])-2] != "undo "+key {
+			t.Errorf("the state has %v, orphans %v, commits %q", f.values, f.orphans, f.commits)
+		}
+	})
+}
+
+// While a commit is tried again, what others wrote comes in. A pending write undoes none of it.
+func TestCommitter_APendingWriteUndoesNoNewerOne(t *testing.T) {
+	old, theirs := pinOf(1, "old"), pinOf(1, "theirs")
+	for name, test := range map[string]struct {
+		before *api.Pin
+		fault  fault
+		theirs *api.Pin
+		unpin  bool
+		want   string
+	}{
+		"a change, nothing else came":           {before: &old, fault: faultBefore, theirs: &old, want: "ours"},
+		"a change, and a newer one":             {before: &old, fault: faultBefore, theirs: &theirs, want: "theirs"},
+		"a change, and a delete":                {before: &old, fault: faultBefore, want: ""},
+		"a new pin, and another":                {fault: faultBefore, theirs: &theirs, want: "theirs"},
+		"a merged change, and a newer one":      {before: &old, fault: faultMerged, theirs: &theirs, want: "theirs"},
+		"a merged change, and the old one anew": {before: &old, fault: faultMerged, theirs: &old, want: "old"},
+		"a merged new pin, and a delete":        {fault: faultMerged, want: ""},
+		"a merged delete, and a new pin":        {before: &old, fault: faultMerged, theirs: &theirs, unpin: true, want: "theirs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.failing(test.fault, faultBefore)
+			key := keyOf(1)
+			if test.before != nil {
+				f.values[key.String()] = *test.before
+			}
+			c := start(t, f, func(cfg *Config) {
+				cfg.Watch = watchFake
+				cfg.RetryMin, cfg.RetryMax = 50*time.Millisecond, 50*time.Millisecond
+			})
+			var err error
+			if test.unpin {
+				err = c.Unpin(t.Context(), key)
+			} else {
+				err = c.Pin(t.Context(), pinOf(1, "ours"))
+			}
+			if !errors.Is(err, ErrUncertain) {
+				t.Errorf("it returned %v", err)
+			}
+			f.set(func() { f.put(key.String(), test.theirs) })
+			accepted(t, c)
+			if got := f.name(key); got != test.want {
+				t.Errorf("the state has %q, want %q", got, test.want)
+			}
+		})
+	}
+}

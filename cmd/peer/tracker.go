@@ -46,16 +46,18 @@ func (p *Peer) clusterTracker() ipfscluster.PinTracker {
 // its hook for the removal although the same commit adds the pin (U13 in docs/upstream-faults.md),
 // and a garbage collection could come in between.
 type rewriteTracker struct {
-	ipfscluster.PinTracker
+	*watch.Tracker
 	rewriting func(cid.Cid) bool
 }
 
-// Untrack passes a removal on, unless a Track follows.
+// Untrack passes a removal on, unless a Track follows. Whether it did is checked: the removal can be one of
+// another peer, which came after the Track.
 func (t rewriteTracker) Untrack(ctx context.Context, c api.Cid) error {
 	if t.rewriting(c.Cid) {
+		t.CheckRemoved(c)
 		return nil
 	}
-	return t.PinTracker.Untrack(ctx, c)
+	return t.Tracker.Untrack(ctx, c)
 }
 
 // promptCommit is the batch age of a cluster that commits each change at once:

@@ -22,3 +22,12 @@ func (t *Tracker) Recheck(rec api.Pin, found bool) {
 		t.notify(clusterrpc.RemovalEvent(rec.Cid))
 	}
 }
+
+// CheckRemoved checks a removal that was not passed on, because its pin was about to be added again: if
+// the state does not have the pin in the end, another peer's removal came in between, and it is unpinned.
+// It does not block.
+func (t *Tracker) CheckRemoved(c api.Cid) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watchRemoval(&removal{key: c.Cid, since: time.Now(), tracked: true})
+}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ type peerState struct {
 
 	mu    sync.Mutex
 	pin   *api.Pin
+	fails error
 	calls []string
 }
 
@@ -56,6 +58,9 @@ func (p *peerState) Shutdown(context.Context) error { return nil }
 func (p *peerState) Get(_ context.Context, c api.Cid) (api.Pin, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.fails != nil {
+		return api.Pin{}, p.fails
+	}
 	if p.pin == nil {
 		return api.Pin{}, state.ErrNotFound
 	}
@@ -127,6 +132,35 @@ func TestCheckRemoval_ContentThatIsGoneInTheEndIsUnpinned(t *testing.T) {
 		p.set(nil)
 		time.Sleep(time.Hour)
 		p.expect(t, "in the end", "untrack", "track", "untrack")
+	})
+}
+
+// The disk is slow for a minute, so that not even the last check can read the state.
+func TestCheckRemoval_IsMadeAgainAfterAnError(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.fails = errors.New("slow disk")
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		time.Sleep(time.Minute)
+		p.expect(t, "after a minute", "untrack")
+		p.mu.Lock()
+		p.fails = nil
+		p.mu.Unlock()
+		time.Sleep(time.Minute)
+		p.expect(t, "in the end", "untrack", "track")
+	})
+}
+
+// A removal that was not passed on, as the pin is being rewritten, is followed if the pin is gone.
+func TestCheckRemoved_FollowsTheState(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		tracker.CheckRemoved(pin.Cid)
+		time.Sleep(time.Second)
+		p.expect(t, "while the pin is there")
+		p.set(nil)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack")
 	})
 }
 

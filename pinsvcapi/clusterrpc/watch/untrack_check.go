@@ -137,8 +137,9 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	}
 	pin, wanted, err := t.read(c)
 	switch {
-	case err != nil:
+	case err != nil: // As on a disk that is slow. The last check decides, so one that cannot be made is no check.
 		log.Warnf("read whether pin %s is still wanted: %s", c, err)
+		t.checkAgain(r)
 	case wanted && !r.tracked:
 		log.Infof("pin %s was removed, but is wanted all the same: it is kept", c)
 		r.tracked = true
@@ -153,6 +154,17 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 		}
 		t.announce(clusterrpc.RemovalEvent(api.NewCid(c)))
 	}
+}
+
+// checkAgain has the check that was made last made once more, after its delay.
+func (t *Tracker) checkAgain(r *removal) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if current, ok := t.removals[r.key]; ok && current != r {
+		return
+	}
+	again := &removal{key: r.key, checks: r.checks - 1, tracked: r.tracked, since: time.Now()}
+	t.watchRemoval(again)
 }
 
 func (t *Tracker) announce(e clusterrpc.Event) {

@@ -217,7 +217,7 @@ func (b *batch) commit(ctx context.Context) error {
 	if err := b.Batch.Commit(ctx); err != nil {
 		if b.head && b.effects.Synced() {
 			// The commit is reachable by its first head, on the disk, and answered. The head that stays
-			// beside it is one of its ancestors, which the next commit joins.
+			// beside it is one of its ancestors, which the next commit joins (U95 in docs/upstream-faults.md).
 			log.Warnf("a head of the CRDT stays beside the block that replaces it: %s", err)
 			return nil
 		}

@@ -17,7 +17,7 @@ import (
 // since (U95 in docs/upstream-faults.md). Its Delete takes the elements of a key out of the delta, and
 // puts tombs there for the elements that it lists. With the context of Undo these are those of the
 // blocks that failed, whether they came into the set or not: such a block is still in the store, and
-// can become a head at the next start.
+// can become a head at the next start, at this peer alone (U53).
 
 type undoKey struct{}
 

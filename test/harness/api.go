@@ -90,8 +90,8 @@ func (p *Peer) Ask(method, path string, body any) (Reply, error) {
 
 // Send sends any request and reads the whole response.
 func Send(req *http.Request) (Reply, error) {
-	client := &http.Client{Timeout: Timeout}
-	defer client.CloseIdleConnections()
+	// A transport of its own: closing the idle connections of the shared one ends requests of others.
+	client := &http.Client{Timeout: Timeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return Reply{}, err

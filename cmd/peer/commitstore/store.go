@@ -127,13 +127,12 @@ func (s *Store) sync(ctx context.Context) error {
 // only just been written, unless it is in a branch that is being walked: the same change can have
 // been made at another peer.
 func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err error) {
-	if effects := effectsOf(ctx); effects != nil && strings.HasPrefix(key.String(), s.tombs) {
-		if id := key.BaseNamespace(); effects.wrote(id) && s.opts.Quiet(id) {
-			return false, nil
-		}
-	}
 	if effects := effectsOf(ctx); effects != nil {
-		if name, ok := s.valueOf(key.String()); ok {
+		if strings.HasPrefix(key.String(), s.tombs) {
+			if id := key.BaseNamespace(); effects.wrote(id) && s.opts.Quiet(id) {
+				return false, nil
+			}
+		} else if name, ok := s.valueOf(key.String()); ok {
 			return s.hasValue(ctx, key, effects, name)
 		}
 	}

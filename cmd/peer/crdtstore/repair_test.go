@@ -47,20 +47,26 @@ func TestAdopt_TakesAnElementOver(t *testing.T) {
 	}
 }
 
+// sameValues compares values, which are in no order, with those wanted, which are sorted.
+func sameValues(t *testing.T, values [][]byte, want []string) {
+	t.Helper()
+	var got []string
+	for _, v := range values {
+		got = append(got, string(v))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestBuried_AreTheValuesThatWereRemoved(t *testing.T) {
 	r, _, _ := loneElement(t)
 	buried := func(want ...string) {
 		t.Helper()
 		values, err := r.store.Buried(t.Context(), "key")
 		noError(t, err)
-		var got []string
-		for _, v := range values {
-			got = append(got, string(v))
-		}
-		slices.Sort(got)
-		if !slices.Equal(got, want) {
-			t.Errorf("%q, want %q", got, want)
-		}
+		sameValues(t, values, want)
 	}
 	buried()
 	noError(t, r.put("key", "value 2"))
@@ -172,14 +178,7 @@ func TestElements_AreAllValuesThatCame(t *testing.T) {
 		t.Helper()
 		values, err := r.store.Elements(t.Context(), "key")
 		noError(t, err)
-		var got []string
-		for _, v := range values {
-			got = append(got, string(v))
-		}
-		slices.Sort(got)
-		if !slices.Equal(got, want) {
-			t.Errorf("%q, want %q", got, want)
-		}
+		sameValues(t, values, want)
 	}
 	elements("value")
 	noError(t, r.put("key", "value 2"))

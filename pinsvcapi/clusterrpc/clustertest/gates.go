@@ -23,11 +23,15 @@ type State struct {
 	// batchAge is how old a batch of changes gets; zero without batches.
 	batchAge time.Duration
 
-	mu      sync.Mutex
-	cut     bool
-	held    bool
-	reject  error
-	written time.Time // when the last change was accepted
+	// changing is held by each change while it is given to the consensus, and
+	// taken by Shutdown for good.
+	changing sync.RWMutex
+	stopping bool
+
+	mu     sync.Mutex
+	cut    bool
+	held   bool
+	reject error
 }
 
 // Cut takes the state out of reach until it is called with false.
@@ -95,24 +99,26 @@ func (s *State) LogPin(ctx context.Context, pin api.Pin) error {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	s.wrote()
-	return s.Consensus.LogPin(ctx, pin)
+	return s.change(func() error { return s.Consensus.LogPin(ctx, pin) })
 }
 
-func (s *State) wrote() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.written = time.Now()
+// change gives a change to the consensus unless the peer is being stopped.
+func (s *State) change(write func() error) error {
+	s.changing.RLock()
+	defer s.changing.RUnlock()
+	if s.stopping {
+		return errStopping
+	}
+	return write()
 }
 
-// Shutdown implements ipfscluster.Component. The cluster's batching panics
-// when it is shut down while it commits, so that comes first.
+// Shutdown implements ipfscluster.Component.
 func (s *State) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	wait := time.Until(s.written.Add(4 * s.batchAge))
-	s.mu.Unlock()
 	if s.batchAge > 0 {
-		_ = pass(ctx, wait)
+		s.changing.Lock()
+		s.stopping = true
+		s.changing.Unlock()
+		settle(ctx, s.Consensus, s.batchAge)
 	}
 	return s.Consensus.Shutdown(ctx)
 }
@@ -122,8 +128,7 @@ func (s *State) LogUnpin(ctx context.Context, pin api.Pin) error {
 	if err := errors.Join(s.failure(), s.rejection()); err != nil {
 		return err
 	}
-	s.wrote()
-	return s.Consensus.LogUnpin(ctx, pin)
+	return s.change(func() error { return s.Consensus.LogUnpin(ctx, pin) })
 }
 
 // Tracker is a peer's pin tracker that a test can freeze, and whose reports

@@ -64,8 +64,9 @@ func (r *results) markdown() string {
 			p.pins, pollEvery, perPoll, milliseconds(percentile(p.times, 0.5)), milliseconds(percentile(p.times, 0.99)), p.late, p.rounds, p.resident>>20)
 	}
 	if x := r.restarts; x != nil {
-		fmt.Fprintf(&b, "\n%d pins: ready %s after the start that follows an orderly stop, and %s after `kill -9`; %d MiB resident before, %d MiB once ready, %d MiB at most meanwhile.\n",
-			x.pins, x.stopped, x.killed, x.before>>20, x.after>>20, x.most>>20)
+		fmt.Fprintf(&b, "\n%d pins that the IPFS node has: ready %s after the state was imported (in %s), all pinned %s later; "+
+			"ready %s after the start that follows an orderly stop, and %s after `kill -9`; %d MiB resident before, %d MiB once ready, %d MiB at most meanwhile.\n",
+			x.pins, x.first, x.imported.Round(time.Millisecond), x.pinned.Round(time.Millisecond), x.stopped, x.killed, x.before>>20, x.after>>20, x.most>>20)
 	}
 	r.writeTargets(&b)
 	return b.String()

@@ -128,6 +128,7 @@ func (c *Configuration) fill(ctx context.Context, r io.Reader, opts ImportOption
 		return err
 	}
 	defer func() { err = errors.Join(err, pinset.close()) }()
+	added := 0
 	err = eachPin(r, func(pin api.Pin) error {
 		if opts.ReplicationMin > 0 {
 			pin.ReplicationFactorMin = opts.ReplicationMin
@@ -138,7 +139,13 @@ func (c *Configuration) fill(ctx context.Context, r io.Reader, opts ImportOption
 		if len(opts.Allocations) > 0 {
 			pin.Allocations = opts.Allocations
 		}
-		return pinset.state.Add(ctx, pin)
+		if err := pinset.state.Add(ctx, pin); err != nil {
+			return err
+		}
+		if added++; pinset.group == 0 || added%pinset.group > 0 {
+			return nil
+		}
+		return pinset.commit(ctx)
 	})
 	if err != nil {
 		return err
@@ -169,7 +176,9 @@ func (c *Configuration) CleanState(ctx context.Context) error {
 type offlinePinset struct {
 	state  state.State
 	commit func(context.Context) error
-	close  func() error
+	// group is how many pins are committed at once; zero: all of them.
+	group int
+	close func() error
 }
 
 func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) {
@@ -188,7 +197,8 @@ func (c *Configuration) openPinset(ctx context.Context) (*offlinePinset, error) 
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &offlinePinset{state: st, commit: st.Commit, close: store.Close}, nil
+	// The delta's size is computed anew for each pin of a group.
+	return &offlinePinset{state: st, commit: st.Commit, group: 256, close: store.Close}, nil
 }
 
 // openRaftPinset loads the last snapshot into memory. Later changes are only in

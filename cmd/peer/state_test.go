@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
 // Opening a store offline leaves nothing behind, and the next one can open it.
@@ -36,6 +39,28 @@ func TestState_Offline(t *testing.T) {
 			c.Close()
 			goleak.VerifyNone(t, ignored...)
 		})
+	}
+}
+
+// Pins are committed in groups; the last one may be full.
+func TestImportPins_InGroups(t *testing.T) {
+	for _, n := range []int{512, 600} {
+		c := loaded(t, upstreamFiles(t, "crdt", "pebble"))
+		var pins strings.Builder
+		for i := range n {
+			fmt.Fprintf(&pins, `{"cid":%q,"name":"n%d"}`+"\n", pinsvctest.RawCID(i), i)
+		}
+		noError(t, c.ImportPins(t.Context(), strings.NewReader(pins.String()), ImportOptions{}))
+		var out bytes.Buffer
+		noError(t, c.ExportPins(t.Context(), &out))
+		if got := strings.Count(out.String(), "\n"); got != n {
+			t.Errorf("%d of %d pins are there after the import", got, n)
+		}
+		stats, err := c.CRDTStats(t.Context())
+		noError(t, err)
+		if want := uint64(n+255) / 256; stats.MaxHeight != want {
+			t.Errorf("%d pins were committed in %d groups, want %d", n, stats.MaxHeight, want)
+		}
 	}
 }
 

@@ -16,22 +16,24 @@ import (
 // pin everything.
 const settleTimeout = 2 * time.Minute
 
-// readPerWrite is how long a peer with an empty folder may take besides for each write of the run,
-// all of which it reads one after the other (CRDT), on a machine that does something else as well.
-const readPerWrite = 20 * time.Millisecond
+// rowsOf are rows by their CIDs.
+func rowsOf(list []pin) map[string]row {
+	rows := map[string]row{}
+	for _, p := range list {
+		rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status, Kept: keptIn(p.Info["kept"])}
+	}
+	return rows
+}
 
-// look asks all peers and nodes.
-func (r *runner) look(ctx context.Context) ([]sight, error) {
+// look asks peers and their nodes.
+func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
 	var all []sight
-	for _, n := range r.nodes {
-		s := sight{name: n.name, rows: map[string]row{}}
+	for _, n := range nodes {
 		list, err := listAll(ctx, n, r.workload.clients[0].who)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range list {
-			s.rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status, Kept: keptIn(p.Info["kept"])}
-		}
+		s := sight{name: n.name, rows: rowsOf(list)}
 		if len(s.rows) != len(list) {
 			r.problems.add(Agreement, "%s lists %d rows of %d CIDs", n.name, len(list), len(s.rows))
 		}
@@ -43,16 +45,16 @@ func (r *runner) look(ctx context.Context) ([]sight, error) {
 	return all, nil
 }
 
-// settle waits until all peers agree and all is pinned where it should be, and
-// reports what is still wrong when the time is over.
-func (r *runner) settle(ctx context.Context, timeout time.Duration) {
+// agree waits until peers agree and all is pinned where it should be, and reports what is
+// still wrong when the time is over.
+func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration) {
 	var left []Problem
 	err := eventually(ctx, timeout, func() error {
-		all, err := r.look(ctx)
+		all, err := r.look(ctx, nodes)
 		if err != nil {
 			return err
 		}
-		if left = compare(all, r.universe()); len(left) > 0 {
+		if left = compare(all, r.universe(len(nodes))); len(left) > 0 {
 			return fmt.Errorf("%d problems", len(left))
 		}
 		return nil
@@ -65,8 +67,8 @@ func (r *runner) settle(ctx context.Context, timeout time.Duration) {
 	}
 }
 
-func (r *runner) universe() universe {
-	u := universe{copies: peers, enough: 1, dead: map[string]bool{}}
+func (r *runner) universe(nodes int) universe {
+	u := universe{copies: nodes, enough: 1, dead: map[string]bool{}}
 	if r.opts.Copies > 0 {
 		u.copies, u.enough = r.opts.Copies, r.opts.Copies
 	}

@@ -69,7 +69,7 @@ func compare(all []sight, u universe) []Problem {
 				add(Agreement, "%s is listed at %s: %v, at %s: %v", cid, all[0].name, listed, s.name, ok)
 				continue
 			}
-			if ok && (!first.Record.equal(other.Record) || first.CID != other.CID || first.RequestID != other.RequestID || first.Created != other.Created) {
+			if ok && !first.sameRecord(other) {
 				add(Agreement, "%s is %+v at %s, %+v at %s", cid, first, all[0].name, other, s.name)
 			}
 		}
@@ -104,4 +104,24 @@ func compareContent(s sight, all []sight, cid string, u universe, add func(Invar
 	case holders < u.copies && !u.dead[cid]:
 		add(Recovery, "%s says %s of %s, which %d nodes have pinned, not %d", s.name, row.Status, cid, holders, u.copies)
 	}
+}
+
+// lags returns a CID whose row was the same at another peer before and after a peer was asked, and
+// is not at that peer.
+func lags(before, peer, after map[string]row, cids []string) (string, bool) {
+	for _, cid := range cids {
+		was, listed := before[cid]
+		is, still := after[cid]
+		if listed != still || !was.sameRecord(is) {
+			continue // It is being changed.
+		}
+		if has, there := peer[cid]; there != listed || !has.sameRecord(was) {
+			return cid, true
+		}
+	}
+	return "", false
+}
+
+func (r row) sameRecord(other row) bool {
+	return r.Record.equal(other.Record) && r.CID == other.CID && r.RequestID == other.RequestID && r.Created == other.Created
 }

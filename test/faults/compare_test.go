@@ -69,3 +69,26 @@ func TestCompare_KeepsReplacedContent(t *testing.T) {
 		}
 	}
 }
+
+// A peer has caught up when it has what another one has, but for what is being changed.
+func TestLags(t *testing.T) {
+	at := func(created string) map[string]row { return map[string]row{"a": {CID: "a", Created: created}} }
+	none := map[string]row{}
+	for name, tt := range map[string]struct {
+		before, peer, after map[string]row
+		want                bool
+	}{
+		"has it":                  {at("1"), at("1"), at("1"), false},
+		"has no pin either":       {none, none, none, false},
+		"lacks it":                {at("1"), none, at("1"), true},
+		"has what was deleted":    {none, at("1"), none, true},
+		"has what was superseded": {at("2"), at("1"), at("2"), true},
+		"added meanwhile":         {none, at("1"), at("1"), false},
+		"deleted meanwhile":       {at("1"), at("1"), none, false},
+		"changed meanwhile":       {at("1"), none, at("2"), false},
+	} {
+		if _, got := lags(tt.before, tt.peer, tt.after, []string{"a"}); got != tt.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,7 @@ const (
 	swarmPort   = 4001
 	apiPort     = 9097
 	restPort    = 9094
+	metricsPort = 8888
 )
 
 // programs are the programs under test.
@@ -39,6 +41,9 @@ type node struct {
 	store    *disk // of the folder
 	repo     *disk // of the IPFS repo in it
 	http     *http.Client
+
+	// behind: it has an empty folder and has not caught up, so no client uses it.
+	behind atomic.Bool
 
 	// action is held by whoever starts, stops, freezes or wipes the peer.
 	action sync.Mutex
@@ -126,6 +131,7 @@ func (n *node) configure(o object, s settings) {
 		cluster["replication_factor_min"], cluster["replication_factor_max"] = s.copies, s.copies
 	}
 	s.mode.configure(o.at("consensus"))
+	o.at("observations", "metrics")["enable_stats"] = true
 	api := o.at("api", "pinsvcapi")
 	credentials := object{}
 	for user, password := range s.users {

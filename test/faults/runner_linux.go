@@ -32,6 +32,7 @@ type runner struct {
 	start     time.Time
 	undecided int // histories that could not be checked in time
 	troubles  troubles
+	newcomer  *newcomer // the last one
 
 	mu      sync.Mutex
 	faults  map[FaultKind]int
@@ -159,7 +160,7 @@ func (r *runner) rounds(ctx context.Context, rounds []Round) {
 		r.before(ctx, round)
 		r.load(ctx, round)
 		r.heal(ctx)
-		r.settle(ctx, settleTimeout)
+		r.settle(ctx)
 		initial = r.finish(ctx, i, initial)
 		r.log("round %d of %d ends: %d writes acknowledged so far, %d problems", i+1, len(rounds),
 			r.workload.count.acknowledged.Load(), len(r.problems.all()))
@@ -170,16 +171,23 @@ func (r *runner) rounds(ctx context.Context, rounds []Round) {
 	}
 }
 
-// before lets happen what happens between two rounds. A peer with an empty folder
-// has to catch up before its clients rely on it: until then it shows old states.
+// before lets happen what happens between two rounds.
 func (r *runner) before(ctx context.Context, round Round) {
 	for _, f := range round.Before {
+		empty := f.Kind == ReplaceFolder || f.Kind == ReplacePeer
+		if empty {
+			r.leave(r.nodes[f.Peer])
+		}
 		r.happen(ctx, f)
-		if f.Kind == ReplaceFolder || f.Kind == ReplacePeer {
+		if empty {
 			r.workload.custody.wiped(f.Peer, time.Since(r.start))
 		}
 		r.heal(ctx)
-		r.settle(ctx, settleTimeout+time.Duration(r.workload.count.acknowledged.Load())*readPerWrite)
+		if empty && r.opts.Copies == 0 {
+			r.agree(ctx, r.others(), settleTimeout)
+			continue
+		}
+		r.settle(ctx)
 	}
 }
 
@@ -194,6 +202,7 @@ func (r *runner) load(ctx context.Context, round Round) {
 	}
 	begin := time.Now()
 	happening.Go(func() { r.sample(loaded) })
+	happening.Go(func() { r.welcome(loaded) })
 	for _, f := range round.Faults {
 		backoff.Sleep(loaded, f.At-time.Since(begin))
 		if loaded.Err() != nil {

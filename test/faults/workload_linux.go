@@ -101,7 +101,7 @@ func (c *client) step(ctx context.Context) {
 	case n < 70:
 		c.get(ctx, k, k.home)
 	case n < 78:
-		c.get(ctx, k, c.rng.IntN(len(c.nodes)))
+		c.get(ctx, k, c.anyPeer())
 	case n < 86:
 		c.list(ctx)
 	case n < 93:
@@ -115,7 +115,7 @@ func (c *client) step(ctx context.Context) {
 // Half of them are never deleted.
 func (c *client) useShared(ctx context.Context) {
 	i := c.rng.IntN(len(c.shared))
-	k := &key{cid: c.shared[i].cid, shared: true, home: c.rng.IntN(len(c.nodes))}
+	k := &key{cid: c.shared[i].cid, shared: true, home: c.anyPeer()}
 	if c.rng.IntN(2) == 0 {
 		k.form = c.shared[i].form
 	}
@@ -139,7 +139,7 @@ func (c *client) expire(ctx context.Context) {
 	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	n := c.nodes[c.rng.IntN(len(c.nodes))]
+	n := c.nodes[c.anyPeer()]
 	path := "/pins/" + c.expiring + "?expire-in=20s&name=" + name
 	if req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url(restPort, path), nil); err == nil {
 		_, _, _ = send(n.http, req) // It may fail.
@@ -286,7 +286,7 @@ func (c *client) read(k *key, peer int, v Value, status string, a answer) {
 
 // list reads some keys by one request.
 func (c *client) list(ctx context.Context) {
-	peer := c.rng.IntN(len(c.nodes))
+	peer := c.anyPeer()
 	var some []*key
 	var names []string
 	for _, i := range c.rng.Perm(len(c.keys))[:min(8, len(c.keys))] {
@@ -318,7 +318,7 @@ func (c *client) list(ctx context.Context) {
 
 // move makes another peer the home of a key once that shows the last write.
 func (c *client) move(ctx context.Context, k *key) {
-	to := c.rng.IntN(len(c.nodes))
+	to := c.anyPeer()
 	if to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
 		return
 	}

@@ -67,6 +67,13 @@ func (c *custody) released(cid string) {
 func (c *custody) replaced(from, to string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for key, d := range c.owed {
+		// It was replaced before, and added again, which ended what that replace kept it for: from
+		// then on it is a pin as others, whose content goes when the one in its place is pinned.
+		if key != from && len(d.any) > 1 && slices.Contains(d.any, from) && !slices.Contains(d.any, to) {
+			d.any = append(d.any, to)
+		}
+	}
 	d := c.owed[from]
 	if d == nil {
 		return

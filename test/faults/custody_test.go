@@ -127,6 +127,18 @@ func TestCustody(t *testing.T) {
 			c.replaced("b", "c")
 			return twice(c, 2*s, []string{"x"}, nil)
 		}, "c"},
+		"added again after a replace that fails, and replaced by what is pinned": {func(c *custody) []string {
+			c.confirmed("a", 1*s)
+			c.replaced("a", "fails")
+			c.replaced("a", "b")
+			return twice(c, 2*s, []string{"b"}, nil)
+		}, ""},
+		"added again after a replace that fails, and replaced by what fails, too": {func(c *custody) []string {
+			c.confirmed("a", 1*s)
+			c.replaced("a", "fails")
+			c.replaced("a", "b")
+			return twice(c, 2*s, nil, nil)
+		}, "fails"},
 		"the replacement is deleted": {func(c *custody) []string {
 			c.confirmed("a", 1*s)
 			c.replaced("a", "b")

@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/routing"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/blockfetch"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
@@ -32,6 +33,7 @@ type committedCRDT struct {
 	cfg     *crdt.Config // the consensus' own copy
 	store   *commitstore.Store
 	kept    *crdtstore.Store // under store
+	blocks  *blockfetch.Exchange
 	commits groupcommit.Config
 
 	ctx    context.Context // ends with Shutdown
@@ -84,11 +86,14 @@ func newCommittedCRDT(
 	}
 	own := *cfg
 	own.Batching.MaxBatchSize, own.Batching.MaxBatchAge = 0, 0
+	c := &committedCRDT{cfg: &own, store: store, kept: inner, commits: commits, turn: make(chan struct{}, 1)}
+	inner.FetchWith(func(ctx context.Context, id string) ([]byte, bool) { return c.blocks.Get(ctx, id) })
 	consensus, err := crdt.New(h, routes, topics, &own, store)
 	if err != nil {
 		return nil, err
 	}
-	c := &committedCRDT{Consensus: consensus, cfg: &own, store: store, kept: inner, commits: commits, turn: make(chan struct{}, 1)}
+	c.Consensus = consensus
+	c.blocks = blockfetch.New(blockfetch.Config{Host: h, Blocks: inner, Trusted: consensus.IsTrustedPeer})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -218,6 +223,7 @@ func (c *committedCRDT) rewriting(key cid.Cid) bool {
 // Shutdown commits what was accepted and shuts the consensus down.
 func (c *committedCRDT) Shutdown(ctx context.Context) error {
 	c.cancel()
+	c.blocks.Close()
 	var failed error
 	select {
 	case c.turn <- struct{}{}:

@@ -110,8 +110,12 @@ func (a *knownKeys) changed(keys ...string) {
 
 // get is Get of the datastore, which is not asked for what is known to be absent.
 func (s *Store) get(ctx context.Context, key datastore.Key) ([]byte, error) {
-	what, k, _ := s.keys.classify(key)
-	if what != valueKind && what != priorityKind {
+	what, k, id := s.keys.classify(key)
+	switch what {
+	case valueKind, priorityKind:
+	case blockKind:
+		return s.getBlock(ctx, key, id)
+	default:
 		return s.Batching.Get(ctx, key)
 	}
 	if s.known.isAbsent(k) {

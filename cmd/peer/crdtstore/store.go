@@ -7,6 +7,7 @@
 //     one about the same key gets the value that both together make.
 //   - Branches (walks.go): a part of the DAG whose walk was begun is known as such until
 //     it ended, also after the process was killed. go-ds-crdt forgets it (U27).
+//   - Blocks (branch.go): missing ones are fetched together with those below them (U96).
 //   - Changes of other peers (unsynced.go): what readers of the state are shown is on the
 //     disk (U90).
 //
@@ -43,8 +44,9 @@ type Options struct {
 // has to be the only way by which the CRDT's namespace is written.
 type Store struct {
 	datastore.Batching
-	keys layout
-	opts Options
+	keys  layout
+	opts  Options
+	fetch Fetch // nil: missing blocks are left to Bitswap
 
 	// commits orders the commits that change elements or tombs, and guards recent.
 	commits sync.Mutex

@@ -252,6 +252,9 @@ func (s *Store) orUnsynced(ctx context.Context, key datastore.Key, err error) er
 
 // Query implements datastore.Read.
 func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	if s.isFilterBuild(ctx, q) {
+		return neverEnding(ctx, q), nil
+	}
 	results, err := s.list(ctx, q)
 	if err != nil || !isShown(ctx) {
 		return results, err

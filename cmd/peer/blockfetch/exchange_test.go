@@ -1,0 +1,298 @@
+package blockfetch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/boxo/datastore/dshelp"
+	"github.com/ipfs/boxo/ipld/merkledag"
+	"github.com/ipfs/go-datastore"
+	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+// chain is a branch of blocks, oldest first, each the child of the next.
+type chain struct {
+	ids  []string
+	data [][]byte
+}
+
+func newChain(t *testing.T, length, size int) chain {
+	t.Helper()
+	var c chain
+	var below ipld.Node
+	for n := range length {
+		node := merkledag.NodeWithData(append([]byte(fmt.Sprint(n)), make([]byte, size)...))
+		noError(t, node.SetCidBuilder(merkledag.V1CidPrefix()))
+		if below != nil {
+			noError(t, node.AddRawLink("", &ipld.Link{Cid: below.Cid()}))
+		}
+		c.ids = append(c.ids, dshelp.MultihashToDsKey(node.Cid().Hash()).String()[1:])
+		c.data = append(c.data, node.RawData())
+		below = node
+	}
+	return c
+}
+
+// shelf has the last blocks of a chain.
+type shelf struct {
+	chain
+	mu       sync.Mutex
+	from     int // the first that is there
+	requests int
+	ctx      context.Context // when set, a request waits until it has ended
+	lies     bool            // another block than asked for is handed out
+}
+
+func (s *shelf) Branch(_ context.Context, id string, yield func([]byte) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	if s.ctx != nil {
+		<-s.ctx.Done()
+	}
+	for n := len(s.ids) - 1; n >= s.from; n-- {
+		if s.lies {
+			yield([]byte("something else"))
+			return nil
+		}
+		if s.ids[n] != id {
+			continue
+		}
+		for ; n >= s.from && yield(s.data[n]); n-- {
+		}
+		return nil
+	}
+	return datastore.ErrNotFound
+}
+
+func (s *shelf) HasBlock(_ context.Context, id string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, own := range s.ids[s.from:] {
+		if own == id {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (s *shelf) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
+
+type member struct {
+	*Exchange
+	host host.Host
+}
+
+func everybody(context.Context, peer.ID) bool { return true }
+
+func startMember(t *testing.T, blocks Blocks, trusted func(context.Context, peer.ID) bool, join ...*member) *member {
+	t.Helper()
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.ResourceManager(nil))
+	noError(t, err)
+	m := &member{New(Config{Host: h, Blocks: blocks, Trusted: trusted}), h}
+	t.Cleanup(func() {
+		m.Close()
+		noError(t, h.Close())
+	})
+	for _, other := range join {
+		noError(t, h.Connect(t.Context(), peer.AddrInfo{ID: other.host.ID(), Addrs: other.host.Addrs()}))
+		deadline := time.Now().Add(30 * time.Second)
+		for { // Until each knows what the other speaks.
+			spoken, err := h.Peerstore().SupportsProtocols(other.host.ID(), Protocol)
+			noError(t, err)
+			if len(spoken) > 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the other peer does not speak the protocol")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return m
+}
+
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// empty has no blocks.
+func empty() *shelf { return &shelf{} }
+
+// A walk of 1,000 blocks, one after the other, makes few requests.
+func TestExchange_GetsABranchInFewRequests(t *testing.T) {
+	source := &shelf{chain: newChain(t, 1000, 200)}
+	m := startMember(t, empty(), everybody, startMember(t, source, everybody))
+	for n := len(source.ids) - 1; n >= 0; n-- {
+		data, ok := m.Get(t.Context(), source.ids[n])
+		if !ok || string(data) != string(source.data[n]) {
+			t.Fatalf("block %d: %t, %q", n, ok, data)
+		}
+	}
+	if n := source.asked(); n > 8 { // 8, 32, 128, and 256 each.
+		t.Errorf("%d requests", n)
+	}
+	if m.ahead.bytes != 0 || len(m.ahead.blocks) != 0 {
+		t.Errorf("%d bytes of %d blocks are left", m.ahead.bytes, len(m.ahead.blocks))
+	}
+}
+
+// What this peer has is not kept a second time, and a new head is asked for with few blocks.
+func TestExchange_KeepsWhatIsMissing(t *testing.T) {
+	all := newChain(t, 100, 200)
+	own := &shelf{chain: chain{all.ids[:98], all.data[:98]}}
+	m := startMember(t, own, everybody, startMember(t, &shelf{chain: all}, everybody))
+	if _, ok := m.Get(t.Context(), all.ids[99]); !ok {
+		t.Fatal("nobody has the head")
+	}
+	if _, ok := m.ahead.blocks[all.ids[98]]; len(m.ahead.blocks) != 1 || !ok {
+		t.Errorf("%d blocks are kept", len(m.ahead.blocks))
+	}
+}
+
+// Another peer than that of the last block has it.
+func TestExchange_AsksTheOthers(t *testing.T) {
+	all := newChain(t, 50, 10)
+	has, late := &shelf{chain: all}, &shelf{chain: all}
+	m := startMember(t, empty(), everybody, startMember(t, has, everybody), startMember(t, late, everybody))
+	for n := len(all.ids) - 1; n >= 0; n -= 10 { // Each alone.
+		has.mu.Lock()
+		has.from = len(all.ids) * (n / 10 % 2)
+		has.mu.Unlock()
+		late.mu.Lock()
+		late.from = len(all.ids) * (1 - n/10%2)
+		late.mu.Unlock()
+		if _, ok := m.Get(t.Context(), all.ids[n]); !ok {
+			t.Errorf("nobody has block %d", n)
+		}
+		m.ahead = newAhead()
+	}
+	if _, ok := m.Get(t.Context(), newChain(t, 1, 11).ids[0]); ok {
+		t.Error("somebody has a block of nobody")
+	}
+}
+
+// Peers without trust are neither asked nor answered.
+func TestExchange_Trust(t *testing.T) {
+	nobody := func(context.Context, peer.ID) bool { return false }
+	source := &shelf{chain: newChain(t, 2, 10)}
+	if _, ok := startMember(t, empty(), nobody, startMember(t, source, everybody)).Get(t.Context(), source.ids[1]); ok || source.asked() > 0 {
+		t.Errorf("a peer without trust was asked %d times", source.asked())
+	}
+	if _, ok := startMember(t, empty(), everybody, startMember(t, source, nobody)).Get(t.Context(), source.ids[1]); ok || source.asked() > 0 {
+		t.Errorf("a peer without trust was answered %d times", source.asked())
+	}
+}
+
+// A block that is not the one asked for is refused, and its sender left alone for a while.
+func TestExchange_WrongBlocksAreRefused(t *testing.T) {
+	source := &shelf{chain: newChain(t, 3, 10), lies: true}
+	m := startMember(t, empty(), everybody, startMember(t, source, everybody))
+	for range 3 {
+		if data, ok := m.Get(t.Context(), source.ids[2]); ok {
+			t.Errorf("it took %q", data)
+		}
+	}
+	if n := source.asked(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// A frozen peer holds a walk up once, and not long.
+func TestExchange_AFrozenPeer(t *testing.T) {
+	ctx, thaw := context.WithCancel(context.Background())
+	source := &shelf{chain: newChain(t, 3, 10), ctx: ctx}
+	m := startMember(t, empty(), everybody, startMember(t, source, everybody))
+	defer thaw()
+	began := time.Now()
+	for range 10 {
+		if _, ok := m.Get(t.Context(), source.ids[2]); ok {
+			t.Error("a frozen peer has responded")
+		}
+	}
+	if took := time.Since(began); took < firstWait || took > 2*firstWait {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// Responses and what is kept are bounded, and so are the requests that are answered at once.
+func TestExchange_Bounds(t *testing.T) {
+	big := &shelf{chain: newChain(t, 20, 64<<10)}
+	m := startMember(t, empty(), everybody, startMember(t, big, everybody))
+	if _, ok := m.Get(t.Context(), big.ids[19]); !ok || len(m.ahead.blocks) != 3 {
+		t.Errorf("%d blocks of 64 KiB came with the first", len(m.ahead.blocks))
+	}
+	a := newAhead()
+	for n := range 100 {
+		a.add(fmt.Sprint(n), make([]byte, 1<<20))
+	}
+	if _, ok := a.take("99"); !ok || a.bytes > maxAhead || len(a.blocks) > 8 {
+		t.Errorf("%d bytes of %d blocks are kept", a.bytes, len(a.blocks))
+	}
+	for n := range 10_000 {
+		a.add(fmt.Sprint("small ", n), nil)
+		a.take(fmt.Sprint("small ", n))
+	}
+	if len(a.order) > 2*maxBlocks {
+		t.Errorf("the order has %d", len(a.order))
+	}
+	ctx, thaw := context.WithCancel(context.Background())
+	defer thaw()
+	slow := startMember(t, &shelf{chain: big.chain, ctx: ctx}, everybody)
+	other := startMember(t, empty(), everybody, slow)
+	refused := make(chan error, maxServing+1)
+	for range maxServing + 1 {
+		s, err := other.host.NewStream(network.WithNoDial(t.Context(), "test"), slow.host.ID(), Protocol)
+		noError(t, err)
+		defer func() { _ = s.Reset() }()
+		noError(t, request{big.ids[0], 1}.write(s))
+		go func() {
+			_, err := s.Read(make([]byte, 1))
+			refused <- err
+		}()
+	}
+	select {
+	case err := <-refused:
+		if err == nil {
+			t.Error("a frozen peer has responded")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("all requests are taken")
+	}
+}
+
+// Garbage is no request, and ends its stream alone.
+func TestReadRequest_Garbage(t *testing.T) {
+	source := &shelf{chain: newChain(t, 1, 10)}
+	served := startMember(t, source, everybody)
+	m := startMember(t, empty(), everybody, served)
+	for _, garbage := range [][]byte{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, {0xff, 0x7f}, {3, 'a'}, {}, {0, 0}} {
+		s, err := m.host.NewStream(t.Context(), served.host.ID(), Protocol)
+		noError(t, err)
+		_, _ = s.Write(garbage) // It may be refused before it is complete.
+		_ = s.CloseWrite()
+		if n, err := s.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Errorf("%v got an answer", garbage)
+		}
+		_ = s.Reset()
+	}
+	if _, ok := m.Get(t.Context(), source.ids[0]); !ok {
+		t.Error("no answer any more")
+	}
+}

@@ -106,9 +106,6 @@ func (c *connections) wait() (stop func()) {
 	}
 }
 
-// open is the number of connections.
-func (c *connections) open() int { return len(c.slots) }
-
 // bound makes l accept no more connections than there are slots.
 func (c *connections) bound(l net.Listener) net.Listener {
 	return &boundedListener{Listener: l, all: c, closed: make(chan struct{})}

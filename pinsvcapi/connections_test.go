@@ -42,7 +42,7 @@ func TestConnections_ANewOneTakesThePlaceOfTheLongestIdle(t *testing.T) {
 		t.Errorf("the connection above the limit got %d", resp.StatusCode)
 	}
 	closed(t, readers[0])
-	if open := s.api.conns.open(); open != config.MinConcurrency {
+	if open := len(s.api.conns.slots); open != config.MinConcurrency {
 		t.Errorf("%d connections are open, want %d", open, config.MinConcurrency)
 	}
 }
@@ -162,7 +162,7 @@ func TestBoundedListener_CloseEndsTheWait(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if all.open() != 0 {
-		t.Errorf("%d slots are taken", all.open())
+	if len(all.slots) != 0 {
+		t.Errorf("%d slots are taken", len(all.slots))
 	}
 }

@@ -194,7 +194,7 @@ func TestFailureResponse_DetailsOfTheContractAreUnchanged(t *testing.T) {
 		`{"cid":"bafzaajaiaejca3nvbp3bvnyqkcdbhhsvtwl6hhmtsjirxj2ijzfyh6wb6rqzrt7n"}`,
 		`{"cid":7}`, `{"cid":"é\"<b>"}`, `{}`,
 	} {
-		_, _, err := pinsvc.DecodePin(strings.NewReader(text))
+		_, _, err := new(pinsvc.Decoder).Decode([]byte(text))
 		if err == nil {
 			t.Errorf("%s is accepted", text)
 			continue

@@ -104,17 +104,6 @@ func checkSyntax(data []byte) error {
 	return e
 }
 
-// Lookup returns the value of the last member with that name, as encoding/json
-// would.
-func (o Object) Lookup(name string) (value json.RawMessage, found bool) {
-	for _, m := range o {
-		if m.Name == name {
-			value, found = m.Value, true
-		}
-	}
-	return value, found
-}
-
 // Encode writes the object, indented. RawName is not used.
 func (o Object) Encode() ([]byte, error) {
 	var compact, pretty bytes.Buffer

@@ -29,9 +29,6 @@ func WriteCondition(ctx context.Context, key api.Cid) (c Condition, conditional 
 	return Condition{version}, conditional
 }
 
-// ConditionOn is true of that version of a record alone.
-func ConditionOn(rec api.Pin) Condition { return Condition{pinrecord.Form(rec)} }
-
 // Holds reports whether the condition is true of the record that the state has. Of a key without a
 // record it is not.
 func (c Condition) Holds(now api.Pin) bool { return pinrecord.Form(now) == c.Version }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -12,24 +11,13 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/jsonobject"
 )
 
-// DecodePin reads the body of a request: exactly one JSON document. Errors are a
-// KindBadRequest whose details begin with the name of the field. An error of the
-// reader is wrapped and has no kind: what it means for the client is known to
-// the caller, who also bounds the reader, because all of it is held in memory.
+// Decode reads the body of a request: exactly one JSON document. Errors are a
+// KindBadRequest whose details begin with the name of the field.
 //
 // Fields that the specification does not know are ignored; null is the same as
 // absent for all fields but cid. Origins that are not understood are left out,
 // and of more than MaxOrigins the most useful ones are kept (D10): dropped has
-// the number of those left out.
-func DecodePin(body io.Reader) (pin Pin, dropped DroppedOrigins, err error) {
-	data, err := io.ReadAll(body)
-	if err != nil {
-		return Pin{}, dropped, fmt.Errorf("read the body: %w", err)
-	}
-	return new(Decoder).Decode(data)
-}
-
-// Decode is DecodePin for a body that is in memory. The pin shares no memory with it.
+// the number of those left out. The pin shares no memory with the body.
 func (d *Decoder) Decode(data []byte) (pin Pin, dropped DroppedOrigins, err error) {
 	pin, origins, err := d.decode(data)
 	if err == nil {

@@ -2,13 +2,10 @@ package pinsvc
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multiaddr"
@@ -22,7 +19,7 @@ func body(members string) string {
 	return `{"cid":"` + textV1 + `"` + members + `}`
 }
 
-func TestDecodePin_Reads(t *testing.T) {
+func TestDecoder_Reads(t *testing.T) {
 	pin := func(change func(*Pin)) Pin {
 		p := Pin{CID: cid.MustParse(textV1)}
 		change(&p)
@@ -55,7 +52,7 @@ func TestDecodePin_Reads(t *testing.T) {
 		body(`"origins":["` + textOrigin + `","` + strings.Replace(textOrigin, "/p2p/", "/ipfs/", 1) + `"]`): pin(origins(textOrigin)),
 	}
 	for text, want := range tests {
-		got, _, err := DecodePin(strings.NewReader(text))
+		got, _, err := new(Decoder).Decode([]byte(text))
 		if err != nil {
 			t.Errorf("%.90s: %v", text, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -64,7 +61,7 @@ func TestDecodePin_Reads(t *testing.T) {
 	}
 }
 
-func TestDecodePin_Refuses(t *testing.T) {
+func TestDecoder_Refuses(t *testing.T) {
 	pairs := make(map[string]string)
 	for i := range MaxMetaPairs + 1 {
 		pairs[fmt.Sprint(i)] = ""
@@ -96,7 +93,7 @@ func TestDecodePin_Refuses(t *testing.T) {
 	}
 	for field, texts := range tests {
 		for _, text := range texts {
-			pin, _, err := DecodePin(strings.NewReader(text))
+			pin, _, err := new(Decoder).Decode([]byte(text))
 			if err == nil {
 				t.Errorf("%.90s was read as %+v", text, pin)
 				continue
@@ -106,25 +103,9 @@ func TestDecodePin_Refuses(t *testing.T) {
 	}
 }
 
-func TestDecodePin_ExplainsReservedKeys(t *testing.T) {
-	_, _, err := DecodePin(strings.NewReader(body(`"meta":{"pinsvc.x":""}`)))
+func TestDecoder_ExplainsReservedKeys(t *testing.T) {
+	_, _, err := new(Decoder).Decode([]byte(body(`"meta":{"pinsvc.x":""}`)))
 	if err == nil || !strings.Contains(err.Error(), `"pinsvc."`) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// What the reader says is the caller's to judge: it is wrapped and has no kind
-// but its own.
-func TestDecodePin_ReturnsErrorsOfTheReader(t *testing.T) {
-	own := Errorf(KindUnavailable, "shutting down")
-	broken := errors.New("connection reset")
-	for _, test := range []struct {
-		err  error
-		kind Kind
-	}{{own, KindUnavailable}, {broken, KindInternal}, {&http.MaxBytesError{Limit: 10}, KindInternal}} {
-		_, _, err := DecodePin(iotest.ErrReader(test.err))
-		if !errors.Is(err, test.err) || KindOf(err) != test.kind {
-			t.Errorf("got %v (%v), want %v", err, KindOf(err), test.kind)
-		}
 	}
 }

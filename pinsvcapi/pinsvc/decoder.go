@@ -8,7 +8,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
-// Decoder reads the bodies of requests as DecodePin does. It remembers origins, because a client
+// Decoder reads the bodies of requests. It remembers origins, because a client
 // sends the same ones with each pin, and they are expensive to read. It is safe for concurrent use,
 // and its zero value is ready for use.
 type Decoder struct{ origins originCache }

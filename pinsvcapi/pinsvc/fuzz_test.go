@@ -1,7 +1,6 @@
 package pinsvc
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -43,8 +42,8 @@ func FuzzParseQuery(f *testing.F) {
 	})
 }
 
-// FuzzDecodePin checks the same of bodies.
-func FuzzDecodePin(f *testing.F) {
+// FuzzDecoder_Limits checks the same of bodies.
+func FuzzDecoder_Limits(f *testing.F) {
 	var golden []bodyGolden
 	readGolden(f, "bodies.json", &golden)
 	for _, g := range golden {
@@ -54,7 +53,7 @@ func FuzzDecodePin(f *testing.F) {
 	f.Add([]byte(body(`"origins":["/dns4/x.example/tcp/443/tls/ws` + textPeer + `","/unix/a%2Fb/p2p/x"]`)))
 	f.Add([]byte(body(`"name":null`) + "x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		pin, _, err := DecodePin(bytes.NewReader(data))
+		pin, _, err := new(Decoder).Decode(data)
 		if err != nil {
 			checkKind(t, err)
 			return
@@ -70,7 +69,7 @@ func FuzzDecodePin(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, dropped, err := DecodePin(bytes.NewReader(written))
+		again, dropped, err := new(Decoder).Decode(written)
 		if err != nil || dropped != (DroppedOrigins{}) {
 			t.Fatalf("%s: %+v, %v", written, dropped, err)
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -57,12 +56,12 @@ func TestParseRawQuery_ReadsTheQueriesOfClients(t *testing.T) {
 	}
 }
 
-func TestDecodePin_ReadsTheBodiesOfClients(t *testing.T) {
+func TestDecoder_ReadsTheBodiesOfClients(t *testing.T) {
 	var golden []bodyGolden
 	readGolden(t, "bodies.json", &golden)
 	for _, g := range golden {
 		t.Run(g.Client, func(t *testing.T) {
-			pin, _, err := DecodePin(strings.NewReader(g.Body))
+			pin, _, err := new(Decoder).Decode([]byte(g.Body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,9 +99,9 @@ func roundTrip[T any](t *testing.T) {
 	}
 }
 
-// TestDecodePin_UnderstandsBoxo has the library that Kubo uses send its requests, and
+// TestDecoder_UnderstandsBoxo has the library that Kubo uses send its requests, and
 // read our responses.
-func TestDecodePin_UnderstandsBoxo(t *testing.T) {
+func TestDecoder_UnderstandsBoxo(t *testing.T) {
 	var page PinResults
 	readGolden(t, "pinresults.json", &page)
 	page.Count = len(page.Results) // else the client requests more
@@ -111,7 +110,11 @@ func TestDecodePin_UnderstandsBoxo(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodPost {
-			pin, _, err := DecodePin(r.Body)
+			data, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Errorf("read the body: %v", err)
+			}
+			pin, _, err := new(Decoder).Decode(data)
 			if err != nil {
 				t.Errorf("body: %v", err)
 			}

@@ -101,7 +101,7 @@ func (p Pin) MarshalJSON() ([]byte, error) { return p.AppendJSON(nil) }
 func (f Failure) MarshalJSON() ([]byte, error) { return f.AppendJSON(nil), nil }
 
 // UnmarshalJSON reads what MarshalJSON writes, and what other services write.
-// It checks types, not the limits of requests: see DecodePin for those.
+// It checks types, not the limits of requests: see Decoder for those.
 func (p *Pin) UnmarshalJSON(data []byte) error {
 	pin, _, err := decodePin(data)
 	if err != nil {

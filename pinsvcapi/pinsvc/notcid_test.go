@@ -82,7 +82,7 @@ func TestParseCID_ExplainsPathsAndAddresses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 			continue
 		}
-		_, _, err = DecodePin(strings.NewReader(`{"cid":"` + text + `"}`))
+		_, _, err = new(Decoder).Decode([]byte(`{"cid":"` + text + `"}`))
 		checkRefusal(t, text, "cid: ", err)
 	}
 }

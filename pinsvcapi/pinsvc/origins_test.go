@@ -24,7 +24,7 @@ func TestSelectOrigins_KeepsPublicAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pin, dropped, err := DecodePin(strings.NewReader(body(`"origins":` + string(list))))
+	pin, dropped, err := new(Decoder).Decode([]byte(body(`"origins":` + string(list))))
 	if err != nil || dropped != (DroppedOrigins{Excess: 16}) {
 		t.Fatalf("dropped %+v, %v", dropped, err)
 	}
@@ -73,7 +73,7 @@ func TestReserveOf_SumIsMaxOrigins(t *testing.T) {
 }
 
 // Origins only help: what is not understood is left out, and the pin is made.
-func TestDecodePin_DropsUnknownOrigins(t *testing.T) {
+func TestDecoder_DropsUnknownOrigins(t *testing.T) {
 	good := `"` + textOrigin + `"`
 	for list, unknown := range map[string]int{
 		good: 0, `""`: 1, `"foo"`: 1, `"",` + good: 1,
@@ -84,7 +84,7 @@ func TestDecodePin_DropsUnknownOrigins(t *testing.T) {
 		`"/ip4/203.0.113.1/tcp/4001/p2p/"`:                                                       1,
 		strings.TrimPrefix(strings.Repeat(`,"?"`, 100), ",") + "," + good:                        100,
 	} {
-		pin, dropped, err := DecodePin(strings.NewReader(body(`"origins":[` + list + `]`)))
+		pin, dropped, err := new(Decoder).Decode([]byte(body(`"origins":[` + list + `]`)))
 		if err != nil || dropped != (DroppedOrigins{Unknown: unknown}) {
 			t.Errorf("%.90s: dropped %+v, %v, want %d", list, dropped, err, unknown)
 			continue

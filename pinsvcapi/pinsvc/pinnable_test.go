@@ -89,7 +89,7 @@ func TestCheckPinnable(t *testing.T) {
 
 // What can never be pinned is refused in bodies, and is no fault in filters and
 // request IDs.
-func TestDecodePin_RefusesWhatIsNotPinnable(t *testing.T) {
+func TestDecoder_RefusesWhatIsNotPinnable(t *testing.T) {
 	key := cid.NewCidV1(cid.Libp2pKey, identity(36))
 	base36, err := key.StringOfBase('k')
 	if err != nil {
@@ -97,7 +97,7 @@ func TestDecodePin_RefusesWhatIsNotPinnable(t *testing.T) {
 	}
 	for _, text := range []string{key.String(), base36, hashed(multihash.MD5, 16).String(), hashed(multihash.SHA2_256, 16).String(),
 		hashedAs(cid.BitcoinBlock).String(), embedded(cid.DagCBOR, "hello").String()} {
-		_, _, err := DecodePin(strings.NewReader(`{"cid":"` + text + `"}`))
+		_, _, err := new(Decoder).Decode([]byte(`{"cid":"` + text + `"}`))
 		if err == nil {
 			t.Errorf("%s is taken", text)
 			continue

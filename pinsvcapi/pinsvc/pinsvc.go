@@ -4,7 +4,7 @@
 // interface of its backends. It opens no socket, reads no clock and writes no
 // log.
 //
-// ParseQuery and DecodePin return validated values, which handlers need not
+// ParseQuery and Decoder return validated values, which handlers need not
 // check again.
 package pinsvc
 

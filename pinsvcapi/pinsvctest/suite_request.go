@@ -2,7 +2,6 @@ package pinsvctest
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -105,7 +104,7 @@ func testOrigins(t *testing.T, s suite) {
 func testDroppedOrigins(t *testing.T, s suite) {
 	good := "/ip4/8.8.8.8/tcp/4001" + providerID
 	body := `{"cid":"` + RawCID(1).String() + `","origins":["/ip4/1.2.3.4/udp/4001/newproto` + providerID + `","` + good + `",""]}`
-	pin, dropped, err := pinsvc.DecodePin(strings.NewReader(body))
+	pin, dropped, err := new(pinsvc.Decoder).Decode([]byte(body))
 	if err != nil || dropped.Unknown != 2 {
 		t.Fatalf("dropped %+v, %v", dropped, err)
 	}

@@ -12,17 +12,17 @@ import (
 
 // Effects are what one commit of this peer did.
 type Effects struct {
-	mu             sync.Mutex
-	begun, merging bool
-	completed      bool
-	durable        bool              // the last block is on the disk, with what leads to it
-	block          string            // the ID of the last one that was written
-	blocks         []string          // those that are not durable, by a failed commit
-	undone         []string          // blocks of failed commits that this one undoes
-	before         map[string][]byte // values before the commit, by the CRDT's key; nil: none
-	failed         error
-	synced         func()
-	values         map[string]groupcommit.Effect
+	mu        sync.Mutex
+	begun     bool
+	completed bool
+	durable   bool              // the last block is on the disk, with what leads to it
+	block     string            // the ID of the last one that was written
+	blocks    []string          // those that are not durable, by a failed commit
+	undone    []string          // blocks of failed commits that this one undoes
+	before    map[string][]byte // values before the commit, by the CRDT's key; nil: none
+	failed    error
+	synced    func()
+	values    map[string]groupcommit.Effect
 }
 
 var _ groupcommit.Effects = (*Effects)(nil)
@@ -62,7 +62,7 @@ func (e *Effects) wrote(block string) bool {
 func (e *Effects) merge() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun, e.merging = true, true
+	e.begun = true
 }
 
 // complete reports whether this is the first write of a head for the block. A block that joins
@@ -98,13 +98,6 @@ func (e *Effects) Synced() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.durable
-}
-
-// Merging implements groupcommit.Effects.
-func (e *Effects) Merging() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.merging
 }
 
 // Of implements groupcommit.Effects.

@@ -161,8 +161,8 @@ func TestEffects_OfKeys(t *testing.T) {
 		noError(t, f(b))
 		noError(t, b.Commit(ctx))
 	}
-	if effects.Merging() {
-		t.Error("it merges at once")
+	if effects.Begun() {
+		t.Error("it has begun at once")
 	}
 	write(func(b datastore.Batch) error { // putTombs
 		return errors.Join(
@@ -181,8 +181,8 @@ func TestEffects_OfKeys(t *testing.T) {
 	})
 	got := []groupcommit.Effect{effects.Of(added), effects.Of(ignored), effects.Of(removed), effects.Of(kept)}
 	want := []groupcommit.Effect{groupcommit.EffectAdded, groupcommit.EffectNone, groupcommit.EffectRemoved, groupcommit.EffectKept}
-	if !slices.Equal(got, want) || !effects.Merging() {
-		t.Errorf("effects %v, want %v; merging %t", got, want, effects.Merging())
+	if !slices.Equal(got, want) || !effects.Begun() {
+		t.Errorf("effects %v, want %v; begun %t", got, want, effects.Begun())
 	}
 }
 

@@ -46,8 +46,6 @@ const (
 type Effects interface {
 	// Begun reports whether the commit has reached the store.
 	Begun() bool
-	// Merging reports whether the commit may have changed the state, though it failed.
-	Merging() bool
 	// Synced reports whether the commit is on the disk, whatever failed after that.
 	Synced() bool
 	// Before returns the record, if there was one, that the state had of a key when Add put another

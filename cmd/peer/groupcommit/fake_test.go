@@ -143,7 +143,7 @@ func (f *fake) merge(effects *fakeEffects) fault {
 	if failure == faultBefore {
 		return failure
 	}
-	effects.merging = true
+	effects.begun = true
 	for key := range f.undone {
 		if !f.orphans[key] {
 			continue
@@ -197,7 +197,7 @@ type undoFake struct{}
 
 // fakeEffects may know nothing of single keys, so that the Committer reads them.
 type fakeEffects struct {
-	merging bool
+	begun   bool
 	of      map[string]Effect
 	silent  bool
 	synced  func()
@@ -206,8 +206,7 @@ type fakeEffects struct {
 	knows   map[string]bool // of which keys before is known
 }
 
-func (e *fakeEffects) Begun() bool       { return e.merging }
-func (e *fakeEffects) Merging() bool     { return e.merging }
+func (e *fakeEffects) Begun() bool       { return e.begun }
 func (e *fakeEffects) Err() error        { return nil }
 func (e *fakeEffects) OnSynced(f func()) { e.synced = f }
 func (e *fakeEffects) Synced() bool      { return e.durable }

@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 )
 
 func version(n int, name string) api.Pin {
@@ -32,7 +33,7 @@ func TestConsensus_ChangesOneVersionAlone(t *testing.T) {
 	all := members(t, 3, 0, nil)
 	for i, m := range all {
 		noError(t, m.consensus.LogPin(t.Context(), version(i, "new")))
-		before, other := clusterrpc.ConditionOn(version(i, "new")), clusterrpc.ConditionOn(version(i, "old"))
+		before, other := clustertest.ConditionOn(version(i, "new")), clustertest.ConditionOn(version(i, "old"))
 		if err := m.ours.unpinIf(t.Context(), cidOf(i), other); !changed(err) {
 			t.Errorf("peer %d: the removal of another version: %v", i, err)
 		}
@@ -42,7 +43,7 @@ func TestConsensus_ChangesOneVersionAlone(t *testing.T) {
 		noError(t, m.expect(map[api.Cid]api.Pin{cidOf(i): version(i, "new")}))
 		noError(t, m.ours.pinIf(t.Context(), version(i, "newer"), before))
 		noError(t, m.expect(map[api.Cid]api.Pin{cidOf(i): version(i, "newer")}))
-		noError(t, m.ours.unpinIf(t.Context(), cidOf(i), clusterrpc.ConditionOn(version(i, "newer"))))
+		noError(t, m.ours.unpinIf(t.Context(), cidOf(i), clustertest.ConditionOn(version(i, "newer"))))
 		if _, err := m.get(cidOf(i)); !errors.Is(err, state.ErrNotFound) {
 			t.Errorf("peer %d: after the removal: %v", i, err)
 		}
@@ -59,7 +60,7 @@ func TestConsensus_AWriteBesideTheChangeOfAnOldVersionStays(t *testing.T) {
 	asked := make(map[api.Cid]api.Pin)
 	made := 0
 	for n := range 60 {
-		old := clusterrpc.ConditionOn(version(n, "old"))
+		old := clustertest.ConditionOn(version(n, "old"))
 		noError(t, all[n%3].consensus.LogPin(t.Context(), version(n, "old")))
 		var wg sync.WaitGroup
 		var failed error
@@ -111,7 +112,7 @@ func TestConsensus_NothingOfOneVersionIsChangedByALeaderThatCannotCompare(t *tes
 	if leader(t, all) == m {
 		t.Fatal("it is the leader")
 	}
-	if err := m.ours.unpinIf(t.Context(), cidOf(1), clusterrpc.ConditionOn(version(1, "old"))); !changed(err) {
+	if err := m.ours.unpinIf(t.Context(), cidOf(1), clustertest.ConditionOn(version(1, "old"))); !changed(err) {
 		t.Errorf("the removal returned %v", err)
 	}
 	noError(t, m.consensus.LogPin(t.Context(), version(2, "next")))

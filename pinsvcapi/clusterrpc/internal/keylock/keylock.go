@@ -110,10 +110,3 @@ func (l *Locks) release(key string, held bool) {
 		delete(l.keys, key)
 	}
 }
-
-// len is the number of keys that are held or waited for.
-func (l *Locks) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.keys)
-}

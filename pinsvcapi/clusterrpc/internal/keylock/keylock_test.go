@@ -86,7 +86,7 @@ func TestLocks_WaitingEndsWithTheContext(t *testing.T) {
 		}
 		again()
 	}
-	if n := l.len(); n != 0 {
+	if n := len(l.keys); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
 }
@@ -132,7 +132,7 @@ func TestLocks_TryLock(t *testing.T) {
 	}
 	other()
 	first()
-	if n := l.len(); n != 0 {
+	if n := len(l.keys); n != 0 {
 		t.Errorf("%d locks are left", n)
 	}
 }

@@ -93,9 +93,6 @@ func New(cfg Config) *Syncer {
 // Uncommitted are the writes of this peer that the state does not show yet.
 func (s *Syncer) Uncommitted() *Uncommitted { return s.uncommitted }
 
-// StateUnavailable reports whether the last read of the state failed.
-func (s *Syncer) StateUnavailable() bool { return s.unavailable.Load() }
-
 // Behind reports whether the view may lack a change of a key that was announced, or the
 // last read of the state failed.
 func (s *Syncer) Behind(key cid.Cid) bool {

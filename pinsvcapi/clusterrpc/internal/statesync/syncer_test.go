@@ -85,7 +85,7 @@ func TestSyncer_TheStateIsResyncedWhenAnEventCannotBeRead(t *testing.T) {
 		s.Notify(eventOf(named(1, "theirs")))
 		time.Sleep(rereadDelays[len(rereadDelays)-1] + 10*time.Second)
 		synctest.Wait()
-		if !s.StateUnavailable() {
+		if !s.unavailable.Load() {
 			t.Error("the state is taken to be available")
 		}
 		state.set(func() { state.err = nil })

@@ -110,13 +110,6 @@ func (o *overdueWrites) take(keys []string) (writes []overdueWrite) {
 	return writes
 }
 
-// len is the number of pins with such a write, as long as their locks are taken.
-func (o *overdueWrites) len() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.writes)
-}
-
 // afterAll calls unlock once the overdue writes to the pins have ended, at once when there
 // are none.
 func (o *overdueWrites) afterAll(keys []string, unlock func()) {

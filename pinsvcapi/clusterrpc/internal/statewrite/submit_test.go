@@ -114,8 +114,8 @@ func TestWriter_AnOverdueWriteKeepsItsLock(t *testing.T) {
 		synctest.Wait()
 		w.mustPut(1, "later")
 		synctest.Wait()
-		if w.name(1) != "later" || w.rows.name(1) != "later" || w.overdue.len() != 0 {
-			t.Errorf("the state has %q, the view %q, %d are overdue", w.name(1), w.rows.name(1), w.overdue.len())
+		if w.name(1) != "later" || w.rows.name(1) != "later" || len(w.overdue.writes) != 0 {
+			t.Errorf("the state has %q, the view %q, %d are overdue", w.name(1), w.rows.name(1), len(w.overdue.writes))
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,33 +46,10 @@ func TestCommittedCRDT_PowerLoss(t *testing.T) {
 					}
 				})
 			}
-			type crash struct {
-				disk *vfs.MemFS
-				want []string // by the number of the pin
-			}
-			var crashes []crash
-			want := make([]string, 4)
-			for i := range 24 {
-				n := i % len(want)
-				if want[n] = fmt.Sprint("version ", i); i%5 == 4 {
-					want[n] = ""
-					noError(t, r.LogUnpin(t.Context(), testPin(n, "")))
-				} else {
-					noError(t, r.LogPin(t.Context(), testPin(n, want[n])))
-				}
-				crashes = append(crashes, crash{disk.CrashClone(vfs.CrashCloneCfg{}), slices.Clone(want)})
-			}
+			crashes := writeVersions(t, r, disk, 24, func(int, []string) {})
 			close(stop)
 			others.Wait()
-			for i, c := range crashes {
-				restarted := startReplica(t, openPebble(t, c.disk), commits)
-				for n, name := range c.want {
-					if got := restarted.name(t, testCID(n)); got != name {
-						t.Errorf("crash %d: pin %d is %q, answered was %q", i, n, got, name)
-					}
-				}
-				restarted.stop(t)
-			}
+			crashes.restart(t, commits)
 		})
 	}
 }

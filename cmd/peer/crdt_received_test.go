@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,41 +23,18 @@ func TestCommittedCRDT_WhatWasReceivedSurvivesAPowerLoss(t *testing.T) {
 	writer := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{})
 	disk := vfs.NewCrashableMem()
 	reader := startReplica(t, openPebble(t, disk), groupcommit.Config{}, writer)
-	type crash struct {
-		disk *vfs.MemFS
-		want []string // by the number of the pin
-	}
-	var crashes []crash
-	want := make([]string, 4)
-	for i := range 16 {
-		n := i % len(want)
-		if want[n] = fmt.Sprint("version ", i); i%5 == 4 {
-			want[n] = ""
-			noError(t, writer.LogUnpin(t.Context(), testPin(n, "")))
-		} else {
-			noError(t, writer.LogPin(t.Context(), testPin(n, want[n])))
-		}
+	writeVersions(t, writer, disk, 16, func(i int, want []string) {
 		if i%2 == 0 {
 			awaitNames(t, reader, want...)
-		} else { // As lists show it.
-			eventually(t, "the list", func() error {
-				if got, all := reader.pins(t), writer.pins(t); got != all {
-					return fmt.Errorf("it is\n%s\nnot\n%s", got, all)
-				}
-				return nil
-			})
+			return
 		}
-		crashes = append(crashes, crash{disk.CrashClone(vfs.CrashCloneCfg{}), slices.Clone(want)})
-	}
-	for i, c := range crashes {
-		restarted := startReplica(t, openPebble(t, c.disk), groupcommit.Config{})
-		for n, name := range c.want {
-			if got := restarted.name(t, testCID(n)); got != name {
-				t.Errorf("crash %d: pin %d is %q, shown was %q", i, n, got, name)
+		eventually(t, "the list", func() error { // As lists show it.
+			if got, all := reader.pins(t), writer.pins(t); got != all {
+				return fmt.Errorf("it is\n%s\nnot\n%s", got, all)
 			}
-		}
-		restarted.stop(t)
-	}
+			return nil
+		})
+	}).restart(t, groupcommit.Config{})
 }
 
 // BenchmarkMerge measures how fast a peer merges what it has missed, from the first change to the last,

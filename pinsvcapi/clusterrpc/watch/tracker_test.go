@@ -2,7 +2,6 @@ package watch
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multihash"
 	"go.uber.org/goleak"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
@@ -108,83 +106,6 @@ func watched(t *testing.T, f func(t *testing.T, p *peerState, tracker *Tracker, 
 		if err := tracker.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
-	})
-}
-
-func TestCheckRemoval_LiveContentIsTrackedAgain(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		p.set(&pin)
-		_ = tracker.Untrack(t.Context(), pin.Cid)
-		p.expect(t, "at once", "untrack")
-		time.Sleep(time.Second)
-		p.expect(t, "after a second", "untrack", "track")
-		time.Sleep(time.Hour)
-		p.expect(t, "in the end", "untrack", "track")
-	})
-}
-
-// A hook may come before its removal is committed.
-func TestCheckRemoval_ContentThatIsGoneInTheEndIsUnpinned(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		p.set(&pin)
-		_ = tracker.Untrack(t.Context(), pin.Cid)
-		time.Sleep(time.Second)
-		p.set(nil)
-		time.Sleep(time.Hour)
-		p.expect(t, "in the end", "untrack", "track", "untrack")
-	})
-}
-
-// The disk is slow for a minute, so that not even the last check can read the state.
-func TestCheckRemoval_IsMadeAgainAfterAnError(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		p.fails = errors.New("slow disk")
-		p.set(&pin)
-		_ = tracker.Untrack(t.Context(), pin.Cid)
-		time.Sleep(time.Minute)
-		p.expect(t, "after a minute", "untrack")
-		p.mu.Lock()
-		p.fails = nil
-		p.mu.Unlock()
-		time.Sleep(time.Minute)
-		p.expect(t, "in the end", "untrack", "track")
-	})
-}
-
-// A removal that was not passed on, as the pin is being rewritten, is followed if the pin is gone.
-func TestCheckRemoved_FollowsTheState(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		p.set(&pin)
-		tracker.CheckRemoved(pin.Cid)
-		time.Sleep(time.Second)
-		p.expect(t, "while the pin is there")
-		p.set(nil)
-		time.Sleep(time.Hour)
-		p.expect(t, "in the end", "untrack")
-	})
-}
-
-func TestCheckRemoval_RemovedContentStaysRemoved(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		_ = tracker.Untrack(t.Context(), pin.Cid)
-		time.Sleep(time.Hour)
-		p.expect(t, "in the end", "untrack")
-		tracker.mu.Lock()
-		defer tracker.mu.Unlock()
-		if len(tracker.removals) != 0 {
-			t.Error("the removal is remembered for ever")
-		}
-	})
-}
-
-func TestCheckRemoval_ContentOfOtherPeersIsNotTracked(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		pin.ReplicationFactorMin, pin.ReplicationFactorMax = 1, 1
-		pin.Allocations = []peer.ID{"other"}
-		p.set(&pin)
-		_ = tracker.Untrack(t.Context(), pin.Cid)
-		time.Sleep(time.Hour)
-		p.expect(t, "in the end", "untrack")
 	})
 }
 
@@ -318,94 +239,5 @@ func TestTracker_ABlockedCallHoldsUpNoSubscription(t *testing.T) {
 			t.Errorf("a subscription waited %s", took)
 		}
 		time.Sleep(time.Second)
-	})
-}
-
-// absent is a tracker with a status.
-type absent struct {
-	*peerState
-	status api.TrackerStatus
-}
-
-func (a *absent) Status(context.Context, api.Cid) api.PinInfo {
-	return api.PinInfo{PinInfoShort: api.PinInfoShort{Status: a.status}}
-}
-
-func TestUntrackAbsent(t *testing.T) {
-	for name, test := range map[string]struct {
-		status api.TrackerStatus
-		held   bool
-		begun  bool
-	}{
-		"the removal failed":          {api.TrackerStatusUnpinError, false, true},
-		"nobody knows it":             {api.TrackerStatusUnpinned, false, true},
-		"the state has it":            {api.TrackerStatusPinned, true, false},
-		"it is being pinned":          {api.TrackerStatusPinning, false, false},
-		"it is about to be pinned":    {api.TrackerStatusPinQueued, false, false},
-		"the state has another's pin": {api.TrackerStatusRemote, true, false},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			p := &peerState{}
-			tracker := NewTracker(&absent{p, test.status}, self, func(context.Context) (state.ReadOnly, error) { return p, nil })
-			pin := pinOf(t)
-			if test.held {
-				p.set(&pin)
-			}
-			begun, err := tracker.UntrackAbsent(t.Context(), pin.Cid)
-			if err != nil || begun != test.begun {
-				t.Errorf("%s: begun %t, %v", name, begun, err)
-			}
-			if !test.begun {
-				time.Sleep(time.Hour)
-				p.expect(t, name)
-			} else {
-				// The record comes after all.
-				p.set(&pin)
-				time.Sleep(time.Hour)
-				p.expect(t, name, "untrack", "track")
-			}
-			if err := tracker.Shutdown(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-// The removals of many pins are checked as often as that of one, and are all forgotten.
-func TestCheckRemoval_OfManyPins(t *testing.T) {
-	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
-		const pins = 1000
-		var want []string
-		for i := range pins {
-			hash, err := multihash.Sum([]byte{byte(i), byte(i >> 8)}, multihash.SHA2_256, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := api.NewCid(cid.NewCidV1(cid.Raw, hash))
-			_ = tracker.Untrack(t.Context(), c)
-			want = append(want, "untrack")
-			if i%3 == 0 { // Again, so that an earlier removal is no longer the pin's.
-				time.Sleep(time.Millisecond)
-				_ = tracker.Untrack(t.Context(), c)
-				want = append(want, "untrack")
-			}
-		}
-		p.set(&pin) // Whatever is read is wanted.
-		time.Sleep(time.Second)
-		p.set(nil)
-		time.Sleep(time.Hour)
-		for range pins { // Followed once in each direction.
-			want = append(want, "track", "untrack")
-		}
-		p.mu.Lock()
-		slices.Sort(p.calls)
-		p.mu.Unlock()
-		slices.Sort(want)
-		p.expect(t, "in the end", want...)
-		tracker.mu.Lock()
-		defer tracker.mu.Unlock()
-		if len(tracker.removals) != 0 || len(tracker.due) != 0 {
-			t.Errorf("%d removals are remembered, %d are due", len(tracker.removals), len(tracker.due))
-		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 const healthRequest = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -61,19 +62,11 @@ func awaitIdle(t *testing.T, s *service, n int) {
 // awaitConnections waits until check, which is called with the lock, is content.
 func awaitConnections(t *testing.T, s *service, check func(*connections) error) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
+	await.Success(t, "the connections", func() error {
 		s.api.conns.mu.Lock()
-		err := check(s.api.conns)
-		s.api.conns.mu.Unlock()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer s.api.conns.mu.Unlock()
+		return check(s.api.conns)
+	})
 }
 
 func TestConnections_BusyOnesAreNotClosedAndOthersWait(t *testing.T) {

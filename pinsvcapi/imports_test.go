@@ -160,6 +160,8 @@ func rules() []rule {
 			"pinsvctest is for tests"},
 		{except("test"), true, func(path string) bool { return inRoom(path, "pinsvcapi/clusterrpc/internal/clusterfake") },
 			"clusterfake is for tests"},
+		{except("test"), true, func(path string) bool { return inRoom(path, "internal/await") },
+			"await is for tests"},
 		{except("pinsvcapi", "test"), false, anyOf("github.com/gorilla/mux"),
 			"only the component has routes"},
 	}
@@ -245,6 +247,7 @@ func TestImports_RulesNoticeWhatBreaksThem(t *testing.T) {
 		{"examples/embed", module + "/test/harness", "embedder"},
 		{"cmd/peer", module + "/examples/embed", "readers"},
 		{"internal/backoff", module + "/config", "leaves"},
+		{"pinsvcapi", module + "/internal/await", "for tests"},
 	}
 	for _, tt := range tests {
 		from := module + "/" + tt.from

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -55,22 +56,16 @@ func TestAdmission_LargePagesThatNobodyReads(t *testing.T) {
 		dialRaw(t, s, "GET /pins?limit=1000 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic "+basic(testUser, testPassword)+"\r\n\r\n")
 	}
 	pages := s.api.admission.pages
-	await := func(what string, is func() bool) {
+	comes := func(what string, is func() bool) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		await.True(t, what, func() bool {
 			peak = max(peak, heapInUse())
 			pages.mu.Lock()
-			ok := is()
-			pages.mu.Unlock()
-			if ok {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("it never comes that %s", what)
-			}
-		}
+			defer pages.mu.Unlock()
+			return is()
+		})
 	}
-	await("the user has its share and all others wait", func() bool {
+	comes("the user has its share and all others wait", func() bool {
 		return pages.used+pageBytes(1000) > pages.share && int64(len(pages.waiting)) == clients-pages.used/pageBytes(1000)
 	})
 	began := time.Now()
@@ -150,17 +145,14 @@ func TestPageResponse_InPieces(t *testing.T) {
 // awaitReleased waits until nothing is held: a client may have its response before.
 func awaitReleased(t *testing.T, m *memory) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	await.Success(t, "the release after the last response", func() error {
 		m.mu.Lock()
-		used := m.used
-		m.mu.Unlock()
-		if used == 0 {
-			return
+		defer m.mu.Unlock()
+		if m.used != 0 {
+			return fmt.Errorf("%d bytes are held", m.used)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%d bytes are held after the last response", used)
-		}
-	}
+		return nil
+	})
 }
 
 // A row that breaks the contract far behind the first piece is noticed before anything is sent.

@@ -22,6 +22,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // changed is the configuration of the service with another value somewhere.
@@ -244,7 +245,7 @@ func TestReload_LogFileThatWasRotated(t *testing.T) {
 	s := start(t, func(set *setup) { set.cfg.HTTPLogFile = path })
 	s.do(http.MethodGet, "/pins", "").is(http.StatusOK)
 	s.client.CloseIdleConnections()
-	waitFor(t, func() bool { got, _ := events(t, path); return len(got) == 1 })
+	await.True(t, "the event", func() bool { got, _ := events(t, path); return len(got) == 1 })
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -257,18 +258,6 @@ func TestReload_LogFileThatWasRotated(t *testing.T) {
 	fresh, raw := events(t, path)
 	if len(old) != 1 || len(fresh) != 1 || fresh[0].Route != "health" {
 		t.Errorf("%d events before, and after:\n%s", len(old), raw)
-	}
-}
-
-// waitFor waits until a condition holds that nothing announces.
-func waitFor(t *testing.T, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatal("it never happens")
-		}
-		<-time.After(time.Millisecond)
 	}
 }
 

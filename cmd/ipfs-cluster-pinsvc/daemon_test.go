@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // The first run makes everything, the second one uses it. The printed commands
@@ -115,7 +117,7 @@ func TestDaemon_Reload(t *testing.T) {
 	}
 
 	set("a changed password")
-	within(t, func() bool { return accepted("a changed password") && !accepted(before) })
+	await.True(t, "the other password", func() bool { return accepted("a changed password") && !accepted(before) })
 
 	valid := readText(t, s.path("service.json"))
 	writeText(t, s.path("service.json"), strings.Replace(valid, "a changed password", "another", 1)+"}")

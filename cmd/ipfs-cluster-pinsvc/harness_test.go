@@ -184,17 +184,3 @@ func works(t *testing.T, endpoint, token string) bool {
 	defer response.Body.Close()
 	return response.StatusCode == http.StatusOK
 }
-
-// within waits until a condition holds.
-func within(t *testing.T, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for limit := time.After(deadline); !holds(); {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatal("it does not come about")
-		}
-	}
-}

@@ -8,6 +8,8 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // The REST API responds to "/" with one sentence, not with a redirect to
@@ -16,7 +18,7 @@ func TestRESTRoot(t *testing.T) {
 	server := rpcOfID(t, firstID)
 	p, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", externalNode(t, server)))
 	noError(t, p.Start(t.Context()))
-	await(t, "readiness", p.Ready())
+	await.Closed(t, "readiness", p.Ready())
 	base := "http://" + restAddr(t, p)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for path, want := range map[string]struct {

@@ -20,6 +20,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // managedNode makes the peer run a private Kubo of its own.
@@ -130,8 +131,8 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 	}
 	first, seen := start(proxied)
 	second, _ := start(freeAddr(t), bootstrapTo(first))
-	await(t, "readiness of the first", first.Ready())
-	await(t, "readiness of the second", second.Ready())
+	await.Closed(t, "readiness of the first", first.Ready())
+	await.Closed(t, "readiness of the second", second.Ready())
 	noError(t, seen.has(StageIPFS, "the IPFS node is not running yet"))
 	var answer map[string]any
 	for _, p := range []*Peer{first, second} { // CRDT knows no leader, and needs none.
@@ -147,7 +148,7 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 	var pin pinStatus
 	noError(t, request(http.MethodPost, "http://"+first.PinsvcAddrs()[0]+"/pins", "application/json", bytes.NewReader(body), &pin))
 	for name, p := range map[string]*Peer{"first": first, "second": second} {
-		eventually(t, "pinned at the "+name, func() error {
+		await.Success(t, "pinned at the "+name, func() error {
 			var keys struct{ Keys map[string]any }
 			err := request(http.MethodPost, rpcURL(t, p)+"/pin/ls?type=recursive&arg="+cid, "", nil, &keys)
 			if err == nil && len(keys.Keys) != 1 {
@@ -156,7 +157,7 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 			return err
 		})
 	}
-	eventually(t, "the second peer to say so", func() error {
+	await.Success(t, "the second peer to say so", func() error {
 		var got pinStatus
 		err := request(http.MethodGet, "http://"+second.PinsvcAddrs()[0]+"/pins/"+pin.RequestID, "", nil, &got)
 		if err == nil && got.Status != "pinned" {
@@ -169,7 +170,7 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 	process, err := os.FindProcess(killed.PID)
 	noError(t, err)
 	noError(t, process.Kill())
-	eventually(t, "a new Kubo", func() error {
+	await.Success(t, "a new Kubo", func() error {
 		if status := first.IPFS().Status(); status.State != kubo.StateRunning || status.PID == killed.PID {
 			return fmt.Errorf("%s, PID %d", status.State, status.PID)
 		}
@@ -178,7 +179,7 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 	_, proxy, err := manet.DialArgs(proxied)
 	noError(t, err)
 	for what, url := range map[string]string{"the node": rpcURL(t, first), "the proxy": "http://" + proxy + "/api/v0"} {
-		eventually(t, what+" to answer as before", func() error {
+		await.Success(t, what+" to answer as before", func() error {
 			var id nodeID
 			err := request(http.MethodPost, url+"/id", "", nil, &id)
 			if err == nil && id.ID != source.ID {
@@ -187,7 +188,7 @@ func TestPeer_TwoReplicateAPin(t *testing.T) {
 			return err
 		})
 	}
-	eventually(t, "the cluster to see the node", func() error {
+	await.Success(t, "the cluster to see the node", func() error {
 		id := first.cluster.ID(t.Context())
 		if id.IPFS.Error != "" {
 			return fmt.Errorf("unreachable: %s", id.IPFS.Error)

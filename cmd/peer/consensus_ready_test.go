@@ -9,6 +9,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // setupConsensus is a CRDT consensus whose setup ends when a test says so.
@@ -59,7 +61,7 @@ func TestReadyConsensus_PeersBeforeTheClient(t *testing.T) {
 		t.Error(err)
 	}
 	close(inner.set)
-	await(t, "readiness", c.Ready(t.Context()))
+	await.Closed(t, "readiness", c.Ready(t.Context()))
 	noError(t, c.Shutdown(t.Context()))
 }
 

@@ -13,6 +13,7 @@ import (
 	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // twoHeads starts two peers whose next commits join two heads. The disk of the first can fail, and
@@ -36,12 +37,12 @@ func twoHeadsOn(t *testing.T, store datastore.Batching) (a, b *replica) {
 	return a, b
 }
 
-// afterRetries makes a commit at both peers that follows all that is tried again.
+// afterRetries makes a commit at both peers that follows all that is tried again: until then none is
+// accepted.
 func afterRetries(t *testing.T, a, b *replica) {
 	t.Helper()
-	time.Sleep(1300 * time.Millisecond) // For a commit that is made again, which is to change nothing.
-	eventually(t, "writes", func() error { return a.LogPin(t.Context(), testPin(9, "last")) })
-	eventually(t, "the last", func() error {
+	await.Success(t, "writes", func() error { return a.LogPin(t.Context(), testPin(9, "last")) })
+	await.Success(t, "the last", func() error {
 		if got := b.name(t, testCID(9)); got != "last" {
 			return fmt.Errorf("%q", got)
 		}
@@ -65,7 +66,7 @@ func TestCommittedCRDT_ARetryUndoesNoDeleteOfAnotherPeer(t *testing.T) {
 			continue
 		}
 		answered++
-		eventually(t, "b has the pin", func() error {
+		await.Success(t, "b has the pin", func() error {
 			if b.name(t, testCID(2)) != "pin" {
 				return errors.New("not yet")
 			}

@@ -15,6 +15,7 @@ import (
 	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // commitModes are the ways to commit: at once, and in batches of the operator.
@@ -86,7 +87,7 @@ func TestCommittedCRDT_DeathWithinACommit(t *testing.T) {
 			restarted := startReplica(t, inner, groupcommit.Config{})
 			other := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{}, restarted)
 			noError(t, restarted.LogPin(t.Context(), testPin(9, "after"))) // So that the heads are announced.
-			eventually(t, "the other peer has the last pin", func() error {
+			await.Success(t, "the other peer has the last pin", func() error {
 				if other.name(t, testCID(9)) != "after" {
 					return errors.New("not yet")
 				}
@@ -114,9 +115,9 @@ func TestCommittedCRDT_FailedCommit(t *testing.T) {
 			if err := r.LogPin(t.Context(), testPin(0, "renamed")); err != nil && !errors.Is(err, groupcommit.ErrUncertain) {
 				t.Errorf("the failed commit: %v", err)
 			}
-			eventually(t, "the commit is made", func() error { return r.LogPin(t.Context(), testPin(0, "again")) })
+			await.Success(t, "the commit is made", func() error { return r.LogPin(t.Context(), testPin(0, "again")) })
 			noError(t, r.LogPin(t.Context(), testPin(0, "last")))
-			eventually(t, "the other peer has it", func() error {
+			await.Success(t, "the other peer has it", func() error {
 				if name := other.name(t, testCID(0)); name != "last" {
 					return fmt.Errorf("it has %q", name)
 				}
@@ -124,7 +125,7 @@ func TestCommittedCRDT_FailedCommit(t *testing.T) {
 			})
 			agree(t, r, other)
 			noError(t, other.LogUnpin(t.Context(), testPin(0, ""))) // It removes what this peer has seen.
-			eventually(t, "the removal", func() error {
+			await.Success(t, "the removal", func() error {
 				if name := r.name(t, testCID(0)); name != "" {
 					return fmt.Errorf("the pin is %q", name)
 				}
@@ -151,7 +152,7 @@ func catchingUp(t *testing.T, commits groupcommit.Config) (ahead, behind *replic
 	}
 	store.set("theirs 10")
 	noError(t, behind.host.Connect(t.Context(), addrInfo(ahead)))
-	await(t, "the walk", store.reached)
+	await.Closed(t, "the walk", store.reached)
 	awaitNames(t, behind, "theirs 19", "theirs 19", "theirs 19")
 	return ahead, behind, sync.OnceFunc(func() { close(store.released) })
 }
@@ -159,7 +160,7 @@ func catchingUp(t *testing.T, commits groupcommit.Config) (ahead, behind *replic
 // awaitNames waits until the first pins have these names.
 func awaitNames(t *testing.T, r *replica, names ...string) {
 	t.Helper()
-	eventually(t, "the state", func() error {
+	await.Success(t, "the state", func() error {
 		for n, name := range names {
 			if got := r.name(t, testCID(n)); got != name {
 				return fmt.Errorf("pin %d is %q, want %q", n, got, name)
@@ -238,7 +239,7 @@ func TestCommittedCRDT_AnIgnoredWriteIsMadeAnew(t *testing.T) {
 		t.Errorf("the tracker was told %v: only pin 2 is removed", calls)
 	}
 	release()
-	eventually(t, "the end of the walk", func() error {
+	await.Success(t, "the end of the walk", func() error {
 		if n := behind.kept.Unfinished(); n > 0 {
 			return fmt.Errorf("%d branches", n)
 		}

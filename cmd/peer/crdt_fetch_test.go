@@ -10,6 +10,7 @@ import (
 	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // startMapReplica starts one in memory.
@@ -21,7 +22,7 @@ func startMapReplica(t *testing.T, join ...*replica) *replica {
 // awaitAll waits until a peer has so many pins of another.
 func awaitAll(t *testing.T, r *replica, pins int) {
 	t.Helper()
-	eventually(t, "all pins", func() error {
+	await.Success(t, "all pins", func() error {
 		for _, n := range []int{0, pins / 2, pins - 1} {
 			if r.name(t, testCID(n)) == "" {
 				return fmt.Errorf("pin %d is not there", n)
@@ -43,7 +44,7 @@ func TestCommittedCRDT_ABranchIsMergedWithoutAPauseForEachBlock(t *testing.T) {
 		noError(t, writer.LogPin(t.Context(), testPin(n, fmt.Sprint(n))))
 	}
 	reader := startMapReplica(t, writer)
-	eventually(t, "the first pin", func() error {
+	await.Success(t, "the first pin", func() error {
 		if len(reader.calls.since(0)) == 0 {
 			return errors.New("not yet")
 		}

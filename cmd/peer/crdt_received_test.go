@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
@@ -15,6 +14,7 @@ import (
 	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // Right after a peer shows what another one did, its power fails: pins, renames and removals are
@@ -28,7 +28,7 @@ func TestCommittedCRDT_WhatWasReceivedSurvivesAPowerLoss(t *testing.T) {
 			awaitNames(t, reader, want...)
 			return
 		}
-		eventually(t, "the list", func() error { // As lists show it.
+		await.Success(t, "the list", func() error { // As lists show it.
 			if got, all := reader.pins(t), writer.pins(t); got != all {
 				return fmt.Errorf("it is\n%s\nnot\n%s", got, all)
 			}
@@ -84,10 +84,11 @@ func BenchmarkMerge(b *testing.B) {
 // readMerged reads each of the pins that a peer merges, from the one with that number on.
 func readMerged(b *testing.B, merger *replica, st state.ReadOnly, read, pins int) {
 	for read < pins {
-		calls := merger.calls.since(read)
-		if len(calls) == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		var calls []string
+		await.True(b, "another change", func() bool {
+			calls = merger.calls.since(read)
+			return len(calls) > 0
+		})
 		for _, call := range calls[:min(len(calls), pins-read)] {
 			var n int
 			_, err := fmt.Sscanf(call, "track %d", &n)

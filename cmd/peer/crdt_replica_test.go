@@ -28,6 +28,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // replica is a real CRDT consensus on loopback, with a tracker that notes its calls.
@@ -149,7 +150,7 @@ func (r *replica) name(t *testing.T, c api.Cid) string {
 // agree waits until replicas have the same state.
 func agree(t *testing.T, replicas ...*replica) {
 	t.Helper()
-	eventually(t, "agreement", func() error {
+	await.Success(t, "agreement", func() error {
 		first := replicas[0].pins(t)
 		for _, r := range replicas[1:] {
 			if other := r.pins(t); other != first {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 func newTestConnector(t *testing.T, n node) *managedConnector {
@@ -118,16 +119,16 @@ func TestManagedConnector_FollowsTheNode(t *testing.T) {
 	}
 	node.set(runningAt(serverAddr(t, first)))
 	c.SetClient(&rpc.Client{})
-	await(t, "readiness", c.Ready(ctx))
-	eventually(t, "first address", has(firstID))
+	await.Closed(t, "readiness", c.Ready(ctx))
+	await.Success(t, "first address", has(firstID))
 
 	node.set(kubo.Status{State: kubo.StateRestarting, APIAddr: serverAddr(t, first), Err: "Kubo ended"})
-	eventually(t, "away", isAway)
+	await.Success(t, "away", isAway)
 	node.set(runningAt(serverAddr(t, first)))
-	eventually(t, "first address again", has(firstID))
+	await.Success(t, "first address again", has(firstID))
 
 	node.set(runningAt(serverAddr(t, second)))
-	eventually(t, "second address", has(secondID))
+	await.Success(t, "second address", has(secondID))
 }
 
 // The client of the cluster may come before the node's address.
@@ -137,5 +138,5 @@ func TestManagedConnector_ReadyWhenTheNodeIsLate(t *testing.T) {
 	defer func() { noError(t, c.Shutdown(context.Background())) }()
 	c.SetClient(&rpc.Client{})
 	node.set(runningAt(serverAddr(t, rpcOfID(t, firstID))))
-	await(t, "readiness", c.Ready(context.Background()))
+	await.Closed(t, "readiness", c.Ready(context.Background()))
 }

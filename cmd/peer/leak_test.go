@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // A stopped peer leaves nothing running but what upstream cannot stop.
@@ -14,7 +16,7 @@ func TestPeer_StopLeavesNothingBehind(t *testing.T) {
 	p, err := New(t.Context(), Options{Configuration: cfg})
 	noError(t, err)
 	noError(t, p.Start(t.Context()))
-	await(t, "readiness", p.Ready())
+	await.Closed(t, "readiness", p.Ready())
 	noError(t, p.Stop(t.Context()))
 	goleak.VerifyNone(t, before, upstreamLeaks)
 }

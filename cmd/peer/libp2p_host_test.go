@@ -15,6 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 func TestLoopbackOnly(t *testing.T) {
@@ -93,7 +95,7 @@ func TestOpenNetwork_PrivateHostsFindEachOther(t *testing.T) {
 	known := peer.AddrInfo{ID: hub.host.ID(), Addrs: hub.host.Addrs()}
 	noError(t, one.host.Connect(ctx, known))
 	noError(t, other.host.Connect(ctx, known))
-	eventually(t, "finding the other peer", func() error {
+	await.Success(t, "finding the other peer", func() error {
 		try, cancel := context.WithTimeout(ctx, deadline/10)
 		defer cancel()
 		return one.host.Connect(try, peer.AddrInfo{ID: other.host.ID()})

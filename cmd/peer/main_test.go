@@ -109,32 +109,6 @@ func noError(t testing.TB, err error) {
 	}
 }
 
-// await fails the test unless the channel is closed in time.
-func await(t *testing.T, what string, c <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(deadline):
-		t.Fatalf("%s did not happen in %s", what, deadline)
-	}
-}
-
-// eventually polls until check is nil.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	limit := time.Now().Add(deadline)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("%s: still %v after %s", what, err, deadline)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // hasFile reports whether there is such a file in the folder.
 func hasFile(files Files, name string) bool {
 	_, err := os.Stat(filepath.Join(files.Folder(), name))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // stopped stops a peer with the test.
@@ -115,7 +117,7 @@ func TestPeer_WaitsForIPFSAndServes(t *testing.T) {
 		t.Errorf("pinsvcapi is at %v", p.PinsvcAddrs())
 	}
 	noError(t, p.Start(t.Context()))
-	eventually(t, "waiting for IPFS", func() error {
+	await.Success(t, "waiting for IPFS", func() error {
 		return seen.has(StageIPFS, "ipfs_connector.ipfshttp.node_multiaddress")
 	})
 	select {
@@ -124,7 +126,7 @@ func TestPeer_WaitsForIPFSAndServes(t *testing.T) {
 	default:
 	}
 	close(away)
-	await(t, "readiness", p.Ready())
+	await.Closed(t, "readiness", p.Ready())
 	noError(t, seen.has(StageReady, ""))
 	if p.IPFS() != nil {
 		t.Error("there is a managed node")
@@ -224,7 +226,7 @@ func TestPeer_StopIsIdempotent(t *testing.T) {
 				})
 			}
 			all.Wait()
-			await(t, "the end", p.Done())
+			await.Closed(t, "the end", p.Done())
 			if err := p.Start(t.Context()); !errors.Is(err, errStopped) {
 				t.Errorf("a stopped peer starts: %v", err)
 			}
@@ -241,7 +243,7 @@ func TestPeer_Run(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	eventually(t, "waiting for IPFS", func() error { return seen.has(StageIPFS, "") })
+	await.Success(t, "waiting for IPFS", func() error { return seen.has(StageIPFS, "") })
 	cancel()
 	select {
 	case err := <-ended:

@@ -13,6 +13,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // raftPeers are the files of a Raft cluster.
@@ -48,7 +50,7 @@ func startRaft(t *testing.T, running []*Peer, files ...Files) []*Peer {
 		started = append(started, p)
 	}
 	for _, p := range started {
-		await(t, "readiness of "+p.ID().String(), p.Ready())
+		await.Closed(t, "readiness of "+p.ID().String(), p.Ready())
 	}
 	return started
 }
@@ -56,7 +58,7 @@ func startRaft(t *testing.T, running []*Peer, files ...Files) []*Peer {
 // raftLeader is the peer that all take for the leader.
 func raftLeader(t *testing.T, all []*Peer) (lead int) {
 	t.Helper()
-	eventually(t, "a leader", func() error {
+	await.Success(t, "a leader", func() error {
 		leaders := make(map[peer.ID]bool)
 		for i, p := range all {
 			id, err := p.consensus.Leader(t.Context())
@@ -116,7 +118,7 @@ func TestDivergence_ARaftPeerRestoresFromTheLeader(t *testing.T) {
 	all[hurt] = startRaft(t, others, files[hurt])[0]
 	again := all[hurt]
 	told(t, again, "its pinset differs from this peer's in at least 3 pins, for longer than changes take to arrive")
-	eventually(t, "the repair", func() error {
+	await.Success(t, "the repair", func() error {
 		for _, p := range all {
 			for i, pin := range pins {
 				if got, want := named(p, pin), fmt.Sprint("pin ", i); got != want {
@@ -140,7 +142,7 @@ func TestDivergence_ARaftPeerRestoresFromTheLeader(t *testing.T) {
 	}
 	// Nobody answers for the IPFS node here, so what the tracker was told fails.
 	tracked := func(pin api.Pin) api.TrackerStatus { return again.tracker.Status(t.Context(), pin.Cid).Status }
-	eventually(t, "the tracker", func() error {
+	await.Success(t, "the tracker", func() error {
 		if got := tracked(stray); got != api.TrackerStatusUnpinned && got != api.TrackerStatusUnpinError {
 			return fmt.Errorf("the stray pin is %s", got)
 		}
@@ -180,7 +182,7 @@ func TestDivergence_NothingIsRestoredFromALeaderThatStandsAlone(t *testing.T) {
 				t.Fatalf("peer %d has %q, %+v", i, got, p.watcher.Stats())
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // For ten samples, each of which would do what must not be done.
 	}
 	// A change sets the pin everywhere.
 	noError(t, all[lead].consensus.LogPin(t.Context(), lost))

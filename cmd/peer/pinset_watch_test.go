@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multihash"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // twoPeers are a cluster of two ready peers that compare their pinsets many times a second.
@@ -28,7 +29,7 @@ func twoPeers(t *testing.T, kind string, edits []edit, options ...func(*Options)
 		quick := func(o *Options) { o.PinsetInterval = 100 * time.Millisecond }
 		p, _ := newPeer(t, files, append([]func(*Options){quick}, options...)...)
 		noError(t, p.Start(t.Context()))
-		await(t, "readiness", p.Ready())
+		await.Closed(t, "readiness", p.Ready())
 		return p
 	}
 	first = start(nil)
@@ -86,8 +87,8 @@ func sameDigest(first, second *Peer) error {
 // settled waits until both peers have the same pins and know it.
 func settled(t *testing.T, first, second *Peer) {
 	t.Helper()
-	eventually(t, "the same digest", func() error { return sameDigest(first, second) })
-	eventually(t, "nothing to tell", func() error {
+	await.Success(t, "the same digest", func() error { return sameDigest(first, second) })
+	await.Success(t, "nothing to tell", func() error {
 		if all := append(first.details.all(), second.details.all()...); len(all) > 0 {
 			return fmt.Errorf("%q", all)
 		}
@@ -138,7 +139,7 @@ func TestDivergence_IsRepaired(t *testing.T) {
 	noError(t, err)
 	noError(t, second.pinset.Put(ctx, key(pins[3], "s/k/KEY/v"), value))
 
-	eventually(t, "the repair", func() error {
+	await.Success(t, "the repair", func() error {
 		for i, want := range []string{"pin 0", "pin 1", "", "pin 3", "pin 4", "pin 5"} {
 			for _, p := range []*Peer{first, second} {
 				if got := named(p, pins[i]); got != want {
@@ -157,7 +158,7 @@ func TestDivergence_IsRepaired(t *testing.T) {
 	noError(t, second.consensus.LogPin(ctx, pins[2]))
 	settled(t, first, second)
 	noError(t, first.consensus.LogUnpin(ctx, pins[2]))
-	eventually(t, "the delete", func() error {
+	await.Success(t, "the delete", func() error {
 		if got := named(second, pins[2]) + named(first, pins[2]); got != "" {
 			return fmt.Errorf("%q", got)
 		}
@@ -169,7 +170,7 @@ func TestDivergence_IsRepaired(t *testing.T) {
 // told waits until a peer tells a text in GET /ready.
 func told(t *testing.T, p *Peer, text string) {
 	t.Helper()
-	eventually(t, "telling: "+text, func() error {
+	await.Success(t, "telling: "+text, func() error {
 		if all := p.details.all(); !strings.Contains(strings.Join(all, "\n"), text) {
 			return fmt.Errorf("%q, %+v", all, p.watcher.Stats())
 		}

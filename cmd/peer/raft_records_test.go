@@ -22,6 +22,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // raftCluster is a Raft cluster of running peers whose IPFS node knows its ID
@@ -64,7 +66,7 @@ func (c *raftCluster) startAll() {
 		c.start(i)
 	}
 	for i := range c.files {
-		await(c.t, "readiness of peer "+c.ids[i], c.running[i].Ready())
+		await.Closed(c.t, "readiness of peer "+c.ids[i], c.running[i].Ready())
 	}
 }
 
@@ -175,7 +177,7 @@ func postPin(t *testing.T, r *rand.Rand, url, content string) (asked, answered r
 	}
 	body, err := json.Marshal(asked.Pin)
 	noError(t, err)
-	eventually(t, "POST", func() error { // A busy machine may be without a leader for a moment.
+	await.Success(t, "POST", func() error { // A busy machine may be without a leader for a moment.
 		return request(http.MethodPost, url+"/pins", "application/json", bytes.NewReader(body), &answered)
 	})
 	return asked, answered
@@ -217,7 +219,7 @@ func TestPeer_RaftRecordsAreWhatWasAskedFor(t *testing.T) {
 					query, err := opts.ToQuery()
 					noError(t, err)
 					var pin api.Pin
-					eventually(t, "POST to the REST API", func() error {
+					await.Success(t, "POST to the REST API", func() error {
 						return request(http.MethodPost, c.rest(i)+"/pins/"+content+"?"+query, "", nil, &pin)
 					})
 					asked[content] = canonical(t, pin)
@@ -250,7 +252,7 @@ func TestPeer_RaftRecordsAreWhatWasAskedFor(t *testing.T) {
 func (c *raftCluster) expectRecords(when string, asked map[string]string, statuses map[string]recordStatus, before map[string]string) map[string]string {
 	c.t.Helper()
 	for i := range c.running {
-		eventually(c.t, fmt.Sprintf("%s: the records of peer %d", when, i), func() error {
+		await.Success(c.t, fmt.Sprintf("%s: the records of peer %d", when, i), func() error {
 			records := c.records(i)
 			if before != nil && !maps.Equal(records, before) { // Of another peer, or before the restart.
 				for content, record := range records {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // Raft without a quorum is waited for, and said so; a second peer makes one.
@@ -33,11 +35,11 @@ func TestReadyConsensus_RaftWaitsForAQuorum(t *testing.T) {
 	}
 	first, seen := newPeer(t, one)
 	noError(t, first.Start(t.Context()))
-	eventually(t, "saying what is missing", func() error {
+	await.Success(t, "saying what is missing", func() error {
 		return seen.has(StageConsensus, "1 of 2 Raft peers are connected, 2 are needed; unreachable: "+peers[1])
 	})
 	// Longer than the wait after which upstream gives up.
-	eventually(t, "waiting on", func() error {
+	await.Success(t, "waiting on", func() error {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
 		last := seen.all[len(seen.all)-1]
@@ -52,8 +54,8 @@ func TestReadyConsensus_RaftWaitsForAQuorum(t *testing.T) {
 	})
 	second, _ := newPeer(t, two)
 	noError(t, second.Start(t.Context()))
-	await(t, "readiness of the first", first.Ready())
-	await(t, "readiness of the second", second.Ready())
+	await.Closed(t, "readiness of the first", first.Ready())
+	await.Closed(t, "readiness of the second", second.Ready())
 }
 
 // A Raft peer joins another by bootstrapping to it, and ends when it is
@@ -63,7 +65,7 @@ func TestPeer_RaftJoinsAndIsRemoved(t *testing.T) {
 	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("01", 32) }
 	first, _ := newPeer(t, upstreamFiles(t, "raft", "", noAPIs, node, secret))
 	noError(t, first.Start(t.Context()))
-	await(t, "readiness of the first", first.Ready())
+	await.Closed(t, "readiness of the first", first.Ready())
 
 	opts := Options{Configuration: configuration(t, upstreamFiles(t, "raft", "", noAPIs, node, secret))}
 	bootstrapTo(first)(&opts)
@@ -71,7 +73,7 @@ func TestPeer_RaftJoinsAndIsRemoved(t *testing.T) {
 	noError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- second.Run(context.Background()) }()
-	await(t, "readiness of the second", second.Ready())
+	await.Closed(t, "readiness of the second", second.Ready())
 
 	noError(t, first.cluster.PeerRemove(t.Context(), second.ID()))
 	select {
@@ -110,11 +112,11 @@ func TestComponentHealth_RaftLosesItsQuorum(t *testing.T) {
 		start(i)
 	}
 	for i := range all {
-		await(t, "readiness of peer "+peers[i], running[i].Ready())
+		await.Closed(t, "readiness of peer "+peers[i], running[i].Ready())
 	}
 	url := "http://" + running[0].PinsvcAddrs()[0]
 	var answer map[string]any
-	eventually(t, "ready", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
+	await.Success(t, "ready", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
 	if err := (componentHealth{running[0]}).Consensus(); err != nil {
 		t.Errorf("with a leader: %v", err)
 	}
@@ -135,7 +137,7 @@ func TestComponentHealth_RaftLosesItsQuorum(t *testing.T) {
 			return nil
 		}
 	}
-	eventually(t, "not ready", refused(http.MethodGet, "/ready", ""))
+	await.Success(t, "not ready", refused(http.MethodGet, "/ready", ""))
 	const pin = `{"cid":"bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"}`
 	for range 2 {
 		began := time.Now()
@@ -151,5 +153,5 @@ func TestComponentHealth_RaftLosesItsQuorum(t *testing.T) {
 
 	addrs = addrs[:1]
 	start(1)
-	eventually(t, "ready again", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
+	await.Success(t, "ready again", func() error { return request(http.MethodGet, url+"/ready", "", nil, &answer) })
 }

@@ -17,6 +17,7 @@ import (
 	logging "github.com/ipfs/go-log/v2"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/config"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // scriptedReload is a reloader that counts, and fails as a test sets it.
@@ -106,7 +107,7 @@ func watching(t *testing.T) (s *scriptedReload, dir string) {
 // reloads waits for the number of reloads that were applied so far.
 func (s *scriptedReload) reloads(t *testing.T, want int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d reloads", want), func() error {
+	await.Success(t, fmt.Sprintf("%d reloads", want), func() error {
 		if got := s.count(); got != want {
 			return fmt.Errorf("%d reloads", got)
 		}
@@ -135,7 +136,7 @@ func TestReloader_BrokenFile(t *testing.T) {
 	s, dir := watching(t)
 	s.fail(errors.New("service.json, line 1: not JSON"))
 	writeFile(t, filepath.Join(dir, ConfigFile), `{"a": `)
-	eventually(t, "a failure", func() error {
+	await.Success(t, "a failure", func() error {
 		if s.lastFailure() == "" {
 			return errors.New("no failure yet")
 		}
@@ -147,7 +148,7 @@ func TestReloader_BrokenFile(t *testing.T) {
 	s.fail(nil)
 	writeFile(t, filepath.Join(dir, ConfigFile), `{"a": 22}`)
 	s.reloads(t, 1)
-	eventually(t, "no failure", func() error {
+	await.Success(t, "no failure", func() error {
 		if text := s.lastFailure(); text != "" {
 			return errors.New(text)
 		}
@@ -164,7 +165,7 @@ func TestPeer_Reload(t *testing.T) {
 		}))
 	p, _ := newPeer(t, files)
 	noError(t, p.Start(t.Context()))
-	await(t, "readiness", p.Ready())
+	await.Closed(t, "readiness", p.Ready())
 	accepted := func(password string) bool {
 		req, err := http.NewRequest(http.MethodGet, "http://"+p.PinsvcAddrs()[0]+"/pins", nil)
 		noError(t, err)
@@ -243,7 +244,7 @@ func TestReloader_LogsEachRequest(t *testing.T) {
 		}
 	}
 	noError(t, pipe.Close())
-	await(t, "the end of the log", read)
+	await.Closed(t, "the end of the log", read)
 	if len(lines) != 3 {
 		t.Errorf("%d lines, want those of the first change and of both requests", len(lines))
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // door is the address of a peer that comes up late: it refuses connections, and
@@ -109,13 +111,13 @@ func TestPeer_JoinsABootstrapPeerThatComesUpLate(t *testing.T) {
 		o.Bootstraps = []ma.Multiaddr{address.addr(t, loaded(t, late).Helper.Identity().ID)}
 	})
 	noError(t, early.Start(t.Context()))
-	await(t, "a failed attempt", address.refused)
+	await.Closed(t, "a failed attempt", address.refused)
 
 	bootstrap, _ := newPeer(t, late)
 	noError(t, bootstrap.Start(t.Context()))
-	await(t, "readiness of the bootstrap peer", bootstrap.Ready())
+	await.Closed(t, "readiness of the bootstrap peer", bootstrap.Ready())
 	address.open(t, bootstrap.network.host.Addrs()[0])
-	await(t, "readiness of the peer that joins", early.Ready())
+	await.Closed(t, "readiness of the peer that joins", early.Ready())
 	members, err := bootstrap.consensus.Peers(t.Context())
 	noError(t, err)
 	if len(members) != 2 || !slices.Contains(members, early.ID()) {

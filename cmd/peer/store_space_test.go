@@ -15,6 +15,7 @@ import (
 	pebbleconfig "github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // A store whose disk is full refuses changes at once, answers reads, and accepts changes again by
@@ -56,7 +57,7 @@ func TestStoreSpace_AFullDiskRefusesWritesUntilThereIsSpace(t *testing.T) {
 		t.Error("the store does not say that it is full")
 	}
 	full.Store(false)
-	eventually(t, "changes are accepted", func() error { return r.LogUnpin(t.Context(), testPin(0, "")) })
+	await.Success(t, "changes are accepted", func() error { return r.LogUnpin(t.Context(), testPin(0, "")) })
 	awaitNames(t, r, "", "begun")
 	if err := space.Full(); err != nil {
 		t.Error(err)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
@@ -38,7 +39,7 @@ func TestAdd_TheResponseHasWhatTheRequestWrote(t *testing.T) {
 			}
 			got <- st
 		}()
-		clusterfake.Until(t, "the write", func() bool { return f.fake.Called("Consensus.LogPin") == 1 })
+		await.True(t, "the write", func() bool { return f.fake.Called("Consensus.LogPin") == 1 })
 		f.changed(overtaking)
 		release()
 		st := <-got

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.opencensus.io/trace"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -90,7 +91,7 @@ func TestAdd_CreatedIsNotCopiedByAnUpdate(t *testing.T) {
 	if _, err := s.peer.Cluster.PinUpdate(t.Context(), from, to, api.PinOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the update is there", func() error {
+	await.Success(t, "the update is there", func() error {
 		_, err := s.Get(t.Context(), "", to.String())
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -21,7 +22,7 @@ func TestAllocate_WithoutEnoughPeersNothingIsPinned(t *testing.T) {
 	old := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	peers[1].Close()
 	peers[2].Close()
-	eventually(t, "the others are missed", func() error {
+	await.Success(t, "the others are missed", func() error {
 		var members []peer.ID
 		err := s.peer.Client.CallContext(t.Context(), "", "Consensus", "Peers", struct{}{}, &members)
 		if err == nil && len(members) > 1 {
@@ -31,7 +32,7 @@ func TestAllocate_WithoutEnoughPeersNothingIsPinned(t *testing.T) {
 	})
 	var failure *pinsvc.Error
 	tries := 0
-	eventually(t, "a new pin is refused", func() error {
+	await.Success(t, "a new pin is refused", func() error {
 		// It is accepted while what the others failure of their space holds.
 		tries++
 		_, err := s.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(100 + tries)})

@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"go.uber.org/goleak"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -58,7 +59,7 @@ func TestBackend_CloseBeforeItIsReady(t *testing.T) {
 	fake := clusterfake.New()
 	fake.Pinging = nil
 	b := start(t, fake, clusterrpc.Options{})
-	clusterfake.Until(t, "started", func() bool { return fake.Called("PeerMonitor.LatestMetrics") > 0 })
+	await.True(t, "started", func() bool { return fake.Called("PeerMonitor.LatestMetrics") > 0 })
 	b.Close()
 	wantKind(t, "Ready", b.Ready(), pinsvc.KindUnavailable)
 }

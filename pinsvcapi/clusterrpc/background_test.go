@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -33,7 +34,7 @@ func TestBackground_APeerTriesAsOftenAsItMay(t *testing.T) {
 	if _, err := p.Cluster.RecoverLocal(t.Context(), api.NewCid(c)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it was tried once more", func() error {
+	await.Success(t, "it was tried once more", func() error {
 		if n := p.Node.PinCalls(); n != 4 {
 			return fmt.Errorf("%d times", n)
 		}
@@ -60,7 +61,7 @@ func TestBackground_ContentThatIPFSLostIsFoundMissingAndFetchedAgain(t *testing.
 	s.becomes(st.RequestID, pinsvc.StatusPinned)
 	p.Node.Hold(c)
 	p.Node.Lose(c)
-	eventually(t, "a list says so", func() error {
+	await.Success(t, "a list says so", func() error {
 		page := s.list(pinsvc.Query{})
 		if got := page.Results[0]; got.Status != pinsvc.StatusPinning || !strings.Contains(got.Info["status_details"], "lost") {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
@@ -86,7 +87,7 @@ func TestBackground_APeerWithoutIPFSKeepsWhatItHoldsAndGoesOnLater(t *testing.T)
 	if renamed.Status != pinsvc.StatusPinned {
 		t.Errorf("renamed it is %s", renamed.Status)
 	}
-	eventually(t, "the new one waits and says why", func() error {
+	await.Success(t, "the new one waits and says why", func() error {
 		got := s.get(fresh.RequestID)
 		if got.Status != pinsvc.StatusQueued || !strings.Contains(got.Info["status_details"], "waiting for the IPFS node") {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
@@ -113,7 +114,7 @@ func TestBackground_LostContentIsFoundByScansAndFetchedAgain(t *testing.T) {
 	if st := b.becomes(pinning); !strings.Contains(st.Info[clusterrpc.InfoDetails], "lost the content") {
 		t.Errorf("info %v", st.Info)
 	}
-	clusterfake.Until(t, "retried", func() bool { return fake.Called("PinTracker.Recover of "+rec.Cid.String()) == 1 })
+	await.True(t, "retried", func() bool { return fake.Called("PinTracker.Recover of "+rec.Cid.String()) == 1 })
 	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
 	if st := b.becomes(pinned); st.Info[clusterrpc.InfoDetails] != "" {
 		t.Errorf("info %v", st.Info)
@@ -140,7 +141,7 @@ func TestBackground_FailedPinsAreRetriedAndThenFailed(t *testing.T) {
 			t.Errorf("retried %d times before its time", got)
 		}
 		b.clock.Advance(time.Minute)
-		clusterfake.Until(t, "retried", func() bool { return retries() == n })
+		await.True(t, "retried", func() bool { return retries() == n })
 		attempt(n + 1)
 	}
 	st := b.becomes(failed)
@@ -175,12 +176,12 @@ func TestBackground_PinsWaitForTheIPFSNodeAndGoOnWhenItIsBack(t *testing.T) {
 	fake.Set(func() { fake.ID.IPFS = api.IPFSID{Error: "connection refused"} })
 	probes := fake.Called("Cluster.ID")
 	b.clock.Advance(time.Minute)
-	clusterfake.Until(t, "probed", func() bool { return fake.Called("Cluster.ID") > probes })
+	await.True(t, "probed", func() bool { return fake.Called("Cluster.ID") > probes })
 	if n := fake.Called("PinTracker.Recover"); n != 0 {
 		t.Errorf("retried %d times without the node", n)
 	}
 	fake.Set(func() { fake.ID.IPFS = node })
-	clusterfake.Until(t, "retried", func() bool {
+	await.True(t, "retried", func() bool {
 		b.clock.Advance(time.Second)
 		return fake.Called("PinTracker.Recover") > 0
 	})
@@ -197,12 +198,12 @@ func TestBackground_HangingRetriesHoldUpNothing(t *testing.T) {
 	wiped := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
 	defer fake.Hang("PinTracker.Recover")()
 	b.clock.Advance(time.Second)
-	clusterfake.Until(t, "retries hang", func() bool { return fake.Called("PinTracker.Recover") > 0 })
+	await.True(t, "retries hang", func() bool { return fake.Called("PinTracker.Recover") > 0 })
 
 	rec, _ := fake.Record(pinsvctest.RawCID(1))
 	rec.Metadata, rec.Timestamp = nil, rec.Timestamp.Add(time.Second)
 	b.changed(rec)
-	clusterfake.Until(t, "they are written back", func() bool {
+	await.True(t, "they are written back", func() bool {
 		b.clock.Advance(time.Second)
 		rec, _ := fake.Record(pinsvctest.RawCID(1))
 		created, ours := pinrecord.CreatedOf(rec)
@@ -229,13 +230,13 @@ func TestBackground_MetadataThatAnotherToolRemovedAreWrittenBack(t *testing.T) {
 			}
 		}
 	}
-	clusterfake.Until(t, "changed", func() bool {
+	await.True(t, "changed", func() bool {
 		row, _ := b.View().Get(key)
 		return row.Name == "theirs"
 	})
 	check("before it is written back")
 	b.clock.Advance(2 * repair.MetadataDelay)
-	clusterfake.Until(t, "written back", func() bool {
+	await.True(t, "written back", func() bool {
 		rec, _ := b.fake.Record(key)
 		created, ours := pinrecord.CreatedOf(rec)
 		return ours && created.Equal(st.Created)
@@ -263,7 +264,7 @@ func TestBackground_AnAddAfterADeleteInheritsNothing(t *testing.T) {
 		t.Fatal(st.Info)
 	}
 	fake.Commit()
-	clusterfake.Until(t, "committed", func() bool { b.clock.Advance(time.Second); return !b.pending(c) })
+	await.True(t, "committed", func() bool { b.clock.Advance(time.Second); return !b.pending(c) })
 	rec, ok := fake.Record(c)
 	if !ok || !rec.ExpireAt.IsZero() {
 		t.Errorf("found %t, name %q: it expires at %v", ok, rec.Name, rec.ExpireAt)

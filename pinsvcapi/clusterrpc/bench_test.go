@@ -6,6 +6,7 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -18,7 +19,7 @@ func benchBackend(b *testing.B, n int) (*clusterrpc.Backend, *clustertest.Peer, 
 	p := clustertest.Start(b, 1, clustertest.Options{})[0]
 	backend := clusterrpc.New(p.Client, clusterrpc.Options{Events: p.Events})
 	b.Cleanup(backend.Close)
-	eventually(b, "the backend is ready", backend.Ready)
+	await.Success(b, "the backend is ready", backend.Ready)
 	ids := make([]string, n)
 	for i := range ids {
 		st, err := backend.Add(b.Context(), "", pinsvc.Pin{

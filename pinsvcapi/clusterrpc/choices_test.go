@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -42,7 +43,7 @@ func TestChoices_AreKeptForASecond(t *testing.T) {
 	}
 	allocated(100)
 	b.fake.Set(func() { b.fake.Members = []peer.ID{clusterfake.Self(), clusterfake.Other()} })
-	clusterfake.Until(t, "the new member is known", func() bool { return allocated(1) == 1 })
+	await.True(t, "the new member is known", func() bool { return allocated(1) == 1 })
 }
 
 // Each peer gets the share of the pins that the cluster itself gives it, although choices
@@ -51,7 +52,7 @@ func TestChoices_PinsAreSpreadAsByTheCluster(t *testing.T) {
 	const pins = 600
 	peers := clustertest.Start(t, 3, clustertest.Options{ReplicationMin: 1, ReplicationMax: 1})
 	b := newBackend(t, peers[0], clusterrpc.Options{WaitsForCommit: true})
-	eventually(t, "all are members", func() error {
+	await.Success(t, "all are members", func() error {
 		var members []peer.ID
 		err := peers[0].Client.CallContext(t.Context(), "", "Consensus", "Peers", struct{}{}, &members)
 		if err == nil && len(members) < 3 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -25,17 +26,17 @@ func TestClockStep_EverythingGoesOn(t *testing.T) {
 				ActivePollInterval: 10 * time.Millisecond,
 			})
 			fake.Report(failing.Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, "merkledag: malformed"))
-			clusterfake.Until(t, "a retry", func() bool { b.count(); return fake.Called("PinTracker.Recover") > 0 })
+			await.True(t, "a retry", func() bool { b.count(); return fake.Called("PinTracker.Recover") > 0 })
 			before := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(4)})
 			b.Poller().Breaker().Failure(clusterfake.Other())
 
 			b.clock.Step(step)
 
 			retries := fake.Called("PinTracker.Recover")
-			clusterfake.Until(t, "another retry", func() bool { b.count(); return fake.Called("PinTracker.Recover") > retries })
-			clusterfake.Until(t, "the breaker lets a call pass", func() bool { return b.Poller().Breaker().Allow(clusterfake.Other()) })
+			await.True(t, "another retry", func() bool { b.count(); return fake.Called("PinTracker.Recover") > retries })
+			await.True(t, "the breaker lets a call pass", func() bool { return b.Poller().Breaker().Allow(clusterfake.Other()) })
 			fake.Report(flying.Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
-			clusterfake.Until(t, "the status follows", func() bool { b.count(); return b.get(flying.Cid.Cid).Status == pinned })
+			await.True(t, "the status follows", func() bool { b.count(); return b.get(flying.Cid.Cid).Status == pinned })
 			after := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(5)})
 			if !after.Created.After(before.Created) {
 				t.Errorf("created %s after %s", after.Created, before.Created)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -50,7 +51,7 @@ func TestComponentHealth_WritesFailAtOnceWithoutConsensusAndReadsGoOn(t *testing
 	b := ready(t, fake, clusterrpc.Options{})
 	b.health.Set(errNoLeader, nil)
 	wantNoLeader(t, "Health", b.Health())
-	clusterfake.Until(t, "refused", func() bool { return b.Writer().Available() != nil })
+	await.True(t, "refused", func() bool { return b.Writer().Available() != nil })
 	// A cluster without consensus would not respond.
 	for _, method := range []string{"Consensus.LogPin", "Consensus.LogUnpin", "Cluster.BlockAllocate"} {
 		t.Cleanup(fake.Hang(method))
@@ -83,7 +84,7 @@ func TestComponentHealth_AWriteInProgressEndsWhenConsensusIsLost(t *testing.T) {
 			t.Cleanup(fake.Hang("Consensus.LogUnpin"))
 			ended := make(chan error, 1)
 			go func() { ended <- b.writes(rec)[what]() }()
-			clusterfake.Until(t, "submitted", func() bool { return fake.Called("Consensus.LogPin")+fake.Called("Consensus.LogUnpin") > 0 })
+			await.True(t, "submitted", func() bool { return fake.Called("Consensus.LogPin")+fake.Called("Consensus.LogUnpin") > 0 })
 			b.health.Set(errNoLeader, nil)
 			select {
 			case err := <-ended:

@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
@@ -22,7 +23,7 @@ func shardedAt(t *testing.T, s service) (root cid.Cid) {
 	node := indexOf(t, shards)
 	s.peer.Node.PutBlock(node.Cid(), node.RawData())
 	shardRecords(t, s.peer, root, node.Cid(), shards)
-	eventually(t, "the sharded pin is shown", func() error {
+	await.Success(t, "the sharded pin is shown", func() error {
 		if n := s.list(pinsvc.Query{CIDs: []cid.Cid{root}}).Count; n != 1 {
 			return fmt.Errorf("%d pins", n)
 		}
@@ -41,7 +42,7 @@ func TestReplaced_AShardedRootIsUnpinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.becomes(st.RequestID, pinsvc.StatusPinned)
-	eventually(t, "the sharded root is unpinned", func() error {
+	await.Success(t, "the sharded root is unpinned", func() error {
 		if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(root)); err == nil {
 			return errors.New("it is there")
 		}

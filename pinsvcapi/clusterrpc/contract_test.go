@@ -4,7 +4,6 @@ package clusterrpc_test
 // operations, and the helpers of all tests on real peers.
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -84,38 +84,20 @@ func newBackend(t testing.TB, p *clustertest.Peer, opts clusterrpc.Options) *clu
 	}
 	b := clusterrpc.New(p.Client, opts)
 	t.Cleanup(b.Close)
-	eventually(t, "the backend is ready", b.Ready)
+	await.Success(t, "the backend is ready", b.Ready)
 	return b
 }
 
 // shows waits until the backend reports that status: it polls trackers now and then.
 func shows(t testing.TB, b *clusterrpc.Backend, requestID string, want pinsvc.Status) {
 	t.Helper()
-	eventually(t, "the pin is "+want.String(), func() error {
+	await.Success(t, "the pin is "+want.String(), func() error {
 		st, err := b.Get(t.Context(), "", requestID)
 		if err == nil && st.Status != want {
 			err = fmt.Errorf("it is %s: %v", st.Status, st.Info)
 		}
 		return err
 	})
-}
-
-// eventually waits until check returns nil.
-func eventually(t testing.TB, what string, check func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("it never comes that %s: %v", what, err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }
 
 func mustCID(t testing.TB, text string) cid.Cid {
@@ -155,7 +137,7 @@ func setStatus(t testing.TB, p *clustertest.Peer, requestID string, status pinsv
 // trackerReports waits until the peer's tracker says so.
 func trackerReports(t testing.TB, p *clustertest.Peer, c cid.Cid, want api.TrackerStatus) {
 	t.Helper()
-	eventually(t, "the tracker says "+want.String(), func() error {
+	await.Success(t, "the tracker says "+want.String(), func() error {
 		if info := p.Tracker.Status(t.Context(), api.NewCid(c)); info.Status != want {
 			return errors.New(info.Status.String() + " " + info.Error)
 		}
@@ -178,7 +160,7 @@ func pinElsewhere(t testing.TB, p *clustertest.Peer, b *clusterrpc.Backend, crea
 		pinBy(t, p, api.PinWithOpts(api.NewCid(pin.CID), api.PinOptions{Name: pin.Name, Metadata: meta, Origins: origins}))
 	}
 	for _, pin := range pins {
-		eventually(t, "the pin is in the list", func() error {
+		await.Success(t, "the pin is in the list", func() error {
 			page, err := pinsvctest.Results(b.List(t.Context(), "", pinsvc.Query{Limit: 1, Statuses: pinsvc.AllStatuses, CIDs: []cid.Cid{pin.CID}}))
 			if err == nil && (page.Count != 1 || !page.Results[0].Created.Equal(created)) {
 				err = errors.New("it is not")
@@ -195,7 +177,7 @@ func pinBy(t testing.TB, p *clustertest.Peer, pin api.Pin) {
 	if err := p.Client.CallContext(t.Context(), "", "Cluster", "Pin", pin, &out); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the state has the pin", func() error {
+	await.Success(t, "the state has the pin", func() error {
 		rec, err := p.Cluster.PinGet(t.Context(), pin.Cid)
 		if err == nil && rec.Timestamp.Unix() != out.Timestamp.Unix() {
 			return errors.New("it has an older one")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -49,10 +50,10 @@ func TestEvents_OfChangesByOthersReachLists(t *testing.T) {
 	b := ready(t, clusterfake.New(), clusterrpc.Options{ResyncInterval: time.Hour, ScanInterval: time.Hour})
 	rec := b.fake.Held(pinsvctest.RawCID(1))
 	b.events.Send(clusterrpc.RecordEvent(rec))
-	clusterfake.Until(t, "listed", func() bool { return b.count() == 1 })
+	await.True(t, "listed", func() bool { return b.count() == 1 })
 	b.fake.Remove(rec)
 	b.events.Send(clusterrpc.RemovalEvent(rec.Cid))
-	clusterfake.Until(t, "not listed", func() bool { return b.count() == 0 })
+	await.True(t, "not listed", func() bool { return b.count() == 0 })
 }
 
 func TestEvents_WhatNoneAnnouncedIsFoundByResyncs(t *testing.T) {
@@ -62,7 +63,7 @@ func TestEvents_WhatNoneAnnouncedIsFoundByResyncs(t *testing.T) {
 	fake.Remove(gone)
 	fake.Held(pinsvctest.RawCID(2))
 	fake.Held(pinsvctest.RawCID(3))
-	clusterfake.Until(t, "both are listed and the first is not", func() bool {
+	await.True(t, "both are listed and the first is not", func() bool {
 		_, has := b.View().Get(gone.Cid.Cid)
 		return !has && b.count() == 2
 	})

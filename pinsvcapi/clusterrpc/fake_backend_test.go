@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -81,7 +82,7 @@ func ready(t testing.TB, fake *clusterfake.Services, opts clusterrpc.Options) fa
 
 func (f fakeBackend) untilReady() {
 	f.t.Helper()
-	clusterfake.Until(f.t, "ready", func() bool { return f.Ready() == nil })
+	await.True(f.t, "ready", func() bool { return f.Ready() == nil })
 }
 
 func (f fakeBackend) add(pin pinsvc.Pin) pinsvc.PinStatus {
@@ -120,7 +121,7 @@ func (f fakeBackend) count() int {
 // becomes waits until a list shows that status of the only pin.
 func (f fakeBackend) becomes(want pinsvc.Status) (last pinsvc.PinStatus) {
 	f.t.Helper()
-	clusterfake.Until(f.t, want.String(), func() bool {
+	await.True(f.t, want.String(), func() bool {
 		page := f.list(everything(1))
 		if len(page.Results) != 1 {
 			f.t.Fatalf("%d pins", len(page.Results))

@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
@@ -52,7 +53,7 @@ func BenchmarkFill(b *testing.B) {
 				runtime.ReadMemStats(&before)
 				b.StartTimer()
 				backend := clusterrpc.New(client, clusterrpc.Options{Self: clusterfake.Self()})
-				clusterfake.Until(b, "ready", func() bool { return backend.Ready() == nil })
+				await.True(b, "ready", func() bool { return backend.Ready() == nil })
 				b.StopTimer()
 				runtime.GC()
 				runtime.ReadMemStats(&after)

@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -187,7 +188,7 @@ func TestGet_PinsInFlightOnAFrozenPeerStayTruthful(t *testing.T) {
 	for _, p := range peers[:2] {
 		p.Node.Succeed(flying)
 	}
-	eventually(t, "two of three hold it", func() error {
+	await.Success(t, "two of three hold it", func() error {
 		if got := s.get(flight.RequestID); got.Status != pinsvc.StatusPinning || got.Info["replicas"] != "2/3" {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
 		}
@@ -243,7 +244,7 @@ func TestGet_EndsWithItsContextWhileAnotherOfTheSamePinHangs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	clusterfake.Until(t, "hanging", func() bool { return fake.Called("Cluster.PinGet") > before })
+	await.True(t, "hanging", func() bool { return fake.Called("Cluster.PinGet") > before })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := b.Get(ctx, "", rec.Cid.String())
@@ -361,7 +362,7 @@ func TestGet_AYoungPinIsLookedUpInThisPeersTracker(t *testing.T) {
 	c := pinsvctest.RawCID(1)
 	fake.Report(c, clusterfake.Report(api.TrackerStatusPinning, ""))
 	b.add(pinsvc.Pin{CID: c})
-	clusterfake.Until(t, "pinning", func() bool { return b.get(c).Status == pinning })
+	await.True(t, "pinning", func() bool { return b.get(c).Status == pinning })
 	fake.ResetCalls()
 	for range 20 { // 200 ms
 		clock.Advance(10 * time.Millisecond)

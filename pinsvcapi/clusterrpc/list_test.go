@@ -13,6 +13,7 @@ import (
 	cbor "github.com/ipfs/go-ipld-cbor"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -86,7 +87,7 @@ func TestList_ShardedContentIsOnePin(t *testing.T) {
 	if err := s.Delete(t.Context(), "", root.String()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the parts are unpinned", func() error {
+	await.Success(t, "the parts are unpinned", func() error {
 		for _, part := range append(slices.Clone(shards), index.Cid()) {
 			if s.peer.Node.Has(part) {
 				return fmt.Errorf("%s is still there", part)
@@ -153,7 +154,7 @@ func TestList_APageOfPinsWithOriginsReadsNothing(t *testing.T) {
 		fake.Put(rec)
 	}
 	b := ready(t, fake, clusterrpc.Options{})
-	clusterfake.Until(t, "all are pinned", func() bool { return b.View().Count(pinsvc.SetOf(pinned)) == pins })
+	await.True(t, "all are pinned", func() bool { return b.View().Count(pinsvc.SetOf(pinned)) == pins })
 	fake.ResetCalls()
 	page := b.list(everything(pins))
 	if len(page.Results) != pins {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -50,7 +51,7 @@ func wantMetrics(t *testing.T, got, want map[string]float64) {
 func TestMetrics_AllAreThere(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	ready(t, clusterfake.New(), clusterrpc.Options{Registerer: registry})
-	clusterfake.Until(t, "the peer was polled", func() bool { return gather(t, registry)["pinsvcapi_peer_breaker_open self"] == 0 })
+	await.True(t, "the peer was polled", func() bool { return gather(t, registry)["pinsvcapi_peer_breaker_open self"] == 0 })
 	values := gather(t, registry)
 	for _, name := range []string{
 		"pinsvcapi_pins queued", "pinsvcapi_pins pinning", "pinsvcapi_pins pinned", "pinsvcapi_pins failed",
@@ -97,7 +98,7 @@ func TestMetrics_Move(t *testing.T) {
 	b := start(t, fake, clusterrpc.Options{
 		Registerer: registry, Now: clock.Now, BatchAge: time.Millisecond, MaxPinAttempts: 3, ActivePollInterval: time.Nanosecond,
 	})
-	clusterfake.Until(t, "reading", func() bool { return fake.Called("Cluster.Pins") > 0 })
+	await.True(t, "reading", func() bool { return fake.Called("Cluster.Pins") > 0 })
 	wantMetrics(t, gather(t, registry), map[string]float64{"pinsvcapi_ready": 0, "pinsvcapi_ready_after_seconds": 0, "pinsvcapi_resyncs_total success": 0})
 	clock.Advance(7 * time.Second)
 	release()
@@ -114,7 +115,7 @@ func TestMetrics_Move(t *testing.T) {
 	rec.Metadata, rec.Timestamp = nil, rec.Timestamp.Add(time.Second)
 	b.changed(rec)
 	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusUnexpectedlyUnpinned, "gone"))
-	clusterfake.Until(t, "retried and repaired", func() bool {
+	await.True(t, "retried and repaired", func() bool {
 		clock.Advance(time.Second)
 		b.get(rec.Cid.Cid)
 		values := gather(t, registry)
@@ -129,7 +130,7 @@ func TestMetrics_Move(t *testing.T) {
 	b.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)})
 	wantMetrics(t, gather(t, registry), map[string]float64{"pinsvcapi_uncommitted_writes": 1, "pinsvcapi_lost_writes_total": 0})
 	fake.Lose()
-	clusterfake.Until(t, "it is lost", func() bool {
+	await.True(t, "it is lost", func() bool {
 		for range 20 { // The backend itself does it once a second.
 			clock.Advance(5 * time.Second)
 			b.Syncer().Uncommitted().Age()
@@ -138,7 +139,7 @@ func TestMetrics_Move(t *testing.T) {
 	})
 	fake.Fail("Cluster.Pins", errBroken)
 	b.Syncer().RequestResync()
-	clusterfake.Until(t, "a resync failed", func() bool { return gather(t, registry)["pinsvcapi_resyncs_total failure"] > 0 })
+	await.True(t, "a resync failed", func() bool { return gather(t, registry)["pinsvcapi_resyncs_total failure"] > 0 })
 }
 
 // A backend that is closed takes its own metrics away, not those of the one after it.

@@ -19,6 +19,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -119,7 +120,7 @@ func (m *model) forget(id string) {
 	delete(m.pins, id)
 	c := mustCID(m.t, id)
 	m.peer.Node.Undecided(c)
-	eventually(m.t, "the node has given it up", func() error {
+	await.Success(m.t, "the node has given it up", func() error {
 		if m.peer.Node.Has(c) {
 			return errors.New("it has not")
 		}
@@ -323,10 +324,10 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			for range 120 {
 				if opts.BatchAge > 0 {
 					// Other means see what is committed only.
-					eventually(t, "all is committed", func() error { return m.committed() })
+					await.Success(t, "all is committed", func() error { return m.committed() })
 				}
 				done = append(done, m.step())
-				eventually(t, fmt.Sprintf("after %q the service is the list", done[max(0, len(done)-8):]), m.differs)
+				await.Success(t, fmt.Sprintf("after %q the service is the list", done[max(0, len(done)-8):]), m.differs)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -41,7 +42,7 @@ func (s service) add(pin pinsvc.Pin) pinsvc.PinStatus {
 // counts waits until the view has seen what others did.
 func (s service) counts(q pinsvc.Query, want int) {
 	s.t.Helper()
-	eventually(s.t, "the view has seen it", func() error {
+	await.Success(s.t, "the view has seen it", func() error {
 		if page := s.list(q); page.Count != want {
 			return fmt.Errorf("%d pins, want %d", page.Count, want)
 		}
@@ -76,7 +77,7 @@ func (s service) list(q pinsvc.Query) pinsvc.PinResults {
 // becomes waits until the pin has the status.
 func (s service) becomes(requestID string, want pinsvc.Status) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%s is %s", requestID, want), func() error {
+	await.Success(s.t, fmt.Sprintf("%s is %s", requestID, want), func() error {
 		if got := s.get(requestID); got.Status != want {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
 		}
@@ -99,7 +100,7 @@ func newCluster(t *testing.T) (service, []*clustertest.Peer) {
 func everyoneHas(t *testing.T, peers []*clustertest.Peer, c cid.Cid) {
 	t.Helper()
 	for _, p := range peers {
-		eventually(t, "the pin is everywhere", func() error {
+		await.Success(t, "the pin is everywhere", func() error {
 			_, err := p.Cluster.PinGet(t.Context(), api.NewCid(c))
 			return err
 		})

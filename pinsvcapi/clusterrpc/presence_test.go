@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -45,7 +46,7 @@ func TestPresence_ADeadPeerIsNoReplicaAndIsReplacedByAReAdd(t *testing.T) {
 	}
 	replicas := func(i int, want string, details ...string) {
 		t.Helper()
-		eventually(t, "the replicas are "+want, func() error {
+		await.Success(t, "the replicas are "+want, func() error {
 			page := s.list(pinsvc.Query{CIDs: []cid.Cid{pins[i].Pin.CID}})
 			got := s.get(pins[i].RequestID)
 			if len(page.Results) != 1 || page.Results[0].Info["replicas"] != want || got.Info["replicas"] != want || got.Status != pinsvc.StatusPinned {
@@ -92,7 +93,7 @@ func TestClocks_AClockThatIsBackIsNamed(t *testing.T) {
 	peers[1].Tracker.SetClock(-26 * time.Minute)
 	cause := "the clock of peer " + peers[1].ID().String() + " is 26m0s behind that of this peer"
 	tries := 1
-	eventually(t, "a pin is refused for the clock", func() error {
+	await.Success(t, "a pin is refused for the clock", func() error {
 		tries++
 		_, err := s.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(tries)})
 		if pinsvc.KindOf(err) != pinsvc.KindUnavailable || !strings.Contains(pinsvc.FailureOf(err).Details, cause) ||
@@ -118,7 +119,7 @@ func TestClocks_AClockThatIsBackIsNamed(t *testing.T) {
 		t.Errorf("the metric has %v", skew)
 	}
 	peers[1].Tracker.SetClock(0)
-	eventually(t, "pins are accepted again, and nothing is told", func() error {
+	await.Success(t, "pins are accepted again, and nothing is told", func() error {
 		tries++
 		_, err := s.Add(t.Context(), "", pinsvc.Pin{CID: pinsvctest.RawCID(tries)})
 		b.MeasureClocks(t.Context())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -30,7 +31,7 @@ func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
 	}
 	fresh := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(2)}) // It is accepted, and kept.
 	trackerReports(t, s.peer, pinsvctest.RawCID(2), api.TrackerStatusPinError)
-	eventually(t, "the fresh pin says what it waits for", func() error {
+	await.Success(t, "the fresh pin says what it waits for", func() error {
 		got := s.get(fresh.RequestID)
 		if got.Status != pinsvc.StatusQueued || got.Info["status_details"] != "waiting for the IPFS node of a peer: it is unavailable" {
 			return fmt.Errorf("%s %v", got.Status, got.Info)
@@ -43,7 +44,7 @@ func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
 			t.Errorf("%s is %s %v", id, got.Status, got.Info)
 		}
 	}
-	eventually(t, "Health says so", func() error {
+	await.Success(t, "Health says so", func() error {
 		if s.Health() == nil {
 			return errors.New("well")
 		}
@@ -54,7 +55,7 @@ func TestHealth_APinnedPinStaysPinnedWhileIPFSIsUnavailable(t *testing.T) {
 		t.Fatal(err) // The cluster's own round, which comes every 12 minutes.
 	}
 	s.becomes(fresh.RequestID, pinsvc.StatusPinned)
-	eventually(t, "Health is well", s.Health)
+	await.Success(t, "Health is well", s.Health)
 }
 
 // The peer asks its IPFS node before it responds for itself.

@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -98,7 +99,7 @@ func TestDelete_AtAnotherPeerAtOnce(t *testing.T) {
 		wantKind(t, "a second Delete", other.Delete(t.Context(), "", c.String()), pinsvc.KindNotFound)
 	}
 	for i, p := range peers {
-		eventually(t, fmt.Sprintf("all is removed at peer %d", i), func() error {
+		await.Success(t, fmt.Sprintf("all is removed at peer %d", i), func() error {
 			if n := p.list(pinsvc.Query{}).Count; n != 0 {
 				return fmt.Errorf("%d pins", n)
 			}
@@ -240,7 +241,7 @@ func TestAdd_OfAPinThatWasReadFromAnotherPeer(t *testing.T) {
 		t.Errorf("%+v, want the same pin with another name", st)
 	}
 	for i, p := range peers {
-		eventually(t, fmt.Sprintf("the change is at peer %d", i), func() error {
+		await.Success(t, fmt.Sprintf("the change is at peer %d", i), func() error {
 			if name := p.get(c.String()).Pin.Name; name != "after" {
 				return fmt.Errorf("name %q", name)
 			}
@@ -286,7 +287,7 @@ func TestGet_RightAfterAStart(t *testing.T) {
 	b := newBackend(t, p, clusterrpc.Options{Expected: []peer.ID{gone}, PingInterval: time.Hour})
 	wantKind(t, "Get", get(b), pinsvc.KindUnavailable)
 	b = newBackend(t, p, clusterrpc.Options{Expected: []peer.ID{gone}, PingInterval: 3 * time.Second})
-	eventually(t, "the pin is unknown", func() error {
+	await.Success(t, "the pin is unknown", func() error {
 		if err := get(b); pinsvc.KindOf(err) != pinsvc.KindNotFound {
 			return err
 		}
@@ -321,7 +322,7 @@ func TestGet_OldFailureAtAnotherPeerAfterAReAdd(t *testing.T) {
 					p.peer.Node.Undecided(pinsvctest.RawCID(i))
 				}
 			}
-			eventually(t, "records have another second", func() error {
+			await.Success(t, "records have another second", func() error {
 				if time.Since(last) < 1100*time.Millisecond {
 					return errors.New("too early")
 				}

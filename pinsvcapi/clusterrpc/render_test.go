@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
@@ -23,7 +24,7 @@ func TestRender_QueuedPinsSayWhereTheyAre(t *testing.T) {
 		fake.Report(last.Cid.Cid, info)
 	}
 	b := ready(t, fake, clusterrpc.Options{})
-	clusterfake.Until(t, "known", func() bool {
+	await.True(t, "known", func() bool {
 		b.Poller().Active(t.Context())
 		return b.get(last.Cid.Cid).Info[clusterrpc.InfoDetails] == "position 3 of 3 in this peer's pin queue"
 	})

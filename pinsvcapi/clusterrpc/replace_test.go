@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -66,7 +67,7 @@ func TestReplace_IsTheSameAtEveryPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []service{one, two} {
-		eventually(t, "the new pin is there alone", func() error {
+		await.Success(t, "the new pin is there alone", func() error {
 			page := s.list(pinsvc.Query{Name: "files"})
 			if page.Count != 1 || page.Results[0].RequestID != st.RequestID || page.Results[0].Info[clusterrpc.InfoKept] != old.RequestID {
 				return fmt.Errorf("%+v", page)
@@ -84,7 +85,7 @@ func TestReplace_IsTheSameAtEveryPeer(t *testing.T) {
 		p.Node.Succeed(pinsvctest.RawCID(2))
 	}
 	for _, p := range peers {
-		eventually(t, "the old content is unpinned", func() error {
+		await.Success(t, "the old content is unpinned", func() error {
 			if p.Node.Has(pinsvctest.RawCID(1)) {
 				return errors.New("it is not")
 			}
@@ -142,7 +143,7 @@ func TestReplace_AtTwoPeersAtOnce(t *testing.T) {
 		}
 		services[0].becomes(pinsvctest.RawCID(2+i).String(), pinsvc.StatusPinned)
 	}
-	eventually(t, "the old content is unpinned", func() error {
+	await.Success(t, "the old content is unpinned", func() error {
 		if peers[0].Node.Has(pinsvctest.RawCID(1)) || peers[1].Node.Has(pinsvctest.RawCID(1)) {
 			return errors.New("it is not")
 		}
@@ -171,7 +172,7 @@ func TestReplace_OfAPinThatIsAddedAgainElsewhere(t *testing.T) {
 		wg.Wait()
 		one.becomes(fresh.String(), pinsvc.StatusPinned)
 		for _, s := range []service{one, two} {
-			eventually(t, "the pin that was added again is there", func() error {
+			await.Success(t, "the pin that was added again is there", func() error {
 				_, err := s.Get(t.Context(), "", st.RequestID)
 				return err
 			})
@@ -227,7 +228,7 @@ func TestReplace_TheNewPinIsRemovedByAnotherTool(t *testing.T) {
 	if _, err := s.peer.Cluster.Unpin(t.Context(), api.NewCid(pinsvctest.RawCID(2))); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the old pin comes back", func() error {
+	await.Success(t, "the old pin comes back", func() error {
 		page := s.list(pinsvc.Query{})
 		if page.Count != 1 || page.Results[0].Pin.Name != "old" {
 			return fmt.Errorf("%+v", page)
@@ -255,7 +256,7 @@ func TestReplace_AFailedPinThatSucceedsInTheEnd(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	s.becomes(st.RequestID, pinsvc.StatusPinned)
-	eventually(t, "the old content is unpinned", func() error {
+	await.Success(t, "the old content is unpinned", func() error {
 		if s.peer.Node.Has(pinsvctest.RawCID(1)) {
 			return errors.New("it is not")
 		}
@@ -279,7 +280,7 @@ func TestReplace_ManyPinsByOne(t *testing.T) {
 	}
 	s.peer.Node.Succeed(pinsvctest.RawCID(0))
 	s.becomes(pinsvctest.RawCID(0).String(), pinsvc.StatusPinned)
-	eventually(t, "all are unpinned", func() error {
+	await.Success(t, "all are unpinned", func() error {
 		for i := 1; i <= 64; i++ {
 			if s.peer.Node.Has(pinsvctest.RawCID(i)) {
 				return fmt.Errorf("%d is not", i)

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/routing"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -91,8 +92,8 @@ func TestStart_ReadsTheStateOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	clusterfake.Until(t, "ready", service.ready)
-	clusterfake.Until(t, "the cluster has recovered what is to recover", func() bool { return late.Load() > 0 })
+	await.True(t, "ready", service.ready)
+	await.True(t, "the cluster has recovered what is to recover", func() bool { return late.Load() > 0 })
 	if n := early.Load(); n != 1 {
 		t.Errorf("the state was read %d times before the service was ready", n)
 	}
@@ -114,11 +115,11 @@ func TestStart_HoldsRecoveriesForALimitedTime(t *testing.T) {
 	fake, events := clusterfake.New(), &holdingEvents{}
 	fake.Pinging = nil
 	b := start(t, fake, clusterrpc.Options{Events: events})
-	clusterfake.Until(t, "held", func() bool { return events.held.Load() == 1 && b.Ready() != nil })
+	await.True(t, "held", func() bool { return events.held.Load() == 1 && b.Ready() != nil })
 	b.clock.Advance(9 * time.Second)
 	if events.released.Load() > 0 {
 		t.Error("it is released early")
 	}
 	b.clock.Advance(time.Minute)
-	clusterfake.Until(t, "released", func() bool { return events.released.Load() > 0 })
+	await.True(t, "released", func() bool { return events.released.Load() > 0 })
 }

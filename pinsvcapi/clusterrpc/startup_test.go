@@ -8,6 +8,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -22,7 +23,7 @@ func TestStart_NamesWhatIsMissing(t *testing.T) {
 	b := start(t, fake, clusterrpc.Options{})
 	waitsFor := func(step string) {
 		t.Helper()
-		clusterfake.Until(t, step, func() bool {
+		await.True(t, step, func() bool {
 			err := b.Ready()
 			return err != nil && err.Error() == "the service is starting: "+step
 		})
@@ -56,7 +57,7 @@ func TestStart_ListsWaitForTheViewAndSayHowFarItIs(t *testing.T) {
 	defer release()
 	b := start(t, fake, clusterrpc.Options{FillWait: 20 * time.Millisecond})
 	patient := start(t, fake, clusterrpc.Options{FillWait: time.Minute})
-	clusterfake.Until(t, "both read", func() bool { return fake.Called("Cluster.Pins") == 2 })
+	await.True(t, "both read", func() bool { return fake.Called("Cluster.Pins") == 2 })
 	_, err := b.List(t.Context(), "", everything(10))
 	wantKind(t, "List", err, pinsvc.KindUnavailable)
 	if failure, ok := errors.AsType[*pinsvc.Error](err); !ok || failure.RetryAfter <= 0 {

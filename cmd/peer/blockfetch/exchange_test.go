@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // chain is a branch of blocks, oldest first, each the child of the next.
@@ -109,18 +111,11 @@ func startMember(t *testing.T, blocks Blocks, trusted func(context.Context, peer
 	})
 	for _, other := range join {
 		noError(t, h.Connect(t.Context(), peer.AddrInfo{ID: other.host.ID(), Addrs: other.host.Addrs()}))
-		deadline := time.Now().Add(30 * time.Second)
-		for { // Until each knows what the other speaks.
+		await.True(t, "what the other peer speaks", func() bool {
 			spoken, err := h.Peerstore().SupportsProtocols(other.host.ID(), Protocol)
 			noError(t, err)
-			if len(spoken) > 0 {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("the other peer does not speak the protocol")
-			}
-			time.Sleep(time.Millisecond)
-		}
+			return len(spoken) > 0
+		})
 	}
 	return m
 }

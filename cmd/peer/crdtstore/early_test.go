@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-datastore"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // deleteOwn is a delete as this peer's commits make it.
@@ -42,7 +44,7 @@ func stalled(t *testing.T) (source, r *replica) {
 func goOn(t *testing.T, r, source *replica) {
 	t.Helper()
 	r.network.limit(-1)
-	eventually(t, "the walk ends", func() error {
+	await.Success(t, "the walk ends", func() error {
 		r.hear(source.heads())
 		if n := r.store.Unfinished(); n > 0 || r.values()["/only old"] == "" {
 			return fmt.Errorf("%d branches", n)
@@ -78,7 +80,7 @@ func TestEarlyDelete_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
 			if len(members.Live) != 0 || len(members.Tombs) != 2 {
 				t.Errorf("the key has %+v", members)
 			}
-			eventually(t, "no mark is left", func() error {
+			await.Success(t, "no mark is left", func() error {
 				if marks := b.disk.marks(t); len(marks) > 0 {
 					return fmt.Errorf("%q", marks)
 				}
@@ -103,7 +105,7 @@ func TestEarlyDelete_LaterAdditionsStay(t *testing.T) {
 				noError(t, a.put(fmt.Sprint("last", i), "value"))
 			}
 			goOn(t, b, a)
-			eventually(t, "it has what came last", func() error {
+			await.Success(t, "it has what came last", func() error {
 				b.hear(a.heads())
 				if b.values()["/last2"] == "" {
 					return fmt.Errorf("%v", b.values())

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // Three replicas add, rename and delete few keys at once, hear of each other in any order,
@@ -103,7 +105,7 @@ func agree(t *testing.T, replicas []*replica) {
 			}
 		}
 	}
-	eventually(t, "all have the same", func() error {
+	await.Success(t, "all have the same", func() error {
 		for _, r := range replicas {
 			for _, other := range replicas {
 				if r != other {

@@ -9,6 +9,8 @@ import (
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 const stall = time.Hour
@@ -55,7 +57,7 @@ func TestStore_AStalledWalkIsStalledWhileOthersWrite(t *testing.T) {
 			noError(t, a.put(fmt.Sprint("live ", i, k), "x"))
 		}
 		b.hear(a.heads())
-		eventually(t, "only the lost block is awaited", func() error {
+		await.Success(t, "only the lost block is awaited", func() error {
 			if n := b.store.Unfinished(); n != 1 || b.values()[fmt.Sprint("/live ", i, 0)] == "" {
 				return fmt.Errorf("%d branches", n)
 			}

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // caughtUp wants a replica to have all of another and its own value, with nothing left to be read.
@@ -14,7 +16,7 @@ func caughtUp(t *testing.T, when string, r, from *replica) {
 	t.Helper()
 	want := from.values()
 	want["/own"] = "value"
-	eventually(t, when+", it has all", func() error {
+	await.Success(t, when+", it has all", func() error {
 		r.hear(from.heads())
 		if got := r.values(); !maps.Equal(got, want) || r.store.Unfinished() > 0 || r.crdt.IsDirty(t.Context()) {
 			return fmt.Errorf("%d branches, %d of %d values, dirty: %t", r.store.Unfinished(), len(got), len(want), r.crdt.IsDirty(t.Context()))

@@ -21,6 +21,8 @@ import (
 	crdt "github.com/ipfs/go-ds-crdt"
 	logging "github.com/ipfs/go-log/v2"
 	"go.uber.org/zap"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 var root = datastore.NewKey("/c")
@@ -239,7 +241,7 @@ func converge(t testing.TB, a, b *replica) {
 	t.Helper()
 	a.reach(b)
 	b.reach(a)
-	eventually(t, "both have the same", func() error {
+	await.Success(t, "both have the same", func() error {
 		a.hear(b.heads())
 		b.hear(a.heads())
 		if va, vb := a.values(), b.values(); !maps.Equal(va, vb) {
@@ -253,21 +255,6 @@ func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func eventually(t testing.TB, what string, check func() error) {
-	t.Helper()
-	limit := time.Now().Add(deadline)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("%s: still %v after %s", what, err, deadline)
-		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // holdDelete stops a delete of a key between its reads and its commit: a delete reads the
@@ -32,7 +34,7 @@ func race(t *testing.T, plain bool) (a, b *replica) {
 	noError(t, a.put("key", "first"))
 	b.reach(a)
 	b.hear(a.feed.last())
-	eventually(t, "the first value at b", func() error {
+	await.Success(t, "the first value at b", func() error {
 		if v := b.values()["/key"]; v != "first" {
 			return fmt.Errorf("value %q", v)
 		}
@@ -46,7 +48,7 @@ func race(t *testing.T, plain bool) (a, b *replica) {
 	go func() { deleted <- a.delete("key") }()
 	<-arrived
 	a.hear(b.feed.last())
-	eventually(t, "the second value at a", func() error {
+	await.Success(t, "the second value at a", func() error {
 		if v := a.values()["/key"]; v != "second" {
 			return fmt.Errorf("value %q", v)
 		}
@@ -72,7 +74,7 @@ func TestUpstream_ADeleteLosesAConcurrentAddition(t *testing.T) {
 
 func TestStore_ADeleteKeepsAConcurrentAddition(t *testing.T) {
 	a, b := race(t, false)
-	eventually(t, "both have the second value", func() error {
+	await.Success(t, "both have the second value", func() error {
 		if va, vb := a.values()["/key"], b.values()["/key"]; va != "second" || vb != "second" {
 			return fmt.Errorf("%q and %q", va, vb)
 		}

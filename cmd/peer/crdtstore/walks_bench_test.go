@@ -7,6 +7,8 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	pebbleds "github.com/ipfs/go-ds-pebble"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // BenchmarkStart_AfterAKill is what a start costs at 100,000 pins, each a change of its own,
@@ -44,7 +46,7 @@ func BenchmarkStart_AfterAKill(b *testing.B) {
 				r = start(all, on(), false)
 				b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "start-ms")
 				r.reach(source)
-				eventually(b, "it is clean", func() error {
+				await.Success(b, "it is clean", func() error {
 					if r.crdt.IsDirty(b.Context()) {
 						return fmt.Errorf("dirty")
 					}

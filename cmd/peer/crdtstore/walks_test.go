@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // source is a replica with a long branch of additions, renames and deletes.
@@ -76,7 +78,7 @@ func TestStore_AKillAnywhereInAWalkLeavesNoHole(t *testing.T) {
 			catchUp(t, b, a)
 			b = b.restart()
 			catchUp(t, b, a)
-			eventually(t, fmt.Sprintf("killed after %d of %d commits (first sync: %t), it has all", left, total, fresh), func() error {
+			await.Success(t, fmt.Sprintf("killed after %d of %d commits (first sync: %t), it has all", left, total, fresh), func() error {
 				expected := maps.Clone(want)
 				if fresh {
 					delete(expected, "/own")
@@ -86,7 +88,7 @@ func TestStore_AKillAnywhereInAWalkLeavesNoHole(t *testing.T) {
 				}
 				return nil
 			})
-			eventually(t, "it is clean", func() error {
+			await.Success(t, "it is clean", func() error {
 				if b.crdt.IsDirty(t.Context()) || b.store.Unfinished() > 0 {
 					return fmt.Errorf("dirty, %d branches", b.store.Unfinished())
 				}
@@ -150,14 +152,14 @@ func TestStore_AFailedWalkGoesOn(t *testing.T) {
 		t.Error("a repair that did not repair it made it clean")
 	}
 	b.network.limit(-1)
-	eventually(t, "b has all", func() error {
+	await.Success(t, "b has all", func() error {
 		b.hear(a.heads())
 		if got, want := len(b.values()), len(a.values())+1; got != want {
 			return fmt.Errorf("%d of %d values", got, want)
 		}
 		return nil
 	})
-	eventually(t, "b is clean", func() error {
+	await.Success(t, "b is clean", func() error {
 		if b.crdt.IsDirty(t.Context()) {
 			return fmt.Errorf("dirty, %d branches", b.store.Unfinished())
 		}

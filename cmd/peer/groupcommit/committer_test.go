@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // gate makes the commits of a fake wait for a token each; entered gets one for each that waits.
@@ -39,17 +41,14 @@ func begin(t *testing.T, c *Committer, queued int, do func() error) chan error {
 
 func waitQueued(t *testing.T, c *Committer, n int) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	await.Success(t, "the queue", func() error {
 		c.mu.Lock()
-		queued := len(c.queue)
-		c.mu.Unlock()
-		if queued == n {
-			return
+		defer c.mu.Unlock()
+		if queued := len(c.queue); queued != n {
+			return fmt.Errorf("%d writes wait, want %d", queued, n)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%d writes wait, want %d", queued, n)
-		}
-	}
+		return nil
+	})
 }
 
 // Writes that come during a commit share the next one, and one that is alone does not wait.
@@ -202,17 +201,11 @@ func TestCommitter_AFailedCommitIsMadeBeforeAllOthers(t *testing.T) {
 				t.Errorf("a write meanwhile: %v", err)
 			}
 			g.pass(3)
-			for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			await.Success(t, "the commit is made again", func() error {
 				c.mu.Lock()
-				refuse := c.refuse
-				c.mu.Unlock()
-				if refuse == nil {
-					break
-				}
-				if time.Now().After(end) {
-					t.Fatal(refuse)
-				}
-			}
+				defer c.mu.Unlock()
+				return c.refuse
+			})
 			if f.name(keyOf(0)) != "first" || f.orphans[keyOf(0).String()] {
 				t.Errorf("the state has %v, of which %v no other peer has", f.values, f.orphans)
 			}

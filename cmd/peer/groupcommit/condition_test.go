@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 func named(name string) func(api.Pin) bool {
@@ -177,11 +179,7 @@ func TestCommitter_AFailedRemovalOfOneVersion(t *testing.T) {
 // accepted waits until another write is accepted.
 func accepted(t *testing.T, c *Committer) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); c.Pin(t.Context(), pinOf(2, "next")) != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("no write is accepted any more")
-		}
-	}
+	await.Success(t, "another write", func() error { return c.Pin(t.Context(), pinOf(2, "next")) })
 }
 
 // The commit of a write in the place of one version failed, and is made again. What another peer has

@@ -28,6 +28,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/conngater"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // deadline bounds failures; no test waits for it to pass.
@@ -230,7 +232,7 @@ func (m *member) connect() {
 // awaitSync waits as a peer does before it is ready.
 func (m *member) awaitSync() {
 	m.t.Helper()
-	eventually(m.t, "readiness", func() error { return m.consensus.WaitForSync(m.t.Context()) })
+	await.Success(m.t, "readiness", func() error { return m.consensus.WaitForSync(m.t.Context()) })
 }
 
 func (m *member) stop() {
@@ -295,7 +297,7 @@ func (m *member) heal(all []*member) {
 func leader(t *testing.T, all []*member) *member {
 	t.Helper()
 	var found *member
-	eventually(t, "a leader", func() error {
+	await.Success(t, "a leader", func() error {
 		var id peer.ID
 		for _, m := range all {
 			l, err := m.consensus.Leader(t.Context())
@@ -380,20 +382,5 @@ func noError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	limit := time.Now().Add(deadline)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("%s: still %v after %s", what, err, deadline)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 )
@@ -88,7 +89,7 @@ func TestConsensus_AWriteBesideTheChangeOfAnOldVersionStays(t *testing.T) {
 	}
 	t.Logf("%d of 60 old versions were changed first", made)
 	for i, m := range all {
-		eventually(t, fmt.Sprint("peer ", i), func() error { return m.expect(asked) })
+		await.Success(t, fmt.Sprint("peer ", i), func() error { return m.expect(asked) })
 	}
 }
 
@@ -99,7 +100,7 @@ func TestConsensus_NothingOfOneVersionIsChangedByALeaderThatCannotCompare(t *tes
 	noError(t, again(func() error { return m.consensus.LogPin(t.Context(), version(1, "old")) }))
 	if leader(t, all) == m {
 		m.kill()
-		eventually(t, "another leader", func() error {
+		await.Success(t, "another leader", func() error {
 			if id, err := all[0].consensus.Leader(context.Background()); err != nil || id == m.id {
 				return fmt.Errorf("%s: %w", id, err)
 			}

@@ -17,6 +17,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // U30: what a pin leaves empty was filled from the entry before it.
@@ -51,7 +53,7 @@ func TestConsensus_RecordsAreWhatWasAskedFor(t *testing.T) {
 				}
 			}
 			for i, m := range all {
-				eventually(t, fmt.Sprint("peer ", i), func() error { return m.expect(asked) })
+				await.Success(t, fmt.Sprint("peer ", i), func() error { return m.expect(asked) })
 				m.clean()
 			}
 			// The op of a restarted peer starts empty: with U30 it applies other records.
@@ -90,7 +92,7 @@ func TestTracker_TakesNothingThatRaftWritesTo(t *testing.T) {
 			}
 			wg.Wait()
 			for _, m := range all {
-				eventually(t, "tracking all", func() error { return m.follows(clients * each) })
+				await.Success(t, "tracking all", func() error { return m.follows(clients * each) })
 				m.clean()
 			}
 		})
@@ -182,7 +184,7 @@ func TestConsensus_AFrozenLeaderEndsNoDeadline(t *testing.T) {
 	failed := make(chan error, 1)
 	began := time.Now()
 	go func() { failed <- other.consensus.LogPin(t.Context(), api.PinCid(cidOf(1))) }()
-	eventually(t, "the redirected write", func() error {
+	await.Success(t, "the redirected write", func() error {
 		if other.host.Network().Connectedness(lead.id) != network.Connected {
 			return errors.New("not connected")
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // awaitEntry creates a stopped member and returns when an entry of its log is about to be applied.
@@ -38,7 +40,7 @@ func TestConsensus_AppliesNothingBeforeItHasItsClient(t *testing.T) {
 			all := members(t, n, 0, nil)
 			m := all[0]
 			want := write(t, m, 0, pins)
-			eventually(t, "all pins", func() error { return m.expect(want) })
+			await.Success(t, "all pins", func() error { return m.expect(want) })
 			for range restarts {
 				m.kill()
 				m.awaitEntry(all)
@@ -48,7 +50,7 @@ func TestConsensus_AppliesNothingBeforeItHasItsClient(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eventually(t, "the tracker", func() error { return m.follows(pins) })
+			await.Success(t, "the tracker", func() error { return m.follows(pins) })
 			m.clean()
 		})
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 type logWrite func(ctx context.Context, m *member, pin api.Pin) error
@@ -33,7 +35,7 @@ func overdue(t *testing.T, all []*member, write logWrite, end func(lead *member,
 		followers, pins = append(followers, m), append(pins, pin)
 		go func() { ended <- write(ctx, m, pin) }()
 	}
-	eventually(t, "the redirected writes", func() error {
+	await.Success(t, "the redirected writes", func() error {
 		if n := lead.waiting.Load(); n != int32(len(followers)) {
 			return fmt.Errorf("%d", n)
 		}
@@ -68,7 +70,7 @@ func newer(t *testing.T, followers []*member, pins []api.Pin) map[api.Cid]api.Pi
 func steady(t *testing.T, all []*member, asked map[api.Cid]api.Pin, kept time.Duration) {
 	t.Helper()
 	for _, m := range all {
-		eventually(t, "the newer writes", func() error { return m.expect(asked) })
+		await.Success(t, "the newer writes", func() error { return m.expect(asked) })
 	}
 	until := time.Now().Add(kept)
 	for time.Now().Before(until) {
@@ -77,7 +79,7 @@ func steady(t *testing.T, all []*member, asked map[api.Cid]api.Pin, kept time.Du
 				t.Fatalf("an overdue write took effect after a newer one: %v", err)
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // How often it is looked; the loop is as long as a late write may take.
 	}
 }
 
@@ -113,7 +115,7 @@ func TestConsensus_ALateRedirectedWriteTakesNoEffect(t *testing.T) {
 				lead.heal(all)
 			}
 			for _, m := range all {
-				eventually(t, "the newer writes", func() error { return m.expect(asked) })
+				await.Success(t, "the newer writes", func() error { return m.expect(asked) })
 			}
 			close(lead.thawed)
 			steady(t, all, asked, 2*time.Second)

@@ -17,6 +17,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/inmem"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // trailing is how many entries a leader keeps after a snapshot. RAFTSTATE_TRAILING=10240 is Raft's own
@@ -87,7 +89,7 @@ func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
 				away = all[1]
 			}
 			asked := write(t, lead, 0, 50)
-			eventually(t, "the follower has all", func() error { return away.expect(asked) })
+			await.Success(t, "the follower has all", func() error { return away.expect(asked) })
 			restored := make(chan Restored, 10)
 			away.ours.OnRestore(func(r Restored) {
 				restored <- r
@@ -112,9 +114,9 @@ func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
 					noError(t, again(func() error { return lead.consensus.LogUnpin(t.Context(), api.PinCid(cidOf(i))) }))
 				}
 			}
-			eventually(t, "a snapshot of the leader", func() error { return lead.snapshotted(keep+100, empty) })
+			await.Success(t, "a snapshot of the leader", func() error { return lead.snapshotted(keep+100, empty) })
 			away.heal(all)
-			eventually(t, "the follower has what the leader has", func() error { return away.expect(asked) })
+			await.Success(t, "the follower has what the leader has", func() error { return away.expect(asked) })
 			select {
 			case r := <-restored:
 				if len(r.Removed) < gone {
@@ -123,7 +125,7 @@ func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
 			default:
 				t.Error("no snapshot was installed")
 			}
-			eventually(t, "the tracker follows", func() error { return away.follows(len(asked)) })
+			await.Success(t, "the tracker follows", func() error { return away.follows(len(asked)) })
 			away.clean()
 			// Its own snapshot has the same.
 			away.restart(all)
@@ -180,7 +182,7 @@ func TestOffline_HasNoMarks(t *testing.T) {
 		asked[pin.Cid] = pin
 	}
 	theirs := all[0]
-	eventually(t, "the peer of ipfs-cluster-service has all", func() error {
+	await.Success(t, "the peer of ipfs-cluster-service has all", func() error {
 		if n := len(theirs.list()); n != len(asked) {
 			return fmt.Errorf("%d", n)
 		}

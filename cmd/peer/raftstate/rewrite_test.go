@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // fromLeader reads rows as the leader has them.
@@ -38,7 +40,7 @@ func TestConsensus_RewritesRowsAsTheLeaderHasThem(t *testing.T) {
 		hurt = all[1]
 	}
 	asked := write(t, lead, 0, 5)
-	eventually(t, "all pins", func() error { return hurt.expect(asked) })
+	await.Success(t, "all pins", func() error { return hurt.expect(asked) })
 	lost, changed, removed, stray := cidOf(0), cidOf(1), cidOf(2), cidOf(99)
 	for _, c := range []api.Cid{lost, changed, removed} {
 		noError(t, hurt.store.Delete(ctx, hurt.ours.store.key(c)))
@@ -58,7 +60,7 @@ func TestConsensus_RewritesRowsAsTheLeaderHasThem(t *testing.T) {
 		noError(t, lead.consensus.LogUnpin(ctx, api.PinCid(removed)))
 		asked[changed] = newer
 		delete(asked, removed)
-		eventually(t, "the changes", func() error {
+		await.Success(t, "the changes", func() error {
 			if pin, err := hurt.get(changed); err != nil || pin.Name != "newer" {
 				return errors.Join(errors.New("not applied"), err)
 			}
@@ -71,7 +73,7 @@ func TestConsensus_RewritesRowsAsTheLeaderHasThem(t *testing.T) {
 	if !slices.Equal(done, want) {
 		t.Errorf("rewrote %q, want %q", done, want)
 	}
-	eventually(t, "the state of the leader", func() error { return errors.Join(lead.expect(asked), hurt.expect(asked)) })
+	await.Success(t, "the state of the leader", func() error { return errors.Join(lead.expect(asked), hurt.expect(asked)) })
 	// Its own snapshot has the same.
 	hurt.restart(all)
 	hurt.awaitSync()

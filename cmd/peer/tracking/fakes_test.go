@@ -213,12 +213,3 @@ func elsewhere(pin api.Pin) api.Pin {
 	pin.ReplicationFactorMin, pin.ReplicationFactorMax, pin.Allocations = 1, 1, []peer.ID{other}
 	return pin
 }
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 func must(t *testing.T, err error) {
@@ -57,7 +59,7 @@ func TestTracker_NoRecordIsReplacedWhileAWorkerReadsIt(t *testing.T) {
 		must(t, s.Untrack(t.Context(), pin.Cid))
 		must(t, s.Track(t.Context(), pin))
 	}
-	eventually(t, "the last records are pinned", func() bool {
+	await.True(t, "the last records are pinned", func() bool {
 		for _, pin := range s.ipfs.has() {
 			if pin.Name != "last" {
 				return false
@@ -65,7 +67,7 @@ func TestTracker_NoRecordIsReplacedWhileAWorkerReadsIt(t *testing.T) {
 		}
 		return len(s.ipfs.has()) == contents
 	})
-	eventually(t, "nothing is kept", func() bool {
+	await.True(t, "nothing is kept", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.unread) == 0 && s.held == 0
@@ -79,7 +81,7 @@ func TestTracker_TheNewestRecordIsPinned(t *testing.T) {
 	busy, pin := record(0, "busy"), record(1, "first")
 	pin.MaxDepth = 0
 	must(t, s.Track(t.Context(), busy))
-	eventually(t, "the worker is busy", func() bool { return s.Status(t.Context(), busy.Cid).Status == api.TrackerStatusPinning })
+	await.True(t, "the worker is busy", func() bool { return s.Status(t.Context(), busy.Cid).Status == api.TrackerStatusPinning })
 	must(t, s.Track(t.Context(), pin))
 	for _, name := range []string{"second", "third"} {
 		pin = record(1, name)
@@ -97,7 +99,7 @@ func TestTracker_TheNewestRecordIsPinned(t *testing.T) {
 		t.Errorf("the list has %+v", info)
 	}
 	release()
-	eventually(t, "it is pinned", func() bool { return len(s.ipfs.has()) == 2 })
+	await.True(t, "it is pinned", func() bool { return len(s.ipfs.has()) == 2 })
 	if got := s.ipfs.has()[pin.Cid]; got.Name != "third" || got.MaxDepth != -1 {
 		t.Errorf("pinned is %+v", got)
 	}
@@ -124,7 +126,7 @@ func TestTracker_TheLastCallDecides(t *testing.T) {
 			err := s.Track(t.Context(), calls[0])
 			moved := make(chan error, 1)
 			go func() { moved <- s.Track(t.Context(), calls[1]) }()
-			eventually(t, "it is being moved", func() bool { return s.Status(t.Context(), calls[1].Cid).Status == api.TrackerStatusRemote })
+			await.True(t, "it is being moved", func() bool { return s.Status(t.Context(), calls[1].Cid).Status == api.TrackerStatusRemote })
 			expired, cancel := context.WithCancel(t.Context())
 			cancel()
 			if err := s.Track(expired, calls[2]); !errors.Is(err, context.Canceled) {
@@ -140,7 +142,7 @@ func TestTracker_TheLastCallDecides(t *testing.T) {
 			must(t, s.Track(t.Context(), record(0, "busy")))
 			must(t, tt.calls(s))
 			s.release()
-			eventually(t, "all is done", func() bool {
+			await.True(t, "all is done", func() bool {
 				return s.OpContext(t.Context(), record(0, "").Cid) == nil && s.OpContext(t.Context(), record(1, "").Cid) == nil
 			})
 			if got := s.ipfs.has()[record(1, "").Cid]; got.Name != tt.want {
@@ -158,7 +160,7 @@ func TestTracker_AnOperationThatEndedBeforeItBeganKeepsNothing(t *testing.T) {
 	s.unread[pin.Cid] = &operation{kind: pinning}
 	s.mu.Unlock()
 	must(t, s.Track(t.Context(), pin))
-	eventually(t, "it is pinned", func() bool { return len(s.ipfs.has()) == 1 })
+	await.True(t, "it is pinned", func() bool { return len(s.ipfs.has()) == 1 })
 }
 
 func TestTracker_Recover(t *testing.T) {
@@ -172,7 +174,7 @@ func TestTracker_Recover(t *testing.T) {
 			must(t, s.Track(t.Context(), pin))
 			must(t, s.Untrack(t.Context(), gone.Cid))
 			status := func(c api.Cid) api.TrackerStatus { return s.Status(t.Context(), c).Status }
-			eventually(t, "both fail", func() bool {
+			await.True(t, "both fail", func() bool {
 				return status(pin.Cid) == api.TrackerStatusPinError && status(gone.Cid) == api.TrackerStatusUnpinError
 			})
 			release := s.ipfs.blocks()
@@ -191,9 +193,9 @@ func TestTracker_Recover(t *testing.T) {
 				}
 			}
 			release()
-			eventually(t, "it is pinned", func() bool { return status(pin.Cid) == api.TrackerStatusPinned })
+			await.True(t, "it is pinned", func() bool { return status(pin.Cid) == api.TrackerStatusPinned })
 			if !recoverAll {
-				eventually(t, "it is unpinned", func() bool { return status(gone.Cid) == api.TrackerStatusUnpinned })
+				await.True(t, "it is unpinned", func() bool { return status(gone.Cid) == api.TrackerStatusUnpinned })
 			}
 			info, err := s.Recover(t.Context(), pin.Cid)
 			if err != nil || info.Status != api.TrackerStatusPinned || info.AttemptCount > 0 {
@@ -209,13 +211,13 @@ func TestTracker_RecoverFollowsTheState(t *testing.T) {
 	s.ipfs.fails(errors.New("no"))
 	pin := record(1, "a")
 	must(t, s.Untrack(t.Context(), pin.Cid))
-	eventually(t, "it fails", func() bool { return s.Status(t.Context(), pin.Cid).Status == api.TrackerStatusUnpinError })
+	await.True(t, "it fails", func() bool { return s.Status(t.Context(), pin.Cid).Status == api.TrackerStatusUnpinError })
 	s.ipfs.blocks()()
 	s.shared.set(pin)
 	if _, err := s.Recover(t.Context(), pin.Cid); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is pinned", func() bool { return s.Status(t.Context(), pin.Cid).Status == api.TrackerStatusPinned })
+	await.True(t, "it is pinned", func() bool { return s.Status(t.Context(), pin.Cid).Status == api.TrackerStatusPinned })
 }
 
 func TestTracker_NothingIsTrackedAfterShutdown(t *testing.T) {

@@ -6,10 +6,8 @@
 package clusterfake
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 	"unsafe"
 
@@ -132,21 +130,4 @@ func (h *Health) Set(consensus, ipfs error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.consensus, h.ipfs = consensus, ipfs
-}
-
-// pollInterval is the time between two checks of Until.
-const pollInterval = 2 * time.Millisecond
-
-// Until waits for a condition that comes true in the background.
-func Until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("it never came to this: %s", what)
-		case <-time.After(pollInterval):
-		}
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/taskgroup"
@@ -55,7 +56,7 @@ func TestDirectory_RequestsOnceAndRefreshesInTheBackground(t *testing.T) {
 		t.Errorf("while it is requested again: %q", got)
 	}
 	release()
-	clusterfake.Until(t, "refreshed", func() bool {
+	await.True(t, "refreshed", func() bool {
 		got := f.of(t.Context())
 		return len(got) == 1 && strings.Contains(got[0], "203.0.113.8")
 	})
@@ -89,7 +90,7 @@ func TestDirectory_TheAddressesOfAnUnavailableNodeStayKnown(t *testing.T) {
 	f.fake.Set(func() { f.fake.ID.IPFS = api.IPFSID{Error: "connection refused"} })
 	f.clock.Advance(24 * time.Hour)
 	f.of(t.Context())
-	clusterfake.Until(t, "requested again", func() bool { return f.fake.Called("Cluster.ID") == 2 })
+	await.True(t, "requested again", func() bool { return f.fake.Called("Cluster.ID") == 2 })
 	f.Enter(clusterfake.Self(), api.IPFSID{Error: "connection refused"})
 	if got := f.of(t.Context()); len(got) != 1 || !f.Known(clusterfake.Self()) {
 		t.Errorf("%q", got)
@@ -107,5 +108,5 @@ func TestDirectory_WaitingEndsWithTheContext(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	release()
-	clusterfake.Until(t, "entered all the same", func() bool { return f.Known(clusterfake.Self()) })
+	await.True(t, "entered all the same", func() bool { return f.Known(clusterfake.Self()) })
 }

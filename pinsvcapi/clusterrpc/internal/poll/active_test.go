@@ -7,7 +7,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -230,7 +230,7 @@ func TestActive_EndsWithTheGroup(t *testing.T) {
 	release := f.fake.Hang("PinTracker.StatusAll")
 	defer release()
 	go f.Active(t.Context())
-	clusterfake.Until(t, "polled", func() bool { return f.fake.Called("PinTracker.StatusAll") > 0 })
+	await.True(t, "polled", func() bool { return f.fake.Called("PinTracker.StatusAll") > 0 })
 	f.cfg.Tasks.Close()
 	f.clock.Advance(time.Hour)
 	f.Active(t.Context())

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
@@ -158,7 +159,7 @@ func TestPoller_ACancelledCallOpensNoCircuit(t *testing.T) {
 		defer close(ended)
 		f.Record(ctx, rec)
 	}()
-	clusterfake.Until(t, "polled", func() bool { return f.fake.Called("PinTracker.Status") > 0 })
+	await.True(t, "polled", func() bool { return f.fake.Called("PinTracker.Status") > 0 })
 	cancel()
 	<-ended
 	if f.breaker.Open(other) || f.Stats()[other].Failed != 0 {

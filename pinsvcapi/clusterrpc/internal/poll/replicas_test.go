@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 )
@@ -34,7 +35,7 @@ func TestFollowReplicas_TheOtherHoldersArePolled(t *testing.T) {
 		f.FollowReplicas(ctx)
 	}()
 	// A change that comes before the first read of the journal is not followed.
-	clusterfake.Until(t, "complete", func() bool {
+	await.True(t, "complete", func() bool {
 		f.cfg.Tracker.DeleteRecord(key(1))
 		f.halfPinned(1, api.TrackerStatusPinned)
 		deadline := time.Now().Add(5 * time.Second)

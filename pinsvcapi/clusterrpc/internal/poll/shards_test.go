@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -87,7 +88,7 @@ func TestRoot_IsPolledWhileItIsInFlightAndByScans(t *testing.T) {
 	f := newFixture(t)
 	root, _, _ := f.sharded()
 	f.poll()
-	clusterfake.Until(t, "pinned by an active poll", func() bool {
+	await.True(t, "pinned by an active poll", func() bool {
 		row, _ := f.cfg.View.Get(root.Cid.Cid)
 		return row.Status == pinned
 	})
@@ -125,7 +126,7 @@ func TestRoot_AllThatAreInFlightArePolled(t *testing.T) {
 	f.cfg.Tracker.PutRecord(root, false)
 	for range 1 + len(unreadable)/maxRoots {
 		f.poll()
-		clusterfake.Until(t, "the roots were polled", func() bool { return !f.active.roots.Load() })
+		await.True(t, "the roots were polled", func() bool { return !f.active.roots.Load() })
 	}
 	if row, _ := f.cfg.View.Get(root.Cid.Cid); row.Status != pinned {
 		t.Errorf("the oldest root is %s", row.Status)

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
@@ -235,7 +236,7 @@ func TestMetadata_ARepairKeepsANewerChange(t *testing.T) {
 		defer close(repaired)
 		f.step(MetadataDelay)
 	}()
-	clusterfake.Until(t, "the repair is submitted", func() bool { return f.fake.Called("Consensus.LogPin") == 1 })
+	await.True(t, "the repair is submitted", func() bool { return f.fake.Called("Consensus.LogPin") == 1 })
 	renamed := pinrecord.WithRequest(rec, pinsvc.Pin{CID: pinsvctest.V1CID(1), Name: "renamed"})
 	renamed.Timestamp = rec.Timestamp.Add(2 * time.Minute)
 	f.fake.Put(renamed)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/statesync"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
@@ -60,7 +60,7 @@ func TestWriter_AWriteInProgressEndsWhenTheConsensusIsLost(t *testing.T) {
 			t.Cleanup(w.fake.Hang("Consensus.LogUnpin"))
 			ended := make(chan error, 1)
 			go func() { ended <- write(w) }()
-			clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin")+w.fake.Called("Consensus.LogUnpin") > 0 })
+			await.True(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin")+w.fake.Called("Consensus.LogUnpin") > 0 })
 			w.health.Set(errNoLeader, nil)
 			if err := w.Available(); err != nil {
 				t.Errorf("an election is an outage: %v", err)
@@ -83,7 +83,7 @@ func TestWriter_AWriteGoesOnWithoutItsRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.put(ctx, 1, "a") }()
-	clusterfake.Until(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin") > 0 })
+	await.True(t, "submitted", func() bool { return w.fake.Called("Consensus.LogPin") > 0 })
 	cancel()
 	release()
 	if err := <-ended; err != nil || w.name(1) != "a" || w.rows.name(1) != "a" {

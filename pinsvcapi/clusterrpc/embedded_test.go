@@ -36,7 +36,7 @@ func (d slowDisk) Batch(ctx context.Context) (datastore.Batch, error) {
 }
 
 func (b slowBatch) Commit(ctx context.Context) error {
-	time.Sleep(b.takes)
+	time.Sleep(b.takes) // The fault: a slow disk.
 	return b.Batch.Commit(ctx)
 }
 

@@ -21,7 +21,7 @@ func printTime() {
 	for range 1000 {
 		now := time.Now()
 		fmt.Println(now.Unix(), now.Sub(began).Milliseconds())
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // A rate.
 	}
 }
 

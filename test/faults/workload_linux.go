@@ -316,7 +316,8 @@ func (c *client) list(ctx context.Context) {
 	}
 }
 
-// move makes another peer the home of a key once that shows the last write.
+// move makes another peer the home of a key if that shows the last write within some reads, at the
+// rate of a client.
 func (c *client) move(ctx context.Context, k *key) {
 	to := c.anyPeer()
 	if to == k.home || k.unsettled || k.value == Absent || k.value == Plain {
@@ -331,7 +332,7 @@ func (c *client) move(ctx context.Context, k *key) {
 	}
 }
 
-// poll asks until the pin is pinned, for a while.
+// poll asks until the pin is pinned, for a while, at the rate of a client.
 func (c *client) poll(ctx context.Context, k *key) {
 	for range 10 {
 		if v, ok := c.get(ctx, k, k.home); ok && v == Absent {

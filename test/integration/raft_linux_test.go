@@ -250,7 +250,7 @@ func eventuallyAccepted(t *testing.T, peer *harness.Peer, method, path string, b
 			t.Errorf("%s %s at %s: %d %s, %v", method, path, peer.Name, r.Status, r.Body, err)
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // The rate of a client that tries again.
 	}
 }
 

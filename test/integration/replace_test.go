@@ -119,7 +119,10 @@ func testReplaceLosesNothing(t *testing.T, h *harness.Harness, peer *harness.Pee
 		{"at once", func(string, string) {}},
 		{"while the new content is fetched", func(_, fresh string) { s.waitStatus(fresh, "queued", "pinning", "pinned") }},
 		{"when the new content is pinned", func(_, fresh string) { s.waitStatus(fresh, "pinned") }},
-		{"half a second later", func(_, fresh string) { s.waitStatus(fresh, "pinned"); time.Sleep(500 * time.Millisecond) }},
+		{"half a second later", func(_, fresh string) { // A moment of the fault, which nothing announces.
+			s.waitStatus(fresh, "pinned")
+			time.Sleep(500 * time.Millisecond)
+		}},
 		{"while the old content is unpinned", func(old, _ string) {
 			s.peer.Process().WaitOutput(unpinTime, "pin "+old+" is unpinned: it was replaced")
 		}},
@@ -160,7 +163,7 @@ func testReplaceLosesNothing(t *testing.T, h *harness.Harness, peer *harness.Pee
 			defer close(answered)
 			_, _ = s.replace(old, fresh, origin) // It may be cut off.
 		}()
-		time.Sleep(time.Duration(i*3) * time.Millisecond)
+		time.Sleep(time.Duration(i*3) * time.Millisecond) // The moments of the fault.
 		s.peer.Kill()
 		<-answered
 		s.peer.Start()

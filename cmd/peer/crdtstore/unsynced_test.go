@@ -24,7 +24,7 @@ type syncing struct {
 
 func (s *syncing) Sync(context.Context, datastore.Key) error {
 	s.count.Add(1)
-	time.Sleep(s.takes)
+	time.Sleep(s.takes) // The fault: a slow disk.
 	if s.hang != nil {
 		<-s.hang
 	}

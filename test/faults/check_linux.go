@@ -143,7 +143,13 @@ const registerTimeout = 10 * time.Second
 // finalRead is a read after healing: every peer sees the last write.
 func (r *runner) finalRead(ctx context.Context, k *key, n *node) (Value, bool) {
 	c := r.workload.clients[0]
-	a := ask(ctx, n, c.who, r.workload.start, http.MethodGet, "/pins/"+k.cid, nil)
+	var a answer
+	_ = eventually(ctx, requestTimeout, func() error { // A 503 says that nothing is known, and asks to come again.
+		if a = ask(ctx, n, c.who, r.workload.start, http.MethodGet, "/pins/"+k.cid, nil); a.code == http.StatusServiceUnavailable {
+			return fmt.Errorf("%s: %d", n.name, a.code)
+		}
+		return nil
+	})
 	op := c.op(k, n.index, Read, Absent, a)
 	op.Client, op.Home, op.Request, op.Method = "checker", !k.shared, r.workload.history.request(), "GET (final)"
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
-	"github.com/ipfs/go-cid"
+	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/go-datastore"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -214,10 +214,24 @@ func (c *committedCRDT) batchingState(ctx context.Context) (state.BatchingState,
 	return batching, nil
 }
 
-// rewriting reports whether a pin is removed only to be added in the same commit.
-func (c *committedCRDT) rewriting(key cid.Cid) bool {
-	opened := c.opened.Load()
-	return opened != nil && opened.committer.Rewriting(key)
+// left returns the record that the state has of a pin when the CRDT's hook says that it was removed, and
+// whether it is gone: neither, when the commit that removes it is about to add it, or when the state cannot
+// be read. It waits for nothing.
+func (c *committedCRDT) left(ctx context.Context, key api.Cid) (rec *api.Pin, gone bool) {
+	if opened := c.opened.Load(); opened != nil && opened.committer.Rewriting(key.Cid) {
+		return nil, false
+	}
+	value, err := c.kept.Value(ctx, dshelp.NewKeyFromBinary(key.Bytes()).String()[1:])
+	if err == nil && value == nil {
+		return nil, true
+	}
+	rec = &api.Pin{}
+	if err = errors.Join(err, rec.ProtoUnmarshal(value)); err != nil {
+		logger.Warnf("reading what is left of pin %s: %s", key, err)
+		return nil, false
+	}
+	rec.Cid = key
+	return rec, false
 }
 
 // Shutdown commits what was accepted and shuts the consensus down.

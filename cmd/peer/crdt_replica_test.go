@@ -42,8 +42,8 @@ type replica struct {
 type trackerCalls struct {
 	mu   sync.Mutex
 	list []string
-	// rewriting is asked as the peer's own tracker asks it.
-	rewriting func(cid.Cid) bool
+	// left is asked as the peer's own tracker asks it.
+	left func(context.Context, api.Cid) (*api.Pin, bool)
 }
 
 func (c *trackerCalls) Track(_ context.Context, pin api.Pin, _ *struct{}) error {
@@ -53,10 +53,10 @@ func (c *trackerCalls) Track(_ context.Context, pin api.Pin, _ *struct{}) error 
 	return nil
 }
 
-func (c *trackerCalls) Untrack(_ context.Context, pin api.Pin, _ *struct{}) error {
+func (c *trackerCalls) Untrack(ctx context.Context, pin api.Pin, _ *struct{}) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.rewriting(pin.Cid.Cid) {
+	if _, gone := c.left(ctx, pin.Cid); gone {
 		c.list = append(c.list, "untrack")
 	}
 	return nil
@@ -91,7 +91,7 @@ func startReplica(t testing.TB, store datastore.Batching, commits groupcommit.Co
 	noError(t, err)
 	consensus, err := newCommittedCRDT(h, quietRouting{}, topics, cfg, kept, commits)
 	noError(t, err)
-	r := &replica{committedCRDT: consensus, host: h, calls: &trackerCalls{rewriting: consensus.rewriting}}
+	r := &replica{committedCRDT: consensus, host: h, calls: &trackerCalls{left: consensus.left}}
 	server := rpc.NewServer(nil, "test")
 	noError(t, server.RegisterName("PinTracker", r.calls))
 	r.SetClient(rpc.NewClientWithServer(nil, "test", server))

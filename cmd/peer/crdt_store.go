@@ -141,6 +141,6 @@ func (p *Peer) newCRDT() (*committedCRDT, error) {
 		return nil, fmt.Errorf("consensus.crdt: %w", err)
 	}
 	inner.onOpen = p.space.bind
-	p.rewriting = inner.rewriting
+	p.crdt = inner
 	return inner, nil
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
-	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	logging "github.com/ipfs/go-log/v2"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
@@ -85,8 +84,8 @@ type Peer struct {
 	pinset    *digest.Store
 	crdtStore *crdtstore.Store // nil with Raft.
 	watcher   *divergence.Watcher
-	// rewriting is nil with Raft, see rewriteTracker.
-	rewriting func(cid.Cid) bool
+	// crdt is nil with Raft.
+	crdt      *committedCRDT
 	raft      *raftstate.Consensus // Within consensus; nil with CRDT.
 	connector *readyConnector
 	ipfsRPC   *kuborpc.Client

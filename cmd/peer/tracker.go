@@ -7,7 +7,6 @@ import (
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/pintracker/stateless"
-	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/tracking"
@@ -36,28 +35,32 @@ func (p *Peer) clusterTracker() ipfscluster.PinTracker {
 	switch {
 	case p.raftTracker != nil:
 		return p.raftTracker
-	case p.rewriting == nil:
+	case p.crdt == nil:
 		return p.tracker
 	}
-	return rewriteTracker{p.tracker, p.rewriting}
+	return crdtTracker{p.tracker, p.crdt.left}
 }
 
-// rewriteTracker keeps content while its record is removed and added in one commit: the CRDT calls
-// its hook for the removal although the same commit adds the pin (U13 in docs/upstream-faults.md),
-// and a garbage collection could come in between.
-type rewriteTracker struct {
+// crdtTracker unpins content only when its pin is gone. The CRDT calls its hook for a removal also when
+// another value takes the place of the one that is removed, which may be one that this peer has
+// superseded long ago, and when the same commit adds the pin (U13 in docs/upstream-faults.md). This peer
+// can be the only one that has the content, and a garbage collection could come in between.
+type crdtTracker struct {
 	*watch.Tracker
-	rewriting func(cid.Cid) bool
+	left func(context.Context, api.Cid) (rec *api.Pin, gone bool)
 }
 
-// Untrack passes a removal on, unless a Track follows. Whether it did is checked: the removal can be one of
-// another peer, which came after the Track.
-func (t rewriteTracker) Untrack(ctx context.Context, c api.Cid) error {
-	if t.rewriting(c.Cid) {
+// Untrack passes a removal on when nothing is left.
+func (t crdtTracker) Untrack(ctx context.Context, c api.Cid) error {
+	switch rec, gone := t.left(ctx, c); {
+	case gone:
+		return t.Tracker.Untrack(ctx, c)
+	case rec != nil:
+		t.Recheck(*rec, true)
+	default:
 		t.CheckRemoved(c)
-		return nil
 	}
-	return t.Tracker.Untrack(ctx, c)
+	return nil
 }
 
 // promptCommit is the batch age of a cluster that commits each change at once:

@@ -25,6 +25,14 @@ func (s *Store) Members(ctx context.Context, key string) (Members, error) {
 	return Members{Live: live(elements, tombs), Tombs: tombs}, nil
 }
 
+// Value returns the value of a key, nil for none. It does not wait until that is on the disk.
+func (s *Store) Value(ctx context.Context, key string) ([]byte, error) {
+	if s.known.isAbsent(key) {
+		return nil, nil
+	}
+	return s.current(ctx, key)
+}
+
 // Buried returns the values that a key had by elements that are removed, as far as their blocks
 // are here. They are in no order.
 func (s *Store) Buried(ctx context.Context, key string) (values [][]byte, err error) {

@@ -1,0 +1,62 @@
+package peer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+)
+
+// A peer deleted the record that another one had superseded meanwhile. When the two met again, the
+// other unpinned its content, which it may have been the only one to have, and pinned it again half a
+// second later (U13).
+func TestCommittedCRDT_ARemovalOfAnOlderRecordUnpinsNothing(t *testing.T) {
+	a := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{})
+	b := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{}, a)
+	for n := range 3 {
+		noError(t, a.LogPin(t.Context(), testPin(n, "old")))
+	}
+	agree(t, a, b)
+	noError(t, a.host.Network().ClosePeer(b.host.ID()))
+
+	noError(t, a.LogPin(t.Context(), testPin(0, "new")))
+	noError(t, a.LogUnpin(t.Context(), testPin(1, "old")))
+	noError(t, a.LogPin(t.Context(), testPin(1, "again")))
+	before := len(a.calls.since(0))
+	for n := range 3 {
+		noError(t, b.LogUnpin(t.Context(), testPin(n, "old")))
+	}
+	noError(t, b.LogPin(t.Context(), testPin(3, "last")))
+	noError(t, a.host.Connect(t.Context(), addrInfo(b)))
+	agree(t, a, b)
+	if got, want := a.pins(t), fmt.Sprintf("%s=again", testCID(1)); !slices.Contains(strings.Split(got, "\n"), want) {
+		t.Errorf("the state is\n%s", got)
+	}
+	calls := a.calls.since(before)
+	slices.Sort(calls)
+	if want := []string{"track last", "untrack"}; !slices.Equal(calls, want) {
+		t.Errorf("the tracker was called with %q, want %q: only the third pin is gone", calls, want)
+	}
+}
+
+// What is left of a pin whose removal the CRDT tells of.
+func TestCommittedCRDT_Left(t *testing.T) {
+	r := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{})
+	pin := testPin(0, "name")
+	if rec, gone := r.left(t.Context(), pin.Cid); rec != nil || !gone {
+		t.Errorf("of a pin that never was: %+v, %v", rec, gone)
+	}
+	noError(t, r.LogPin(t.Context(), pin))
+	if rec, gone := r.left(t.Context(), pin.Cid); gone || rec == nil || rec.Name != "name" || rec.Cid != pin.Cid {
+		t.Errorf("of a pin: %+v, %v", rec, gone)
+	}
+	noError(t, r.LogUnpin(t.Context(), pin))
+	if rec, gone := r.left(t.Context(), pin.Cid); rec != nil || !gone {
+		t.Errorf("of one that was removed: %+v, %v", rec, gone)
+	}
+}

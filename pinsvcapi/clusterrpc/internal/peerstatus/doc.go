@@ -43,8 +43,9 @@
 //     seen the record yet: the peer is Queued, unless it is Retrying or Failed.
 //   - For trackerLag after the record was written, unexpectedly_unpinned leaves
 //     Unknown and Queued peers Queued, and pinned leaves Rewritten peers Rewritten.
-//   - A pinned report on an older record confirms nothing of a peer that is not
-//     Pinned or Rewritten: it may be of a direct pin that is recursive now.
+//   - A pinned report on an older record, or on one with another creation time, confirms nothing
+//     of a peer that is not Pinned or Rewritten: it may be of a direct pin that is recursive now,
+//     or of a pin whose removal that peer has not seen yet.
 //   - Another pin of the same content, and a direct pin that becomes recursive,
 //     make all peers Unknown.
 //

@@ -6,6 +6,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 )
 
 // State is the replica state of one pin at one peer that should hold it.
@@ -57,13 +58,15 @@ type Report struct {
 	// RecordTime is the Unix second of the record that the report is about;
 	// zero when the report does not state it.
 	RecordTime int64
+	// Stamp is the creation time in the record, for pinrecord.ReadStamp; empty without one.
+	Stamp string
 	// Since is when the operation got its status.
 	Since time.Time
 }
 
 // ReportOf reads the report of a tracker.
 func ReportOf(info api.PinInfo) Report {
-	r := Report{Status: info.Status, Error: info.Error, Attempts: info.AttemptCount, Since: info.TS}
+	r := Report{Status: info.Status, Error: info.Error, Attempts: info.AttemptCount, Since: info.TS, Stamp: pinrecord.StampIn(info.Metadata)}
 	if !info.Created.IsZero() {
 		r.RecordTime = info.Created.Unix()
 	}

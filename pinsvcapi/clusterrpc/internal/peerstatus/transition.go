@@ -3,8 +3,10 @@ package peerstatus
 import (
 	"time"
 
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-cid"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 )
 
@@ -22,8 +24,9 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 	fresh := now.Sub(time.Unix(int64(m.Written), 0)).Abs() < trackerLag || t.rewrites.fresh(key, now)
 	switch r.state() {
 	case Pinned:
-		if old != Pinned && old != Rewritten && 0 < r.RecordTime && r.RecordTime < int64(m.Written) {
-			// Of the record before: a direct pin, perhaps, of what is recursive now.
+		if old != Pinned && old != Rewritten && (0 < r.RecordTime && r.RecordTime < int64(m.Written) || ofAnotherPin(m, key, r)) {
+			// Of the record before: a direct pin, perhaps, of what is recursive now, or a pin whose
+			// removal the peer has not seen yet and that it is about to unpin.
 			return max(old, Queued)
 		}
 		t.failures.resolved(key, peer)
@@ -138,4 +141,30 @@ func (t *Tracker) discounted(old State, key cid.Cid, peer int, r Report) State {
 // creation time, so the record in the view counts as well.
 func predatesPin(m pinset.Mutable, r Report) bool {
 	return r.RecordTime > 0 && r.RecordTime < min(m.Created/1000, int64(m.Written))
+}
+
+// ofAnotherPin reports whether a report is about another pin of the same content, which was deleted
+// before this one was made, or is newer, whatever the clocks of the peers that wrote the records.
+func ofAnotherPin(m pinset.Mutable, key cid.Cid, r Report) bool {
+	if !m.Stamped || r.Stamp == "" {
+		return false
+	}
+	made, ok := pinrecord.ReadStamp(api.NewCid(key), r.Stamp)
+	return ok && made.UnixMilli() != m.Created
+}
+
+// Confirms reports whether a report says that the peer has a pin now, and that pin is the one that
+// the view has, if it has one.
+func (t *Tracker) Confirms(key cid.Cid, r Report) bool {
+	if r.Status != api.TrackerStatusPinned {
+		return false
+	}
+	m, found := t.view.Lookup(key)
+	return !found || !ofAnotherPin(m, key, r)
+}
+
+// Confirms reports whether a report says that the peer has the pin of a record.
+func Confirms(rec api.Pin, r Report) bool {
+	created, ours := pinrecord.CreatedOf(rec)
+	return r.Status == api.TrackerStatusPinned && !ofAnotherPin(pinset.Mutable{Stamped: ours, Created: created.UnixMilli()}, rec.Cid.Cid, r)
 }

@@ -2,6 +2,7 @@ package peerstatus
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"pgregory.net/rapid"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 )
 
 func TestTracker_NothingIsPinnedBeforeItIsConfirmed(t *testing.T) {
@@ -336,5 +339,38 @@ func TestTracker_ARenameByAnotherClockKeepsTheConfirmation(t *testing.T) {
 		tt.clock.advance(trackerLag)
 		tt.Observe(peerA, tt.key, Report{Status: api.TrackerStatusPinned, RecordTime: after.Timestamp.Unix()})
 		tt.wantState("in the end", peerA, Pinned, pinned)
+	}
+}
+
+// A pin was deleted and added again at a peer whose clock had been set back. Another peer had the first
+// one pinned still, and was about to unpin it: the new one was called pinned, and a moment later no
+// node had it.
+func TestTracker_APinnedReportOfADeletedPinConfirmsNothing(t *testing.T) {
+	for name, back := range map[string]time.Duration{"the clock is back": time.Hour, "within the same second": 0} {
+		t.Run(name, func(t *testing.T) {
+			tt := newTrackerTest(t)
+			before := ReportOf(api.PinInfo{
+				Created: tt.rec.Timestamp, Metadata: maps.Clone(tt.rec.Metadata), PinInfoShort: api.PinInfoShort{Status: api.TrackerStatusPinned},
+			})
+			created, _ := pinrecord.CreatedOf(tt.rec)
+			tt.Observe(peerA, tt.key, before)
+			tt.wantState("of the first", peerA, Pinned, pinned)
+			tt.DeleteRecord(tt.key)
+			tt.rec.Timestamp = tt.rec.Timestamp.Add(-back)
+			pinrecord.Stamp(tt.rec, created.Add(time.Millisecond))
+			tt.PutRecord(tt.rec, false)
+			tt.Observe(peerA, tt.key, before)
+			tt.wantState("of the deleted one", peerA, Queued, queued)
+			if tt.Confirms(tt.key, before) || Confirms(tt.rec, before) {
+				t.Error("the report of the deleted pin confirms the new one")
+			}
+			after := before
+			after.RecordTime, after.Stamp = tt.rec.Timestamp.Unix(), pinrecord.StampIn(tt.rec.Metadata)
+			tt.Observe(peerA, tt.key, after)
+			tt.wantState("of the second", peerA, Pinned, pinned)
+			if !tt.Confirms(tt.key, after) || !Confirms(tt.rec, after) {
+				t.Error("its own report does not confirm it")
+			}
+		})
 	}
 }

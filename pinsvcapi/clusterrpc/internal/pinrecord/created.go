@@ -2,6 +2,7 @@ package pinrecord
 
 import (
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -19,15 +20,27 @@ const lastSecond = 221_845_392_000
 // second is the record's timestamp, and the millisecond comes from a hash of the
 // CID: the same on every peer, and stable until the pin is written again.
 func CreatedOf(rec api.Pin) (created time.Time, ours bool) {
-	if text, ok := ownValue(rec, keyCreated); ok {
-		if t, err := time.Parse(createdLayout, text); err == nil && 0 <= t.Unix() && t.Unix() < lastSecond {
-			return t.UTC(), true
-		}
+	if created, ok := ReadStamp(rec.Cid, StampIn(rec.Metadata)); ok {
+		return created, true
 	}
 	second := min(max(0, rec.Timestamp.Unix()), lastSecond) // Unset is the year 1.
 	h := fnv.New64a()
 	h.Write(rec.Cid.Bytes())
 	return time.UnixMilli(second*1000 + int64(h.Sum64()%1000)).UTC(), false
+}
+
+// StampIn is the creation time in the metadata of a record, as it is written there: see ReadStamp.
+func StampIn(metadata map[string]string) string { return metadata[keyCreated] }
+
+// ReadStamp reads a creation time from the metadata of a pin's record. One of another pin, or none, is
+// not ok.
+func ReadStamp(key api.Cid, stamp string) (created time.Time, ok bool) {
+	text, owner, ok := strings.Cut(stamp, " ")
+	if !ok || owner != key.String() {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(createdLayout, text)
+	return t.UTC(), err == nil && 0 <= t.Unix() && t.Unix() < lastSecond
 }
 
 // Stamp writes a creation time into a record whose metadata is the caller's.

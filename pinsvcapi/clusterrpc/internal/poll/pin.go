@@ -42,7 +42,7 @@ func (p *Poller) Outcome(ctx context.Context, rec api.Pin) (complete, failed boo
 	}
 	for range holders {
 		switch report := <-reports; {
-		case report.Status == api.TrackerStatusPinned:
+		case peerstatus.Confirms(rec, report):
 			pinned++
 		case report.Failed():
 			errored++
@@ -120,16 +120,16 @@ func (p *Poller) pollTargets(holders []peer.ID, required int) []peer.ID {
 
 // pinAt polls one peer for a pin, enters the report and reports whether the peer
 // holds the pin, and whether it responded.
-func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds, responded bool) {
+func (p *Poller) pinAt(ctx context.Context, id peer.ID, key api.Cid) (holds, ok bool) {
 	began := p.cfg.Now()
 	report, ok := p.report(ctx, id, key)
 	if ok {
 		p.cfg.Tracker.Observe(id, key.Cid, report)
-		if report.Status == api.TrackerStatusPinned {
+		if holds = p.cfg.Tracker.Confirms(key.Cid, report); holds {
 			p.recent.note(p.recent.id(key.Cid, id), began)
 		}
 	}
-	return ok && report.Status == api.TrackerStatusPinned, ok
+	return holds, ok
 }
 
 // report polls one peer for a pin, unless the peer did not respond just before.

@@ -7,89 +7,78 @@ import (
 	"github.com/ipfs/go-datastore"
 )
 
-// A delete removes the elements that are there. While a branch is walked, older elements of the
-// key may be still to come, which the client that deletes has seen superseded, or has not seen at
-// all: they would undo the delete (U51). Deletes wait for the end of the walks, but not for ever:
-// a branch may have a block that no peer has any more. So a delete that is made during a stalled walk
-// (Own) is kept, and removes what that walk brings later:
+// A delete removes the elements that are there, and a new value counts more than those of lower
+// blocks. While a branch is walked, elements of the key may be still to come that the client has
+// seen superseded, or has not seen at all: they would undo both (U51). Deletes and changes wait for
+// the end of the walks, but not for ever: a branch may have a block that no peer has any more. So
+// one that is made during a stalled walk (Own) is kept, and removes what that walk brings later:
 //
-//	early  a key that this peer deleted, with the number of the delete. It is written in one
-//	       commit with the tombs, and removed when no branch is open any more.
+//	early  a key that this peer deleted or changed, with the number of that. It is written in one
+//	       commit with it, and removed when no branch is open any more.
 //
-// The mark of an open branch has the number of the last early delete before its walk began, and
-// passes it on to its children. An element of a branch that is older than the delete is removed in
-// the commit that brings it; one of a branch that was announced later is not, for it may be an
-// addition that came after. The tomb is in no block: other peers learn of it when they compare
+// The mark of an open branch has the number of the last early change before its walk began, and
+// passes it on to its children. An element of a branch that is older than the change is removed in
+// the commit that brings it; one of a branch that was announced later is not, for it may be a
+// change that came after. The tomb is in no block: other peers learn of it when they compare
 // their pinsets with this one.
 
-// maxEarly bounds the deletes that are kept, give or take a commit: more of them have to wait.
+// maxEarly bounds the changes that are kept, give or take a commit: more of them have to wait.
 const maxEarly = 1 << 16
 
-// earlyDeletes are the marks, in memory.
-type earlyDeletes struct {
-	now     uint64            // the number of the last one
-	deletes map[string]uint64 // by key
+// earlyChanges are the marks, in memory.
+type earlyChanges struct {
+	now    uint64            // the number of the last one
+	number map[string]uint64 // by key
 }
 
 type ownKey struct{}
 
-// own is a commit of this peer that does not wait for the walks.
-type own struct {
-	block string // the ID of the last one that it put
-}
-
 // Own marks the context of one commit of this peer's own changes that does not wait for the walks in
-// progress, because they have stalled: its deletes are kept. A commit that nothing is held back for
-// must not be marked. What a walk brings during it was made at the same time at another peer, which
-// would not hear of the tomb, so that the two would not agree.
-func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownKey{}, new(own)) }
+// progress, because they have stalled: its deletes and changes are kept. A commit that nothing is
+// held back for must not be marked. What a walk brings during it was made at the same time at another
+// peer, which would not hear of the tomb, so that the two would not agree.
+func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownKey{}, true) }
 
-func ownOf(ctx context.Context) *own {
-	o, _ := ctx.Value(ownKey{}).(*own)
-	return o
+func isOwn(ctx context.Context) bool { return ctx.Value(ownKey{}) != nil }
+
+// changes reports whether the commit removes or replaces what a key has. A new pin is none.
+func (s *Store) changes(ctx context.Context, key string, t *touched) (bool, error) {
+	if len(t.tombs) > 0 {
+		return true, nil
+	}
+	before, err := s.current(ctx, key)
+	return before != nil && len(t.elements) > 0, err
 }
 
-// rewrites reports whether the commit also adds the key. Its tombs are merged first.
-func (s *Store) rewrites(ctx context.Context, o *own, key string) (bool, error) {
-	if o.block == "" {
-		return false, nil
-	}
-	node, err := s.readBlock(ctx, o.block)
-	if err != nil {
-		return false, err
-	}
-	return node.greatest(key) != nil, nil
-}
-
-// applyEarly notes a delete that comes during a walk, or adds tombs for elements of a branch that
-// an earlier delete is newer than. It reports whether it did that. It needs the lock of commits.
+// applyEarly notes a change that comes during a walk, or adds tombs for elements of a branch that
+// an earlier change is newer than. It reports whether it did the latter. It needs the lock of commits.
 func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t *touched) (applied bool, err error) {
 	s.walks.order.Lock()
 	defer s.walks.order.Unlock()
-	if o := ownOf(ctx); o != nil {
-		if len(s.walks.open) == 0 || len(t.tombs) == 0 {
+	if isOwn(ctx) {
+		if len(s.walks.open) == 0 {
 			return false, nil
 		}
-		if rewritten, err := s.rewrites(ctx, o, key); err != nil || rewritten {
+		if changes, err := s.changes(ctx, key, t); err != nil || !changes {
 			return false, err
 		}
 		number := s.early.now + 1
 		if err := b.Put(ctx, s.keys.early(key), binary.AppendUvarint(nil, number)); err != nil {
 			return false, err
 		}
-		if s.early.deletes == nil {
-			s.early.deletes = make(map[string]uint64)
+		if s.early.number == nil {
+			s.early.number = make(map[string]uint64)
 		}
-		s.early.now, s.early.deletes[key] = number, number
-		s.walks.kept.Store(int64(len(s.early.deletes)))
+		s.early.now, s.early.number[key] = number, number
+		s.walks.kept.Store(int64(len(s.early.number)))
 		return false, nil
 	}
-	deleted, ok := s.early.deletes[key]
+	changed, ok := s.early.number[key]
 	if !ok {
 		return false, nil
 	}
 	for _, id := range t.elements {
-		if since, open := s.walks.open[id]; !open || since >= deleted {
+		if since, open := s.walks.open[id]; !open || since >= changed {
 			continue
 		}
 		if err := b.Put(ctx, s.keys.tomb(key, id), nil); err != nil {
@@ -120,9 +109,9 @@ func (s *Store) readOpen(ctx context.Context, id string) (since uint64, err erro
 	return since, err
 }
 
-// readEarly reads the marks of deletes.
+// readEarly reads the marks of early changes.
 func (s *Store) readEarly(ctx context.Context) error {
-	s.early = earlyDeletes{}
+	s.early = earlyChanges{}
 	keys, err := s.ids(ctx, s.keys.key(earlyPrefix))
 	if err != nil {
 		return err
@@ -132,19 +121,19 @@ func (s *Store) readEarly(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.early.deletes == nil {
-			s.early.deletes = make(map[string]uint64)
+		if s.early.number == nil {
+			s.early.number = make(map[string]uint64)
 		}
 		number, _ := binary.Uvarint(mark)
-		s.early.deletes[key], s.early.now = number, max(s.early.now, number)
+		s.early.number[key], s.early.now = number, max(s.early.now, number)
 	}
 	s.walks.kept.Store(int64(len(keys)))
 	return nil
 }
 
-// dropEarly puts the end of all early deletes into a batch. It needs the lock of the order of walks.
+// dropEarly puts the end of all early changes into a batch. It needs the lock of the order of walks.
 func (s *Store) dropEarly(ctx context.Context, b datastore.Write) error {
-	for key := range s.early.deletes {
+	for key := range s.early.number {
 		if err := b.Delete(ctx, s.keys.early(key)); err != nil {
 			return err
 		}

@@ -1,7 +1,10 @@
 package crdtstore
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ipfs/go-datastore"
@@ -12,6 +15,16 @@ import (
 // deleteOwn is a delete as this peer's commits make it.
 func (r *replica) deleteOwn(key string) error {
 	return r.crdt.Delete(Own(r.t.Context()), datastore.NewKey(key))
+}
+
+// rewriteOwn is a change that replaces all that is there, as this peer's commits make it.
+func (r *replica) rewriteOwn(key, value string) error {
+	batch, err := r.crdt.Batch(r.t.Context())
+	if err != nil {
+		return err
+	}
+	ctx := Own(r.t.Context())
+	return errors.Join(batch.Delete(ctx, datastore.NewKey(key)), batch.Put(ctx, datastore.NewKey(key), []byte(value)), batch.Commit(ctx))
 }
 
 // stalled is a replica whose walk of another's branch has come to the newer value of a key, and
@@ -25,6 +38,10 @@ func stalled(t *testing.T) (source, r *replica) {
 	}
 	for i := range 20 {
 		noError(t, source.put(fmt.Sprint("older", i), "value"))
+		if i == 10 {
+			noError(t, source.put("key", "middle"))
+			noError(t, source.put("own", "middle"))
+		}
 	}
 	noError(t, source.put("key", "new"))
 	for i := range 3 {
@@ -74,10 +91,10 @@ func TestEarlyDelete_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
 			if ok {
 				t.Errorf("told is %q", told)
 			}
-			// Others can see that both elements are removed.
+			// Others can see that all elements are removed.
 			members, err := b.store.Members(t.Context(), "key")
 			noError(t, err)
-			if len(members.Live) != 0 || len(members.Tombs) != 2 {
+			if len(members.Live) != 0 || len(members.Tombs) != 3 {
 				t.Errorf("the key has %+v", members)
 			}
 			await.Success(t, "no mark is left", func() error {
@@ -130,18 +147,67 @@ func TestEarlyDelete_OthersAreNone(t *testing.T) {
 	}
 }
 
-// A rewrite, which is a removal and an addition in one commit, leaves no mark: the pin stays, and an
-// element that the walk brings can be the one that the others show.
-func TestEarlyDelete_ARewriteLeavesNoMark(t *testing.T) {
+// A pin was renamed during a stalled walk, and an older record in a higher block undid that when
+// the walk went on, at every peer (U51).
+func TestEarlyChange_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
+	for name, restart := range map[string]bool{"runs on": false, "is killed": true} {
+		t.Run(name, func(t *testing.T) {
+			a, b := stalled(t)
+			noError(t, b.rewriteOwn("key", "changed")) // A plain addition counts less than what there is.
+			noError(t, b.crdt.Put(Own(t.Context()), datastore.NewKey("own"), []byte("changed")))
+			if got := b.values(); got["/key"] != "changed" || got["/own"] != "changed" {
+				t.Fatalf("it has %v", got)
+			}
+			if restart {
+				b = b.restart()
+				b.reach(a)
+			}
+			goOn(t, b, a)
+			if got := b.values(); got["/key"] != "changed" || got["/own"] != "changed" {
+				t.Errorf("the keys have %q and %q", got["/key"], got["/own"])
+			}
+			// What others make of the elements and tombs that this peer tells them of.
+			a.reach(b)
+			for _, key := range []string{"key", "own"} {
+				theirs, err := b.store.Members(t.Context(), key)
+				noError(t, err)
+				eventually(t, "it has what came last", func() error {
+					a.hear(b.heads())
+					noError(t, a.store.Bury(t.Context(), key, theirs.Tombs))
+					if got := a.values()["/"+key]; got != "changed" {
+						return fmt.Errorf("%s: %q", key, got)
+					}
+					return nil
+				})
+			}
+		})
+	}
+}
+
+// A change that is announced to a peer after its own is not removed for that.
+func TestEarlyChange_LaterChangesStay(t *testing.T) {
+	a, b := stalled(t)
+	noError(t, b.rewriteOwn("key", "changed"))
+	noError(t, a.put("key", "again"))
+	noError(t, a.put("last", "value"))
+	goOn(t, b, a)
+	eventually(t, "it has what came last", func() error {
+		b.hear(a.heads())
+		if b.values()["/last"] == "" {
+			return fmt.Errorf("%v", b.values())
+		}
+		return nil
+	})
+	if got := b.values()["/key"]; got != "again" {
+		t.Errorf("the key has %q", got)
+	}
+}
+
+// A new pin leaves no mark: any number of them can be added during a stalled walk.
+func TestEarlyChange_ANewPinLeavesNoMark(t *testing.T) {
 	_, b := stalled(t)
-	marks := len(b.disk.marks(t))
-	batch, err := b.crdt.Batch(t.Context())
-	noError(t, err)
-	ctx := Own(t.Context())
-	noError(t, batch.Delete(ctx, datastore.NewKey("key")))
-	noError(t, batch.Put(ctx, datastore.NewKey("key"), []byte("rewritten")))
-	noError(t, batch.Commit(ctx))
-	if got := len(b.disk.marks(t)); got != marks {
-		t.Errorf("%d marks: %q", got-marks, b.disk.marks(t))
+	noError(t, b.crdt.Put(Own(t.Context()), datastore.NewKey("new pin"), []byte("value")))
+	if marks := b.disk.marks(t); slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(m, earlyPrefix) }) {
+		t.Errorf("marks %q", marks)
 	}
 }

@@ -54,7 +54,7 @@ type Store struct {
 	mended  atomic.Uint64
 
 	walks    walks
-	early    earlyDeletes // guarded by walks.order
+	early    earlyChanges // guarded by walks.order
 	unsynced unsynced
 	known    knownKeys
 }
@@ -94,9 +94,6 @@ func (s *Store) put(ctx context.Context, key datastore.Key, value []byte) error 
 	case processedKind:
 		return s.markProcessed(ctx, key, id)
 	case blockKind, headKind:
-		if o := ownOf(ctx); o != nil && kind == blockKind {
-			o.block = id
-		}
 		inner, err := s.Batching.Batch(ctx)
 		if err != nil {
 			return err

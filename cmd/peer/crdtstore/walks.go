@@ -44,7 +44,7 @@ type walks struct {
 	lastData []byte
 	// unmarked: a walk failed, and the dirty mark could not be written (U91).
 	unmarked atomic.Bool
-	// kept is the number of early deletes.
+	// kept is the number of early changes.
 	kept atomic.Int64
 }
 
@@ -184,7 +184,7 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		return err
 	}
 	if ends {
-		s.early.deletes = nil
+		s.early.number = nil
 		s.walks.kept.Store(0)
 	}
 	s.walks.change(func(w *walks) {

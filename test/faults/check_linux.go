@@ -1,15 +1,19 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"sort"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // settleTimeout is how long after healing the peers may take to agree and to
@@ -89,6 +93,7 @@ func (r *runner) finish(ctx context.Context, round int, initial map[string]Value
 		r.problems.add(Recovery, "the history cannot be saved: %v", err)
 	}
 	groups := byCID(ops)
+	r.checkRegisters(initial, groups)
 	for _, k := range r.workload.allKeys() {
 		if k.shared {
 			if !checkShared(groups[k.cid], final[k.cid]) {
@@ -96,23 +101,36 @@ func (r *runner) finish(ctx context.Context, round int, initial map[string]Value
 			}
 			continue
 		}
-		before, ok := initial[k.cid]
-		if !ok {
-			before = Absent
-		}
 		for _, wrong := range checkReads(groups[k.cid], r.troubles.calm) {
 			r.problems.add(Reads, "%s", wrong)
-		}
-		wrong, unknown := checkRegister(before, groups[k.cid], registerTimeout)
-		if wrong != "" {
-			r.problems.add(Register, "%s: %s", k.cid, wrong)
-		}
-		if unknown {
-			r.undecided++
 		}
 		k.value, k.unsettled = final[k.cid], false
 	}
 	return final
+}
+
+// checkRegisters checks the histories of the CIDs that one client each writes, some at once.
+func (r *runner) checkRegisters(initial map[string]Value, groups map[string][]Op) {
+	var checks errgroup.Group
+	checks.SetLimit(runtime.GOMAXPROCS(0))
+	for _, k := range r.workload.allKeys() {
+		if k.shared {
+			continue
+		}
+		checks.Go(func() error {
+			wrong, unknown := checkRegister(cmp.Or(initial[k.cid], Absent), groups[k.cid], registerTimeout)
+			if wrong != "" {
+				r.problems.add(Register, "%s: %s", k.cid, wrong)
+			}
+			if unknown {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.undecided++
+			}
+			return nil
+		})
+	}
+	_ = checks.Wait() // None of them fails.
 }
 
 // finalReads reads every key at every peer, and returns the values that the first that answered has.

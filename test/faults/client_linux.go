@@ -48,6 +48,20 @@ func (a answer) outcome() Outcome {
 	return Refused
 }
 
+// maxRetryAfter bounds how long a client waits when it is asked to come again later, as clients do.
+// Without that a peer without a leader answers thousands of writes with 503 in seconds, each of
+// which may or may not have an effect: a history of them cannot be checked in any time.
+const maxRetryAfter = time.Second
+
+// pause is how long a client waits after the answer.
+func (a answer) pause() time.Duration {
+	seconds, err := strconv.Atoi(a.retryAfter)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+}
+
 // text is the answer for the history.
 func (a answer) text() string {
 	if a.err != nil {

@@ -69,13 +69,16 @@ type client struct {
 	// expiring is its CID of workload.expiring.
 	expiring string
 	writes   int
+	// retryAfter is what the last answer asked for: see maxRetryAfter.
+	retryAfter time.Duration
 }
 
 // run sends requests, one after the other, until the time.
 func (c *client) run(ctx context.Context, until time.Time, pause time.Duration) {
 	for ctx.Err() == nil && time.Now().Before(until) {
 		c.step(ctx)
-		time.Sleep(time.Duration(c.rng.Int64N(int64(2*pause) + 1)))
+		time.Sleep(time.Duration(c.rng.Int64N(int64(2*pause)+1)) + c.retryAfter)
+		c.retryAfter = 0
 	}
 }
 
@@ -347,6 +350,7 @@ func (c *client) ask(ctx context.Context, peer int, method, path string, body an
 	n := c.nodes[peer]
 	a := ask(ctx, n, c.who, c.start, method, path, body)
 	a.method = method
+	c.retryAfter = max(c.retryAfter, a.pause())
 	switch {
 	case a.err != nil && a.sent && a.took >= requestTimeout && !n.disturbed(c.start.Add(a.call)):
 		c.problems.add(Answers, "%s %s at %s: no answer within %v", method, path, n.name, requestTimeout)

@@ -215,8 +215,8 @@ func (c *committedCRDT) batchingState(ctx context.Context) (state.BatchingState,
 }
 
 // left returns the record that the state has of a pin when the CRDT's hook says that it was removed, and
-// whether it is gone: neither, when the commit that removes it is about to add it, or when the state cannot
-// be read. It waits for nothing.
+// whether it is gone (U13 in docs/upstream-faults.md): neither, when the commit that removes it is about to
+// add it, or when the state cannot be read. It waits for nothing.
 func (c *committedCRDT) left(ctx context.Context, key api.Cid) (rec *api.Pin, gone bool) {
 	if opened := c.opened.Load(); opened != nil && opened.committer.Rewriting(key.Cid) {
 		return nil, false

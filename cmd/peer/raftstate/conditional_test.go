@@ -31,6 +31,7 @@ func changed(err error) bool {
 }
 
 func TestConsensus_ChangesOneVersionAlone(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 0, nil)
 	for i, m := range all {
 		noError(t, m.consensus.LogPin(t.Context(), version(i, "new")))
@@ -57,6 +58,7 @@ func TestConsensus_ChangesOneVersionAlone(t *testing.T) {
 
 // What another peer writes while one version is removed or replaced stays, whichever comes first.
 func TestConsensus_AWriteBesideTheChangeOfAnOldVersionStays(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 0, nil)
 	asked := make(map[api.Cid]api.Pin)
 	made := 0
@@ -95,6 +97,7 @@ func TestConsensus_AWriteBesideTheChangeOfAnOldVersionStays(t *testing.T) {
 
 // A leader of ipfs-cluster-service cannot compare: the content stays.
 func TestConsensus_NothingOfOneVersionIsChangedByALeaderThatCannotCompare(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 2, nil)
 	m := all[2]
 	noError(t, again(func() error { return m.consensus.LogPin(t.Context(), version(1, "old")) }))

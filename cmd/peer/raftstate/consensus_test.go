@@ -23,8 +23,10 @@ import (
 
 // U30: what a pin leaves empty was filled from the entry before it.
 func TestConsensus_RecordsAreWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
 			all := members(t, n, 0, nil)
 			s := newShapes(t, all)
 			asked := make(map[api.Cid]api.Pin)
@@ -32,7 +34,7 @@ func TestConsensus_RecordsAreWhatWasAskedFor(t *testing.T) {
 				m := all[s.IntN(n)]
 				c := cidOf(s.IntN(100))
 				if was, ok := asked[c]; ok && s.IntN(4) == 0 {
-					noError(t, m.consensus.LogUnpin(t.Context(), was))
+					noError(t, again(func() error { return m.consensus.LogUnpin(t.Context(), was) }))
 					delete(asked, c)
 					if _, err := m.get(c); err != state.ErrNotFound {
 						t.Fatalf("after its removal at this peer: %v", err)
@@ -40,7 +42,7 @@ func TestConsensus_RecordsAreWhatWasAskedFor(t *testing.T) {
 					continue
 				}
 				pin := s.pin(c)
-				noError(t, m.consensus.LogPin(t.Context(), pin))
+				noError(t, again(func() error { return m.consensus.LogPin(t.Context(), pin) }))
 				asked[c] = pin
 				// Read your writes, at a follower too.
 				if err := m.expect(map[api.Cid]api.Pin{c: pin}); n == 1 && len(asked) == 1 && err != nil {
@@ -70,9 +72,11 @@ func TestConsensus_RecordsAreWhatWasAskedFor(t *testing.T) {
 
 // U31: the pins that Raft hands to the tracker were written to meanwhile, which ends a process.
 func TestTracker_TakesNothingThatRaftWritesTo(t *testing.T) {
+	t.Parallel()
 	const clients, each = 64, 8
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
 			all := members(t, n, 0, nil)
 			var wg sync.WaitGroup
 			for client := range clients {
@@ -84,7 +88,7 @@ func TestTracker_TakesNothingThatRaftWritesTo(t *testing.T) {
 						pin.Timestamp = time.Now()
 						pin.Allocations = append(pin.Allocations, all[i%n].id)
 						pin.Metadata = map[string]string{fmt.Sprint("key", i): pin.Name, "common": pin.Name}
-						if err := m.consensus.LogPin(t.Context(), pin); err != nil {
+						if err := again(func() error { return m.consensus.LogPin(t.Context(), pin) }); err != nil {
 							t.Error(err)
 						}
 					}
@@ -117,6 +121,7 @@ func (m *member) follows(n int) error {
 
 // U33: a restarted peer was ready while its log was still being applied.
 func TestConsensus_WaitForSyncWaitsForTheLog(t *testing.T) {
+	t.Parallel()
 	const pins, clients = 3000, 32
 	all := members(t, 1, 0, nil)
 	m := all[0]
@@ -152,6 +157,7 @@ func TestConsensus_WaitForSyncWaitsForTheLog(t *testing.T) {
 
 // Pins that cannot be stored were committed, and Raft ended on every peer that applied them.
 func TestConsensus_RefusesWhatCannotBeStored(t *testing.T) {
+	t.Parallel()
 	m := members(t, 1, 0, nil)[0]
 	bad := api.PinCid(cidOf(1))
 	bad.Name = "\xff"
@@ -164,6 +170,7 @@ func TestConsensus_RefusesWhatCannotBeStored(t *testing.T) {
 // A change whose caller gives up while a follower has not applied it yet is not reported as failed
 // for another reason.
 func TestConsensus_AwaitEndsWithTheContext(t *testing.T) {
+	t.Parallel()
 	m := members(t, 1, 0, nil)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -174,6 +181,7 @@ func TestConsensus_AwaitEndsWithTheContext(t *testing.T) {
 
 // A write that was redirected to a leader that froze waited for as long as its caller.
 func TestConsensus_AFrozenLeaderEndsNoDeadline(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 0, nil)
 	lead := leader(t, all)
 	other := all[0]

@@ -33,10 +33,12 @@ func (m *member) awaitEntry(all []*member) {
 
 // U55: a peer that applied its log before it had its RPC client panicked, at every start.
 func TestConsensus_AppliesNothingBeforeItHasItsClient(t *testing.T) {
+	t.Parallel()
 	const pins = 2000
 	// One peer waits for an election each time.
 	for n, restarts := range map[int]int{1: 3, 3: 20} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
 			all := members(t, n, 0, nil)
 			m := all[0]
 			want := write(t, m, 0, pins)
@@ -58,6 +60,7 @@ func TestConsensus_AppliesNothingBeforeItHasItsClient(t *testing.T) {
 
 // U55: a peer that is stopped before it had its client ends, and keeps its log and its snapshots.
 func TestConsensus_IsStoppedBeforeItHasItsClient(t *testing.T) {
+	t.Parallel()
 	all := members(t, 1, 0, nil)
 	m := all[0]
 	want := write(t, m, 0, 1000)

@@ -86,6 +86,7 @@ func steady(t *testing.T, all []*member, asked map[api.Cid]api.Pin, kept time.Du
 // U70: upstream goes on with a write that was given up. A peer that has become the leader meanwhile
 // committed it after newer ones.
 func TestConsensus_AnOverdueWriteIsNotCommittedAfterANewerOne(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 0, nil)
 	_, followers, pins := overdue(t, all, logPin, func(lead *member, _ func()) {
 		noError(t, lead.consensus.Shutdown(context.Background())) // Its host goes on.
@@ -97,6 +98,7 @@ func TestConsensus_AnOverdueWriteIsNotCommittedAfterANewerOne(t *testing.T) {
 // U71: a write that was under way to the leader when its peer gave it up took effect when it arrived,
 // also by way of another leader.
 func TestConsensus_ALateRedirectedWriteTakesNoEffect(t *testing.T) {
+	t.Parallel()
 	unpin := func(ctx context.Context, m *member, pin api.Pin) error { return m.consensus.LogUnpin(ctx, pin) }
 	for _, c := range []struct {
 		name  string
@@ -104,6 +106,7 @@ func TestConsensus_ALateRedirectedWriteTakesNoEffect(t *testing.T) {
 		cut   bool
 	}{{"a pin, at the next leader", logPin, true}, {"a removal, at the same leader", unpin, false}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			all := members(t, 3, 0, nil)
 			lead, followers, pins := overdue(t, all, c.write, func(_ *member, cancel func()) { cancel() })
 			if c.cut {
@@ -126,6 +129,7 @@ func TestConsensus_ALateRedirectedWriteTakesNoEffect(t *testing.T) {
 // U72: a write to a leader that does not respond, and is or becomes the leader again, went on for as long
 // as the caller let it.
 func TestConsensus_AWriteToALeaderThatStaysHasALimit(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 0, nil)
 	began := time.Now()
 	lead, followers, pins := overdue(t, all, logPin, func(*member, func()) {})

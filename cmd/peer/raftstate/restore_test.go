@@ -79,9 +79,11 @@ func again(write func() error) (err error) {
 // U32: a follower that was away for longer than the log kept what was removed meanwhile, and its
 // own next snapshot made that permanent.
 func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
+	t.Parallel()
 	keep := trailing(t)
 	for _, empty := range []bool{false, true} {
 		t.Run(fmt.Sprint("empty=", empty), func(t *testing.T) {
+			t.Parallel()
 			all := members(t, 3, 0, smallLog(keep))
 			lead := leader(t, all)
 			away := all[0]
@@ -173,6 +175,7 @@ func mustProto(t *testing.T, pin api.Pin) []byte {
 
 // Marks that peers of ipfs-cluster-service keep in their snapshots do not get into the state.
 func TestOffline_HasNoMarks(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 2, nil)
 	asked := make(map[api.Cid]api.Pin)
 	s := newShapes(t, all)
@@ -211,6 +214,7 @@ func TestOffline_HasNoMarks(t *testing.T) {
 // Peers of ipfs-cluster-service beside one of ours: what they propose is kept as Raft merged it,
 // what ours proposes is right at ours, and no mark is seen anywhere at ours.
 func TestConsensus_BesideIpfsClusterService(t *testing.T) {
+	t.Parallel()
 	all := members(t, 3, 2, nil)
 	ours := all[2]
 	for leader(t, all) == ours {

@@ -32,6 +32,7 @@ func fromLeader(ctx context.Context, lead *member, cids ...api.Cid) (rows []Row,
 // Rows of a damaged state become those of the leader, but no row that was changed by the log while the
 // leader was asked.
 func TestConsensus_RewritesRowsAsTheLeaderHasThem(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	all := members(t, 3, 0, nil)
 	lead := leader(t, all)

@@ -69,8 +69,7 @@ type API struct {
 	openAPI     []byte
 	metrics     *metrics
 	accessLog   accessLogger
-	// longBuffers are those of long pages, which are counted: a small response would keep one of
-	// them uncounted.
+	// longBuffers are those of long pages, which are counted.
 	buffers, longBuffers bufferPool
 	decoder              pinsvc.Decoder
 
@@ -125,6 +124,7 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	api := &API{
 		cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath),
 		conns: newConnections(cfg.MaxConnections), admission: newAdmission(cfg.MaxConcurrentRequests),
+		buffers: bufferPool{most: 2 * largeBody}, longBuffers: bufferPool{most: longPieceSize + maxRow},
 	}
 	table := append(endpoints(), opts.endpoints...)
 	api.routes = newRoutes(cfg.BasePath, table)

@@ -106,6 +106,21 @@ func (c *connections) wait() (stop func()) {
 	}
 }
 
+// take takes a slot if one is free. It may be the one that an idle connection was closed
+// for, by a connection of another listener: then the one that waits wants the next.
+func (c *connections) take() bool {
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return false
+	}
+	c.mu.Lock()
+	c.wanted = min(c.wanted+1, c.waiting)
+	c.mu.Unlock()
+	c.evict()
+	return true
+}
+
 // bound makes l accept no more connections than there are slots.
 func (c *connections) bound(l net.Listener) net.Listener {
 	return &boundedListener{Listener: l, all: c, closed: make(chan struct{})}
@@ -125,10 +140,8 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case l.all.slots <- struct{}{}:
+	if l.all.take() {
 		return l.counted(conn), nil
-	default:
 	}
 	defer l.all.wait()()
 	select {

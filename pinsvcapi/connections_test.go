@@ -122,6 +122,36 @@ func TestConnections_ANewOneThatWaitsTakesThePlaceOfTheNextIdle(t *testing.T) {
 	awaitIdle(t, s, config.MinConcurrency) // One of them is that which waited.
 }
 
+// stubConn is a connection of which only the end matters.
+type stubConn struct {
+	net.Conn
+	closed bool
+}
+
+func (s *stubConn) Close() error { s.closed = true; return nil }
+
+// A connection of a second listener may take the slot that an idle one was closed for: the one
+// that waits takes the place of the next idle one then.
+func TestConnections_ASlotThatAnotherListenerTookIsWantedStill(t *testing.T) {
+	c := newConnections(1)
+	first, second := &stubConn{}, &stubConn{}
+	c.take()
+	defer c.wait()()
+	c.track(first, http.StateIdle)
+	if !first.closed {
+		t.Fatal("the idle connection was kept")
+	}
+	<-c.slots // It has ended.
+	if !c.take() {
+		t.Fatal("there is no slot for the second listener's connection")
+	}
+	c.track(second, http.StateActive)
+	c.track(second, http.StateIdle)
+	if !second.closed {
+		t.Error("a connection waits while another one is idle")
+	}
+}
+
 // The shutdown ends an Accept that waits for a slot.
 func TestBoundedListener_CloseEndsTheWait(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")

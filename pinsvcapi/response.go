@@ -46,10 +46,12 @@ func (api *API) objectResponse(status int, object appender) (response, error) {
 }
 
 // bufferPool keeps the memory of bodies that were sent for the next ones.
-type bufferPool struct{ pool sync.Pool }
-
-// maxKeptBuffer bounds a buffer that is kept. What is larger was made by one response alone.
-const maxKeptBuffer = longPieceSize + maxRow
+type bufferPool struct {
+	// most bounds a buffer that is kept. A larger one was made for one response alone, and
+	// a small response, which is not counted, would hold it while its client reads nothing.
+	most int
+	pool sync.Pool
+}
 
 func (b *bufferPool) take() []byte {
 	if buf, ok := b.pool.Get().(*[]byte); ok {
@@ -60,7 +62,7 @@ func (b *bufferPool) take() []byte {
 
 // give takes the buffer back. Nobody may use it any more.
 func (b *bufferPool) give(buffer []byte) {
-	if 0 < cap(buffer) && cap(buffer) <= maxKeptBuffer {
+	if 0 < cap(buffer) && cap(buffer) <= b.most {
 		b.pool.Put(&buffer)
 	}
 }

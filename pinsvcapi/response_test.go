@@ -165,6 +165,32 @@ func TestWriteTime_SuitsTheSize(t *testing.T) {
 	}
 }
 
+// zeros is a body of so many bytes.
+type zeros int
+
+func (z zeros) AppendJSON(dst []byte) ([]byte, error) { return append(dst, make([]byte, z)...), nil }
+
+// A client that reads nothing holds the memory of its response: a small one is not counted and
+// must not hold the buffer of a large one.
+func TestResponse_ASmallOneHoldsNoLargeBuffer(t *testing.T) {
+	s := start(t)
+	for range 100 { // A pool may forget what it was given.
+		large, err := s.api.objectResponse(http.StatusOK, zeros(200<<10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		large.discard()
+		small, err := s.api.objectResponse(http.StatusOK, zeros(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := cap(small.body); n > 2*largeBody {
+			t.Fatalf("a response of 100 bytes holds %d", n)
+		}
+		small.discard()
+	}
+}
+
 // A shorter write_timeout, which runs from the headers of the request, holds.
 func TestSend_ShorterWriteTimeoutHolds(t *testing.T) {
 	const limit = 50 * time.Millisecond

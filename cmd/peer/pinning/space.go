@@ -135,10 +135,19 @@ func (w *waiting) need(now usage) uint64 {
 	case now.freeKnown && w.after.free >= enoughSpace:
 		return spaceMargin // It was not space that was missing (U58 in docs/upstream-faults.md).
 	case now.freeKnown:
-		return w.before.free + spaceMargin // That did not suffice.
+		return w.insufficient() + spaceMargin
 	default:
 		return math.MaxUint64
 	}
+}
+
+// insufficient is the space that did not suffice for a pin of unknown size: what there was, but for
+// what others than the repo took during the try.
+func (w *waiting) insufficient() uint64 {
+	if !w.after.freeKnown || w.after.repo == 0 {
+		return w.before.free // How it ended could not be measured.
+	}
+	return min(w.before.free, w.after.free+w.after.repo-min(w.before.repo, w.after.repo))
 }
 
 // free is how much space there is for a pin. Of a storage that cannot be seen it is

@@ -95,6 +95,39 @@ func TestSpace_CountsWhatIsThereAlready(t *testing.T) {
 	}
 }
 
+// Somebody else filled the disk during a try and left a little less than there had been: the pin, of
+// some bytes, waited for more for ever.
+func TestSpace_WhatOthersTookIsNotNeeded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		grown uint64 // of the repo
+		ready map[uint64]bool
+	}{
+		"others filled it":   {0, map[uint64]bool{0: false, 994_000_000: true}},
+		"the pin filled it":  {1_000_000_000, map[uint64]bool{0: false, 994_000_000: false, 1_100_000_000: true}},
+		"both took a part":   {300_000_000, map[uint64]bool{200_000_000: false, 400_000_000: true}},
+		"what went was more": {3_000_000_000, map[uint64]bool{994_000_000: false, 1_100_000_000: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var free atomic.Uint64
+			free.Store(1_000_000_000)
+			n, c := disk(t, &free)
+			n.size = "0" // Its root could not be stored.
+			n.add = func(w http.ResponseWriter, r *http.Request) {
+				free.Store(0)
+				n.set(func() { n.repo += tt.grown })
+				failsLate(full)(w, r)
+			}
+			wantFull(t, c.Pin(t.Context(), pinOf(t, content)))
+			for bytes, want := range tt.ready {
+				free.Store(bytes)
+				if got := len(c.space.ready(t.Context())) == 1; got != want {
+					t.Errorf("with %d bytes free: %v", bytes, got)
+				}
+			}
+		})
+	}
+}
+
 // Pins that fit one by one, but not together, are tried one after the other.
 func TestSpace_IsNotGivenTwice(t *testing.T) {
 	var free atomic.Uint64

@@ -3,14 +3,19 @@ package integration
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
+
+// The tests mostly wait for processes.
+func TestMain(m *testing.M) { os.Exit(await.Run(m, 4)) }
 
 // service is a peer with a managed Kubo, ready, and a Kubo node of a user who
 // has added the service as "svc".

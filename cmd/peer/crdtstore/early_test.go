@@ -171,7 +171,7 @@ func TestEarlyChange_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
 			for _, key := range []string{"key", "own"} {
 				theirs, err := b.store.Members(t.Context(), key)
 				noError(t, err)
-				eventually(t, "it has what came last", func() error {
+				await.Success(t, "it has what came last", func() error {
 					a.hear(b.heads())
 					noError(t, a.store.Bury(t.Context(), key, theirs.Tombs))
 					if got := a.values()["/"+key]; got != "changed" {
@@ -191,7 +191,7 @@ func TestEarlyChange_LaterChangesStay(t *testing.T) {
 	noError(t, a.put("key", "again"))
 	noError(t, a.put("last", "value"))
 	goOn(t, b, a)
-	eventually(t, "it has what came last", func() error {
+	await.Success(t, "it has what came last", func() error {
 		b.hear(a.heads())
 		if b.values()["/last"] == "" {
 			return fmt.Errorf("%v", b.values())

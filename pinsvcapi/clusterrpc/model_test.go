@@ -39,7 +39,9 @@ type model struct {
 	service
 	rand *rand.Rand
 	pins map[string]modelPin
-	kept map[string]modelKept
+	// kept has the status of each pin that was replaced and is kept, names what each pin has replaced.
+	kept  map[string]pinsvc.Status
+	names map[string]map[string]bool
 }
 
 const modelCIDs = 12
@@ -83,10 +85,10 @@ func (m *model) accept(st pinsvc.PinStatus, want pinsvc.Pin) {
 			m.t.Errorf("a pinned pin is %s when its record changes", st.Status)
 		}
 	}
-	if m.kept[st.RequestID].status == pinsvc.StatusPinned {
+	if m.kept[st.RequestID] == pinsvc.StatusPinned {
 		p.status = pinsvc.StatusPinned
 	}
-	delete(m.kept, st.RequestID)
+	m.requested(st.RequestID)
 	m.pins[st.RequestID] = p
 }
 
@@ -97,8 +99,8 @@ func (m *model) tryAnew(c cid.Cid) {
 			m.peer.Node.Undecided(key)
 		}
 	}
-	for id, k := range m.kept {
-		if key := mustCID(m.t, id); pinsvc.SamePin(c, key) && k.status == pinsvc.StatusFailed {
+	for id, status := range m.kept {
+		if key := mustCID(m.t, id); pinsvc.SamePin(c, key) && status == pinsvc.StatusFailed {
 			m.peer.Node.Undecided(key)
 		}
 	}
@@ -120,9 +122,12 @@ func (m *model) forget(id string) {
 	delete(m.pins, id)
 	c := mustCID(m.t, id)
 	m.peer.Node.Undecided(c)
-	await.Success(m.t, "the node has given it up", func() error {
+	await.Success(m.t, "the node and the state have given it up", func() error {
 		if m.peer.Node.Has(c) {
-			return errors.New("it has not")
+			return fmt.Errorf("the node has %s", id)
+		}
+		if _, err := m.peer.Cluster.PinGet(m.t.Context(), api.NewCid(c)); err == nil {
+			return fmt.Errorf("the state has %s", id)
 		}
 		return nil
 	})
@@ -149,20 +154,20 @@ func (m *model) step() string {
 			m.replaced(id, st.RequestID)
 		}
 		m.accept(st, pin)
-		m.release(st.RequestID)
+		m.release()
 		return "replace " + id + " with " + pin.CID.String()
 	case k == 4, k == 5 && m.keeps(id): // Other means would bring back what is kept.
 		if err := m.Delete(ctx, "", id); err != nil {
 			m.t.Fatal(err)
 		}
-		m.forget(id)
-		m.release(id)
+		m.deleted(id)
 		return "delete " + id
 	case k == 5:
 		var out api.Pin
 		if err := m.peer.Client.CallContext(ctx, "", "Cluster", "Unpin", api.PinCid(api.NewCid(mustCID(m.t, id))), &out); err != nil {
 			m.t.Fatal(err)
 		}
+		delete(m.names, id)
 		m.forget(id)
 		return "unpin by other means " + id
 	case k == 6:
@@ -214,7 +219,7 @@ func (m *model) decide(id string, status pinsvc.Status) {
 	}
 	p.status = status
 	m.pins[id] = p
-	m.release(id)
+	m.release()
 }
 
 // page is the naive page. The model does not distinguish queued from pinning.
@@ -316,7 +321,7 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			m := &model{
 				service: service{newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0}), t, p},
 				rand:    rand.New(rand.NewPCG(seed, 1)), pins: make(map[string]modelPin),
-				kept: make(map[string]modelKept),
+				kept: make(map[string]pinsvc.Status), names: make(map[string]map[string]bool),
 			}
 			stop := readers(t, m.Backend)
 			defer stop()
@@ -327,7 +332,9 @@ func TestBackend_IsANaiveList(t *testing.T) {
 					await.Success(t, "all is committed", func() error { return m.committed() })
 				}
 				done = append(done, m.step())
-				await.Success(t, fmt.Sprintf("after %q the service is the list", done[max(0, len(done)-8):]), m.differs)
+				await.Success(t, fmt.Sprintf("after %q the service is the list", done[max(0, len(done)-8):]), func() error {
+					return errors.Join(m.differs(), m.keptAreThere())
+				})
 			}
 		})
 	}

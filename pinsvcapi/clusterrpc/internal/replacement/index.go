@@ -237,9 +237,15 @@ func (x *Index) isNamed(r pinrecord.Replaced) bool {
 	return false
 }
 
-// names needs the lock.
+// names reports whether a pin names another, or did before it was removed. It needs the lock.
 func (x *Index) names(namer cid.Cid, r pinrecord.Replaced) bool {
 	return slices.ContainsFunc(x.named[namer], func(n name) bool { return n.Replaced == r })
+}
+
+// claims reports whether the record of a pin names another: one that was removed and made anew does
+// not, although its old names hide pins for a while. It needs the lock.
+func (x *Index) claims(namer cid.Cid, r pinrecord.Replaced) bool {
+	return slices.ContainsFunc(x.named[namer], func(n name) bool { return n.Replaced == r && n.orphaned.IsZero() })
 }
 
 // Refresh enters what time does, and returns the pins whose record the caller has to read

@@ -44,7 +44,7 @@ func (w *walk) isDue(r pinrecord.Replaced) bool {
 	w.due[r] = false // Names lead in no circle; if they did, nothing of it would be due.
 	any, covered := false, w.index.covered(r)
 	for namer := range w.index.namers[r.Key] {
-		if !w.index.names(namer, r) {
+		if !w.index.claims(namer, r) {
 			continue
 		}
 		if _, ok := covered[namer]; ok {
@@ -76,7 +76,7 @@ func (x *Index) above(r pinrecord.Replaced, visit func(namer cid.Cid, hidden boo
 	seen := make(map[cid.Cid]struct{})
 	for queue := []pinrecord.Replaced{r}; len(queue) > 0; queue = queue[1:] {
 		for namer := range x.namers[queue[0].Key] {
-			if _, ok := seen[namer]; ok || !x.names(namer, queue[0]) {
+			if _, ok := seen[namer]; ok || !x.claims(namer, queue[0]) {
 				continue
 			}
 			seen[namer] = struct{}{}
@@ -176,11 +176,11 @@ func (x *Index) IsSpare(r pinrecord.Replaced) bool {
 		return false
 	}
 	for namer := range x.namers[r.Key] {
-		if !x.names(namer, r) {
+		if !x.claims(namer, r) {
 			continue
 		}
 		for _, n := range kept {
-			if !x.names(namer, n) {
+			if !x.claims(namer, n) {
 				return false
 			}
 		}

@@ -73,6 +73,25 @@ func TestIndex_ACompleteLinkOfOneChainKeepsTheOther(t *testing.T) {
 	}
 }
 
+// A pin that is removed and made anew has replaced nothing: what it had replaced before is kept for
+// others alone.
+func TestIndex_APinThatIsMadeAnewKeepsNothing(t *testing.T) {
+	a := made(1, 1000)
+	f := newFixture()
+	f.PutRecord(a, false)
+	f.PutRecord(made(2, 2000, revision(a)), false)
+	f.PutRecord(made(3, 3000, revision(a)), false)
+	f.DeleteRecord(pinsvctest.RawCID(2))
+	f.PutRecord(made(2, 4000), false)
+	if kept := f.KeptOnlyBy(pinsvctest.RawCID(3)); !slices.Equal(kept, []pinrecord.Replaced{revision(a)}) {
+		t.Errorf("the last that has replaced it does not keep it alone: %v", kept)
+	}
+	f.pinned(3)
+	if by := f.Replacing(revision(a)); !f.IsDue(revision(a)) || !slices.Equal(by, []cid.Cid{pinsvctest.RawCID(3)}) {
+		t.Errorf("it is due: %t, for the sake of %v", f.IsDue(revision(a)), by)
+	}
+}
+
 // A failed link can go if what it has replaced stays named by all that name it.
 func TestIndex_SpareLinks(t *testing.T) {
 	a := made(1, 1000)

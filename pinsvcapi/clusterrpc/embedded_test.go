@@ -13,6 +13,7 @@ import (
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -110,4 +111,44 @@ func committedName(t *testing.T, p *clustertest.Peer, pin pinsvc.Pin) string {
 		t.Error(err)
 	}
 	return rec.Name
+}
+
+// A pin that has failed is removed and requested anew within one batch: it is tried anew. Until the
+// batch is committed the tracker reports the failure of the pin before, mostly of the same second.
+func TestEmbedded_AFailedPinIsMadeAnewInTheBatchOfItsRemoval(t *testing.T) {
+	t.Parallel()
+	const batchAge = 300 * time.Millisecond
+	p := clustertest.Start(t, 1, clustertest.Options{BatchAge: batchAge})[0]
+	p.Node.HoldPins(true)
+	s := service{newBackend(t, p, clusterrpc.Options{BatchAge: batchAge}), t, p}
+	pin := pinsvc.Pin{CID: pinsvctest.RawCID(1), Name: "first"}
+	id := pin.CID.String()
+	for range 5 {
+		p.Node.Fail(pin.CID, errors.New("merkledag: malformed"))
+		s.add(pin)
+		shows(t, s.Backend, id, pinsvc.StatusFailed)
+		await.Success(t, "it is committed", func() error {
+			if got := committedName(t, p, pin); got != pin.Name {
+				return fmt.Errorf("%q", got)
+			}
+			return nil
+		})
+		p.Node.Undecided(pin.CID)
+		if err := s.Delete(t.Context(), "", id); err != nil {
+			t.Fatal(err)
+		}
+		pin.Name = "again"
+		s.add(pin)
+		shows(t, s.Backend, id, pinsvc.StatusPinning)
+		if err := s.Delete(t.Context(), "", id); err != nil {
+			t.Fatal(err)
+		}
+		await.Success(t, "it is gone", func() error {
+			if got := committedName(t, p, pin); got != "" {
+				return fmt.Errorf("%q", got)
+			}
+			return nil
+		})
+		pin.Name = "first"
+	}
 }

@@ -48,6 +48,9 @@ func (t *Tracker) nextState(old State, m pinset.Mutable, key cid.Cid, peer int, 
 		}
 		return Waiting
 	case Retrying:
+		if ofAnotherPin(m, key, r) {
+			return max(old, Queued) // It is no attempt at this one, whose attempts are counted from one again.
+		}
 		if t.failurePredatesRewrite(old, m, key, peer, r) {
 			return t.discounted(old, key, peer, r)
 		}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
 func TestTracker_NothingIsPinnedBeforeItIsConfirmed(t *testing.T) {
@@ -47,6 +48,30 @@ func TestTracker_ReportThatSaysNothingOfTheContentChangesNothing(t *testing.T) {
 	}
 	tt.observe(peerB, api.TrackerStatusPinError, textUnavailable, 1)
 	tt.wantState("the other's IPFS node is unavailable", peerB, Waiting, pinned)
+}
+
+// A pin was removed and made anew within one second, in which it had failed as well: records have
+// whole seconds, but the reports have when the pin was made.
+func TestTracker_AFailureOfADeletedPinOfTheSameSecondCountsNot(t *testing.T) {
+	tt := newTrackerTest(t)
+	made := tt.clock.now().Truncate(time.Second)
+	of := func(status api.TrackerStatus, text string, created time.Time) Report {
+		rec := pinrecord.WithRequest(pinrecord.New(tt.key), pinsvc.Pin{CID: tt.key, Name: "as requested"})
+		pinrecord.Stamp(rec, created)
+		info := api.PinInfo{Cid: rec.Cid, Created: made, Metadata: rec.Metadata}
+		info.Status, info.Error, info.AttemptCount, info.TS = status, text, 3, created.Add(time.Millisecond)
+		return ReportOf(info)
+	}
+	tt.DeleteRecord(tt.key)
+	tt.rec.Timestamp = made
+	pinrecord.Stamp(tt.rec, made.Add(500*time.Millisecond))
+	tt.PutRecord(tt.rec, false)
+	tt.Observe(peerA, tt.key, of(api.TrackerStatusPinError, textRefused, made.Add(100*time.Millisecond)))
+	tt.wantState("the pin before had failed", peerA, Queued, queued)
+	tt.Observe(peerA, tt.key, of(api.TrackerStatusPinning, "", made.Add(500*time.Millisecond)))
+	tt.wantState("it is fetched", peerA, Pinning, pinning)
+	tt.Observe(peerA, tt.key, of(api.TrackerStatusPinError, textRefused, made.Add(500*time.Millisecond)))
+	tt.wantState("it has failed", peerA, Failed, queued)
 }
 
 func TestTracker_RecoveryOfLostContentIsNotPinned(t *testing.T) {

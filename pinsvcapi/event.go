@@ -173,13 +173,17 @@ func (rq *request) status() int {
 }
 
 // level is error for faults of the service, warning while something is
-// unavailable, and information for mistakes of clients.
+// unavailable, and information for mistakes of clients. Probes ask every few seconds, and when what
+// they are told changes the log says so by itself.
 func (e *requestEvent) level() zapcore.Level {
+	probe := e.Route == "health" || e.Route == "ready"
 	switch {
 	case e.gone:
 		return zapcore.InfoLevel
 	case e.Reason == pinsvc.KindInternal.String(): // Also of a stream that failed after its 200.
 		return zapcore.ErrorLevel
+	case probe && (e.Status < http.StatusInternalServerError || e.Status == http.StatusServiceUnavailable):
+		return zapcore.DebugLevel
 	case e.Status < http.StatusInternalServerError:
 		return zapcore.InfoLevel
 	case e.Status == http.StatusServiceUnavailable:

@@ -132,6 +132,9 @@ func TestRequestEvent_MistakesOfClientsAreNoErrorsInTheLog(t *testing.T) {
 		{requestEvent{Status: 499, gone: true}, zapcore.InfoLevel},
 		{requestEvent{Status: 503}, zapcore.WarnLevel},
 		{requestEvent{Status: 500}, zapcore.ErrorLevel},
+		{requestEvent{Status: 200, Route: "ready"}, zapcore.DebugLevel},
+		{requestEvent{Status: 503, Route: "ready"}, zapcore.DebugLevel},
+		{requestEvent{Status: 500, Route: "ready"}, zapcore.ErrorLevel},
 	}
 	for _, tt := range tests {
 		if got := tt.event.level(); got != tt.want {

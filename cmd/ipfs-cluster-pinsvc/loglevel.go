@@ -48,11 +48,12 @@ func logComponents() []string {
 
 // logDependencies are the loggers of libraries below the cluster. They keep
 // these levels unless named. The provider tells the cluster's DHT which blocks of the shared
-// state a peer has, which nobody looks up; at a peer without others each block would be an error.
+// state a peer has, which nobody looks up; at a peer without others each block would be an error,
+// and its queue (dsqueue) is cut off at each stop.
 func logDependencies() map[string]string {
 	return map[string]string{
 		"p2p-gorpc": "error", "swarm2": "error", "libp2p-raft": "fatal",
-		"provider": "fatal", "raftlib": "error", "badger": "info", "badger3": "info", "pebble": "warn",
+		"provider": "fatal", "dsqueue": "fatal", "raftlib": "error", "badger": "info", "badger3": "info", "pebble": "warn",
 	}
 }
 

@@ -12,5 +12,8 @@ import "os"
 func main() {
 	routeLogs()
 	p := newProgram(os.Stdin, os.Stdout, os.Stderr)
+	if err := lowerRoutine(); err != nil {
+		p.notice("warning: routine messages are not left out of the log: %v", err)
+	}
 	os.Exit(p.run(os.Args))
 }

@@ -18,6 +18,7 @@ type removal struct {
 	since   time.Time
 	checks  int  // how many were made
 	tracked bool // Track was called for the pin since
+	failed  bool // the last check could not be made
 }
 
 // checkDelays are the times after a removal at which the state is read. What it shows at first
@@ -138,7 +139,9 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	pin, wanted, err := t.read(c)
 	switch {
 	case err != nil: // As on a disk that is slow. The last check decides, so one that cannot be made is no check.
-		log.Warnf("read whether pin %s is still wanted: %s", c, err)
+		if r.failed { // One may fail because the peer is being stopped.
+			log.Warnf("read whether pin %s is still wanted: %s", c, err)
+		}
 		t.checkAgain(r)
 	case wanted && !r.tracked:
 		log.Infof("pin %s was removed, but is wanted all the same: it is kept", c)
@@ -156,14 +159,14 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	}
 }
 
-// checkAgain has the check that was made last made once more, after its delay.
+// checkAgain has the check that could not be made last made once more, after its delay.
 func (t *Tracker) checkAgain(r *removal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if current, ok := t.removals[r.key]; ok && current != r {
 		return
 	}
-	again := &removal{key: r.key, checks: r.checks - 1, tracked: r.tracked, since: time.Now()}
+	again := &removal{key: r.key, checks: r.checks - 1, tracked: r.tracked, since: time.Now(), failed: true}
 	t.watchRemoval(again)
 }
 

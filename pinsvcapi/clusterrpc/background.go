@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// probeInterval and unhealthyInterval are the times between two probes of this peer.
-	probeInterval, unhealthyInterval = 5 * time.Second, time.Second
+	// probeInterval is the time between two probes of this peer. With StatusTimeout it is how long
+	// the peer seems to be healthy although its IPFS node is frozen.
+	probeInterval = time.Second
 	// repairInterval is the time between two checks for uncommitted writes, retries and
 	// lost metadata.
 	repairInterval = time.Second
@@ -63,11 +64,8 @@ func (b *Backend) every(pause time.Duration, name string, f func(context.Context
 
 // probeAlways probes this peer and reads the members.
 func (b *Backend) probeAlways(ctx context.Context) {
-	for pause := probeInterval; backoff.Sleep(ctx, pause); {
+	for backoff.Sleep(ctx, probeInterval) {
 		_, err := b.probePeer(ctx)
-		if pause = probeInterval; err != nil && ctx.Err() == nil {
-			pause = unhealthyInterval
-		}
 		b.readiness.probed(err)
 		if err := errors.Join(b.refreshMembers(ctx), b.refreshPresence(ctx)); err != nil && ctx.Err() == nil {
 			log.Debugf("%s", err)

@@ -14,7 +14,7 @@ import (
 
 const (
 	// presenceTime is how old a response of a peer may be for the peer to be present.
-	presenceTime = 2 * probeInterval
+	presenceTime = 10 * time.Second
 	// shortageInterval is the time between two counts of the pins that lack replicas.
 	shortageInterval = 30 * time.Second
 )

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
@@ -58,6 +60,28 @@ func TestExternalIPFSNodeComesAndGoes(t *testing.T) {
 	peer.WaitReady()
 	peer.WaitPinned(c.String())
 	peer.WaitPinned(later.RequestID)
+}
+
+// A frozen IPFS node keeps its connections and responds to nothing.
+func TestReady_AFrozenIPFSNodeShowsSoon(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	node := h.Kubo()
+	peer := h.Peer(harness.InitOptions{ExternalIPFS: node.FixRPCPort()})
+	node.Start()
+	t.Cleanup(func() { node.Process().Signal(syscall.SIGCONT) })
+	peer.Start()
+	for range 3 {
+		node.Process().Signal(syscall.SIGSTOP)
+		began := time.Now()
+		peer.WaitNotReady("the IPFS node does not respond")
+		// The documents say 3 seconds, of a machine that has time.
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it shows after %s", took)
+		}
+		node.Process().Signal(syscall.SIGCONT)
+		peer.WaitReady()
+	}
 }
 
 // Two failures that a newcomer meets: the port is taken, the folder is in use.

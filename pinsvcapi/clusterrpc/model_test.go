@@ -124,10 +124,10 @@ func (m *model) forget(id string) {
 	m.peer.Node.Undecided(c)
 	await.Success(m.t, "the node and the state have given it up", func() error {
 		if m.peer.Node.Has(c) {
-			return fmt.Errorf("the node has %s", id)
+			return fmt.Errorf("the node has %s: %s", id, m.statuses())
 		}
 		if _, err := m.peer.Cluster.PinGet(m.t.Context(), api.NewCid(c)); err == nil {
-			return fmt.Errorf("the state has %s", id)
+			return fmt.Errorf("the state has %s: %s", id, m.statuses())
 		}
 		return nil
 	})
@@ -326,6 +326,11 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			stop := readers(t, m.Backend)
 			defer stop()
 			var done []string
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("done before: %q", done)
+				}
+			})
 			for range 120 {
 				if opts.BatchAge > 0 {
 					// Other means see what is committed only.

@@ -110,7 +110,9 @@ func isRoutine(logger, message string) bool {
 		}
 		starts = []string{"IPFS Pin request succeeded: ", "IPFS Unpin request succeeded:"}
 	case "raftlib":
-		return strings.HasSuffix(message, "error=transport shutdown.")
+		// This peer itself has closed it.
+		return strings.HasSuffix(message, "error=transport shutdown.") ||
+			strings.HasPrefix(message, "failed to decode incoming command.") && strings.Contains(message, "connection closed (local)")
 	}
 	for _, start := range starts {
 		if strings.HasPrefix(message, start) {

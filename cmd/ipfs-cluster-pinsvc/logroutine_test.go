@@ -20,6 +20,7 @@ func TestRoutineCore_LeavesOutRoutineAlone(t *testing.T) {
 		{"crdt", "error committing batch after reaching max age: no space left on device"},
 		{"raft", "there seems to be no leader. Waiting for one"},
 		{"raftlib", "failed to heartbeat to. Args:  peer=A. error=failed to dial."},
+		{"raftlib", "failed to decode incoming command. Args:  error=connection closed (remote): code: 0x0."},
 		{"cluster", "this peer is the only one"},
 		{"another", "pin removed: bafkqaaa"},
 	}
@@ -30,6 +31,7 @@ func TestRoutineCore_LeavesOutRoutineAlone(t *testing.T) {
 		{"raft", "unpin committed to global state: bafkqaaa"},
 		{"cluster", "pinning bafkqaaa everywhere:"},
 		{"raftlib", "failed to decode incoming command. Args:  error=transport shutdown."},
+		{"raftlib", "failed to decode incoming command. Args:  error=connection closed (local): code: 0x0."},
 	}
 	log, seen := observer.New(zapcore.DebugLevel)
 	core := newRoutineCore(log)

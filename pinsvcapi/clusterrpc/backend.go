@@ -144,7 +144,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 		Client: b.cluster, Peers: b.otherPeers, Now: opts.Now, Timeout: opts.StatusTimeout,
 	})
 	b.remote = remoteread.New(remoteread.Config{
-		Client: b.cluster, View: b.view, Known: b.known, Look: b.look, Removed: removed, Hidden: b.index.Hidden,
+		Client: b.cluster, View: b.view, Known: b.known, Has: b.has, Look: b.look, Removed: removed, Hidden: b.index.Hidden,
 		Self: opts.Self, Trusted: opts.Trusted, Connected: opts.Connected, Tasks: b.tasks,
 		Buried: opts.Removed, Past: opts.Past, Leader: opts.Leader, MaxWaiting: opts.MaxWaitingReads,
 		ClockBehind: b.clocks.Behind, Awaited: b.awaitedPeers,

@@ -19,7 +19,7 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if !ok {
 		return clusterapi.NotFound(requestID)
 	}
-	if err := b.awaitKnown(ctx, user, c); err != nil {
+	if err := b.awaitNewest(ctx, user, c); err != nil {
 		return err
 	}
 	unlock, err := b.lockWithKept(ctx, c)

@@ -34,14 +34,11 @@ func (s removalSink) DeleteRecord(key cid.Cid) {
 
 // known reports whether the view has the pin, under either form of its CID.
 func (b *Backend) known(c cid.Cid) bool {
-	if _, ok := b.view.Lookup(c); ok {
+	if b.isViewed(c) {
 		return true
 	}
 	other, ok := pinsvc.OtherForm(c)
-	if ok {
-		_, ok = b.view.Lookup(other)
-	}
-	return ok
+	return ok && b.isViewed(other)
 }
 
 // look reads the state of this peer for a pin.
@@ -58,6 +55,31 @@ func (b *Backend) awaitKnown(ctx context.Context, user pinsvc.User, c cid.Cid) e
 		return err
 	}
 	return b.remote.Await(ctx, user, c)
+}
+
+// awaitNewest is awaitKnown for requests that end a pin: it waits as well for a change of the pin that
+// another peer has accepted and that has not reached this one.
+func (b *Backend) awaitNewest(ctx context.Context, user pinsvc.User, c cid.Cid) error {
+	if err := b.awaitKnown(ctx, user, c); err != nil {
+		return err
+	}
+	key := pinrecord.StateKey(c)
+	if other, ok := pinsvc.OtherForm(key); ok && !b.isViewed(key) && b.isViewed(other) {
+		key = other
+	}
+	return b.remote.AwaitNewest(ctx, api.NewCid(key))
+}
+
+func (b *Backend) isViewed(key cid.Cid) bool {
+	_, ok := b.view.Lookup(key)
+	return ok
+}
+
+// has reports whether the pin of a record is in the view, as requested last in that record.
+func (b *Backend) has(rec api.Pin) bool {
+	row, ok := b.view.Get(rec.Cid.Cid)
+	return ok && row.CID.Equals(rec.Cid.Cid) && int64(row.Written) == rec.Timestamp.Unix() &&
+		row.Revision == uint16(pinrecord.RevisionOf(rec))
 }
 
 // knows reports whether this peer knows the pin, as awaitKnown says.

@@ -22,7 +22,7 @@ func (b *Backend) Replace(ctx context.Context, user pinsvc.User, requestID strin
 	if err := pinrecord.CheckPin(pin); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	if err := b.awaitKnown(ctx, user, old); err != nil {
+	if err := b.awaitNewest(ctx, user, old); err != nil {
 		return pinsvc.PinStatus{}, err
 	}
 	if err := b.remote.AwaitShown(ctx, user, pin.CID); err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
@@ -89,6 +91,8 @@ func readYourWrites(t *testing.T, consensus string, n int) {
 		want(t, request(t, other, http.MethodGet, "/pins/"+c.String(), nil), http.StatusNotFound, "NOT_FOUND")
 	}
 
+	endAfterAChangeElsewhere(t, peers, 30)
+
 	// A peer that is gone without a word leaves open what it has accepted, until its ping is over.
 	gone := peers[2]
 	gone.Kill()
@@ -148,6 +152,50 @@ func TestDeleted_StaysSoAfterARestartWhereAnotherPeerIsBehind(t *testing.T) {
 	for _, c := range all {
 		if pin, err := behind.Get(c); err != nil || pin.Pin.Name != "before" {
 			t.Errorf("the peer that was away is not behind: %+v, %v", pin, err)
+		}
+	}
+}
+
+// endAfterAChangeElsewhere renames n pins at one peer each and removes or replaces them at another at
+// once, as a client behind a balancer does. The change that comes to that peer later brings no pin back.
+func endAfterAChangeElsewhere(t *testing.T, peers []*harness.Peer, n int) {
+	t.Helper()
+	const all = "status=queued,pinning,pinned,failed&limit=1&cid="
+	var changed []cid.Cid
+	for i := range n {
+		changed = append(changed, inline(t, fmt.Sprintf("number %d to rename", i)))
+		peers[i%3].Add(changed[i], "before")
+	}
+	for i, c := range changed {
+		one, other := peers[i%3], peers[(i+1)%3]
+		harness.Eventually(t, harness.CommandTimeout, other.Name+" knows the pin", func() error { _, err := other.Get(c.String()); return err })
+		one.Add(c, "after")
+		if i%2 == 0 {
+			b := inline(t, fmt.Sprintf("number %d instead of a renamed one", i))
+			want(t, request(t, other, http.MethodPost, "/pins/"+c.String(), map[string]string{"cid": b.String()}), http.StatusAccepted, "")
+			continue
+		}
+		want(t, request(t, other, http.MethodDelete, "/pins/"+c.String(), nil), http.StatusAccepted, "")
+	}
+	// What a peer accepts now comes after its changes, so they are there with it.
+	for i, p := range peers {
+		last := inline(t, fmt.Sprintf("the last pin of peer %d", i))
+		p.Add(last, "last")
+		for _, other := range peers {
+			harness.Eventually(t, harness.CommandTimeout, other.Name+" has all changes of "+p.Name, func() error {
+				page, err := other.List(all + last.String())
+				if err == nil && page.Count != 1 {
+					err = errors.New("it does not have the last")
+				}
+				return err
+			})
+		}
+	}
+	for _, p := range peers {
+		for i, c := range changed {
+			if page, err := p.List(all + c.String()); err != nil || page.Count != 0 {
+				t.Errorf("%s: pin %d, which was renamed and then ended at another peer: %+v, %v", p.Name, i, page.Results, err)
+			}
 		}
 	}
 }

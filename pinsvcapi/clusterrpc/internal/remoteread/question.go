@@ -253,7 +253,7 @@ func (r *Reader) readAt(ctx context.Context, p peer.ID, key api.Cid) (rec api.Pi
 	case clusterapi.IsNotFound(err):
 		return api.Pin{}, false, nil
 	case clusterapi.IsDenied(err):
-		r.denied.add(p)
+		r.denied.add(p, deniedFor)
 		return r.statusAt(ctx, p, key)
 	}
 	return api.Pin{}, false, err
@@ -288,28 +288,28 @@ func (r *Reader) statusAt(ctx context.Context, p peer.ID, key api.Cid) (rec api.
 	return rec, true, nil
 }
 
-// deniedPeers are those that refused PinGet not long ago.
-type deniedPeers struct {
+// notedPeers are those of which something was noted not long ago.
+type notedPeers struct {
 	mu    sync.Mutex
 	until map[peer.ID]time.Time
 }
 
-func (d *deniedPeers) has(p peer.ID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	until, ok := d.until[p]
+func (n *notedPeers) has(p peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	until, ok := n.until[p]
 	if ok && !time.Now().Before(until) {
-		delete(d.until, p)
+		delete(n.until, p)
 		return false
 	}
 	return ok
 }
 
-func (d *deniedPeers) add(p peer.ID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.until == nil {
-		d.until = make(map[peer.ID]time.Time)
+func (n *notedPeers) add(p peer.ID, during time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.until == nil {
+		n.until = make(map[peer.ID]time.Time)
 	}
-	d.until[p] = time.Now().Add(deniedFor)
+	n.until[p] = time.Now().Add(during)
 }

@@ -77,6 +77,9 @@ type Config struct {
 	View   View
 	// Known reports whether the view has a pin.
 	Known func(cid.Cid) bool
+	// Has reports whether the view has the pin of a record, as last requested there; nil: it is
+	// known by reading the state.
+	Has func(api.Pin) bool
 	// Look reads the state of this peer and enters into the view what is there.
 	Look func(ctx context.Context, c cid.Cid) (rec api.Pin, found bool, err error)
 	// Removed are the pins that this peer saw removed.
@@ -118,7 +121,9 @@ type Reader struct {
 	limiter *ratelimit.Limiter
 	waiting *waiting
 	flights flights
-	denied  deniedPeers
+	denied  notedPeers // that refused PinGet
+	silent  notedPeers // that did not answer AwaitNewest
+	living  livingPeers
 	shown   *shownPins
 	counts  [outcomes]atomic.Uint64
 }
@@ -139,6 +144,9 @@ func New(cfg Config) *Reader {
 	}
 	if cfg.Buried == nil {
 		cfg.Buried = func(context.Context, api.Cid) ([]api.Pin, error) { return nil, nil }
+	}
+	if cfg.Has == nil {
+		cfg.Has = func(api.Pin) bool { return false }
 	}
 	none := func() []peer.ID { return nil }
 	if cfg.Connected == nil {

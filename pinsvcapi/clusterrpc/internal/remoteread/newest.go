@@ -1,0 +1,116 @@
+package remoteread
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+)
+
+const (
+	// newestPatience is how long others have to say what record of a pin they have.
+	newestPatience = 500 * time.Millisecond
+	// silentFor is how long a peer that did not say it is not asked again for that.
+	silentFor = 2 * time.Second
+	// livingFor is how old the list of those that are asked may be.
+	livingFor = time.Second
+)
+
+// AwaitNewest returns nil unless another peer has a later record of a pin than the state of this
+// one. Then it waits for that, and is of KindUnavailable if it does not come in time. It is for
+// requests that end a pin: what a removal does not know of comes after it, and undoes it, although
+// it was accepted before. key is that of the record here.
+//
+// A peer that does not answer soon does not count: it may be frozen or cut off, and what it has
+// accepted is concurrent then. Where there is nobody to ask, where a leader puts all changes in
+// one order, or where it is not known which records came here, nothing is asked.
+func (r *Reader) AwaitNewest(ctx context.Context, key api.Cid) error {
+	if r.cfg.Past == nil || r.cfg.Leader != nil {
+		return nil
+	}
+	peers := r.living.peers(ctx, r)
+	if len(peers) == 0 {
+		return nil
+	}
+	newer, found := r.later(ctx, peers, key)
+	if !found {
+		return nil
+	}
+	came := func() bool { return r.came(ctx, newer.by, newer.rec) }
+	if r.arrivesOrIsRead(ctx, key.Cid, came, r.cfg.Timeout) {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return clusterapi.Failure(err, "wait for the last change of the pin")
+	}
+	return unavailable("another peer of the cluster has changed the pin, and the change has not reached this one yet")
+}
+
+// later asks peers for a record that has not come to this peer.
+func (r *Reader) later(ctx context.Context, peers []peer.ID, key api.Cid) (newer reply, found bool) {
+	ctx, cancel := context.WithTimeout(ctx, newestPatience)
+	defer cancel()
+	replies := make(chan reply, len(peers))
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	for _, p := range peers {
+		asked.Go(func() { replies <- r.laterAt(ctx, p, key) })
+	}
+	for range peers {
+		if got := <-replies; got.found {
+			cancel()
+			return got, true
+		}
+	}
+	return reply{}, false
+}
+
+// laterAt asks one peer; found: it has a record that has not come here.
+func (r *Reader) laterAt(ctx context.Context, p peer.ID, key api.Cid) reply {
+	rec, found, err := r.readAt(ctx, p, key)
+	if err != nil && context.Cause(ctx) != context.Canceled { // Not because another one had it.
+		r.silent.add(p, silentFor)
+	}
+	if err != nil || !found || !pinrecord.Visible(rec) || r.came(ctx, p, rec) || r.removed(ctx, p, rec) {
+		return reply{}
+	}
+	return reply{by: p, rec: rec, found: true}
+}
+
+// came reports whether a record of another peer has come to this one.
+func (r *Reader) came(ctx context.Context, by peer.ID, rec api.Pin) bool {
+	return r.cfg.Has(rec) || r.superseded(ctx, by, rec)
+}
+
+// livingPeers are those that are asked by AwaitNewest, which must cost little.
+type livingPeers struct {
+	mu    sync.Mutex
+	at    time.Time
+	known []peer.ID
+}
+
+// peers are those of a moment ago but such as did not answer. An unreadable list is empty: the next request
+// reads it again.
+func (l *livingPeers) peers(ctx context.Context, r *Reader) []peer.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.at) >= livingFor {
+		known, _, err := r.others(ctx)
+		if err != nil {
+			return nil
+		}
+		l.at, l.known = time.Now(), known
+	}
+	answering := make([]peer.ID, 0, len(l.known))
+	for _, p := range l.known {
+		if !r.silent.has(p) {
+			answering = append(answering, p)
+		}
+	}
+	return answering
+}

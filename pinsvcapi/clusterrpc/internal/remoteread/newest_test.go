@@ -1,0 +1,127 @@
+package remoteread
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
+)
+
+// A removal waits for a change that another peer has accepted, and for nothing else.
+func TestReader_AwaitNewest(t *testing.T) {
+	old, rec, newer := record(pinsvctest.RawCID(1), 1), record(pinsvctest.RawCID(1), 2), record(pinsvctest.RawCID(1), 3)
+	for name, test := range map[string]struct {
+		far     func(context.Context) (api.Pin, error)
+		prepare func(*world)
+		kind    pinsvc.Kind // KindInternal: no error
+		took    time.Duration
+		asked   int64
+	}{
+		"all have the same": {
+			far: func(context.Context) (api.Pin, error) { return rec, nil }, asked: 2,
+		},
+		"the other is behind": {
+			far: func(context.Context) (api.Pin, error) { return old, nil }, asked: 2,
+		},
+		"the other has removed it": {
+			far: func(context.Context) (api.Pin, error) { return api.Pin{}, state.ErrNotFound }, asked: 2,
+		},
+		"the other has what was removed here": {
+			far:     func(context.Context) (api.Pin, error) { return newer, nil },
+			prepare: func(w *world) { w.removed.Add(rowOf(newer)) }, asked: 2,
+		},
+		"a change that does not come": {
+			far:  func(context.Context) (api.Pin, error) { return newer, nil },
+			kind: pinsvc.KindUnavailable, took: DefaultTimeout, asked: 2,
+		},
+		"a change that comes": {
+			far: func(context.Context) (api.Pin, error) { return newer, nil },
+			prepare: func(w *world) {
+				time.AfterFunc(lookInterval/2, func() {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.past = append(w.past, newer)
+				})
+			},
+			took: lookInterval, asked: 2,
+		},
+		"the other does not answer": {
+			far:  func(ctx context.Context) (api.Pin, error) { <-ctx.Done(); return api.Pin{}, ctx.Err() },
+			took: newestPatience, asked: 2,
+		},
+		"nobody else": {prepare: func(w *world) { w.alive = []peer.ID{self} }},
+		"a leader": {
+			far:     func(context.Context) (api.Pin, error) { return newer, nil },
+			prepare: func(w *world) { w.reader.cfg.Leader = func(context.Context) (peer.ID, error) { return far, nil } },
+		},
+		"it is not known what came": {
+			far:     func(context.Context) (api.Pin, error) { return newer, nil },
+			prepare: func(w *world) { w.reader.cfg.Past = nil },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.has(rec)
+				w.past = []api.Pin{old, rec}
+				w.setPinGet(func(ctx context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+					if p == far {
+						return test.far(ctx)
+					}
+					return rec, nil
+				})
+				if test.prepare != nil {
+					test.prepare(w)
+				}
+				began := time.Now()
+				err := w.reader.AwaitNewest(t.Context(), rec.Cid)
+				if took := time.Since(began); took != test.took {
+					t.Errorf("it took %s, want %s", took, test.took)
+				}
+				if test.kind == pinsvc.KindInternal && err != nil {
+					t.Error(err)
+				} else if test.kind != pinsvc.KindInternal {
+					isKind(t, "AwaitNewest", err, test.kind)
+				}
+				if n := w.asked.Load(); n != test.asked {
+					t.Errorf("%d calls, want %d", n, test.asked)
+				}
+			})
+		})
+	}
+}
+
+// A frozen peer costs one wait now and then, not one for each removal.
+func TestReader_ASilentPeerIsNotWaitedForEachTime(t *testing.T) {
+	rec := record(pinsvctest.RawCID(1), 2)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.has(rec)
+		w.past = []api.Pin{rec}
+		w.setPinGet(func(ctx context.Context, p peer.ID, _ api.Cid) (api.Pin, error) {
+			if p == far {
+				<-ctx.Done()
+				return api.Pin{}, ctx.Err()
+			}
+			return rec, nil
+		})
+		waits := func() time.Duration {
+			began := time.Now()
+			if err := w.reader.AwaitNewest(t.Context(), rec.Cid); err != nil {
+				t.Error(err)
+			}
+			return time.Since(began)
+		}
+		if first, second := waits(), waits(); first != newestPatience || second != 0 {
+			t.Errorf("the first waits %s, the second %s", first, second)
+		}
+		time.Sleep(silentFor)
+		if again := waits(); again != newestPatience {
+			t.Errorf("later it is not asked again: %s", again)
+		}
+	})
+}

@@ -234,7 +234,7 @@ func (r *Reader) askPeer(ctx context.Context, p peer.ID, c cid.Cid) reply {
 		if err != nil {
 			return reply{err: err}
 		}
-		if found && pinrecord.Visible(rec) && !r.removed(ctx, p, rec) && !r.cfg.Hidden(rec) {
+		if found && pinrecord.Visible(rec) && !r.removed(ctx, p, rec) && !r.cfg.Hidden(rec) && !r.outdated(ctx, p, rec) {
 			return reply{by: p, rec: rec, found: true}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
@@ -39,6 +40,27 @@ func TestReader_AStateThatKnowsOfARemovalCountsMore(t *testing.T) {
 		w.reader.cfg.Buried = func(context.Context, api.Cid) ([]api.Pin, error) { return nil, errors.New("closed") }
 		if _, found, err := w.reader.Find(t.Context(), "", have.Cid.Cid); !found {
 			t.Errorf("the state cannot be read: %v", err)
+		}
+	})
+}
+
+// A pin was renamed and then replaced, at a peer whose clock had been set back. Another peer had the
+// record before both, with a time that seemed the newer one: a read at the first peer showed that.
+func TestReader_ARecordBeforeAReplacedOneIsNoPin(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		before, replaced := record(pinsvctest.RawCID(1), 3700), record(pinsvctest.RawCID(1), 100)
+		w.past = []api.Pin{before, replaced}
+		w.setPinGet(func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return before, nil })
+		isKind(t, "the record before", w.reader.Await(t.Context(), "", before.Cid.Cid), pinsvc.KindNotFound)
+		again := record(before.Cid.Cid, 50)
+		w.setPinGet(func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return again, nil })
+		if _, found, err := w.reader.Find(t.Context(), "", again.Cid.Cid); !found {
+			t.Errorf("one that never came to this peer: %v", err)
+		}
+		w.past = append(w.past, again) // It comes while the question is being answered.
+		w.looks = func(cid.Cid) (api.Pin, bool) { return again, true }
+		if got := w.reader.askPeer(t.Context(), far, again.Cid.Cid); !got.found {
+			t.Errorf("one that this peer shows: %+v", got)
 		}
 	})
 }

@@ -76,3 +76,13 @@ func (r *Reader) superseded(ctx context.Context, by peer.ID, theirs api.Pin) boo
 	past, err := r.cfg.Past(ctx, theirs.Cid)
 	return err == nil && slices.ContainsFunc(past, func(old api.Pin) bool { return r.same(by, theirs, old) })
 }
+
+// outdated reports whether a record of another peer came to the state of this one, which shows no record
+// of that pin now: it has come to another one since, which was replaced or removed.
+func (r *Reader) outdated(ctx context.Context, by peer.ID, theirs api.Pin) bool {
+	if !r.superseded(ctx, by, theirs) {
+		return false
+	}
+	_, found, err := r.cfg.Look(ctx, theirs.Cid.Cid)
+	return err == nil && !found
+}

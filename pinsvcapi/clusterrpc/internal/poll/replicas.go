@@ -25,33 +25,57 @@ const (
 	changesAtOnce = 1024
 )
 
+const (
+	// soonDelay is the longest time between two polls for a pin within soonFor after it was noted:
+	// a holder that was away, or has just caught up, is to be counted soon. soonPace is how
+	// far apart the polls are then: of many pins each has a longer delay.
+	soonDelay, soonFor = 20 * time.Second, 10 * time.Minute
+	soonPace           = 20 * time.Millisecond
+	// againInterval is the shortest time between two recoveries of peers that count.
+	againInterval = 10 * time.Second
+)
+
 // replicaDelays are the times between two polls for one pin: ever longer, until every holder
 // has it or has given up.
 var replicaDelays = backoff.Policy{Min: 500 * time.Millisecond, Max: 15 * time.Minute, Jitter: 0.1}
 
 // replicaPolls are the pins that have become pinned while some of their holders have
-// not confirmed them. All but missed and wake belongs to one goroutine.
+// not confirmed them. All but missed, back and wake belongs to one goroutine.
 type replicaPolls struct {
 	pins map[cid.Cid]replicaPoll
 	// found is when the view was last searched.
 	found time.Time
 	// missed: there may be incomplete pins beside those in pins. wake has room for one.
 	missed atomic.Bool
-	wake   chan struct{}
+	// back: a peer responds again; restarted is when the polls last began anew for that.
+	back      atomic.Bool
+	restarted time.Time
+	wake      chan struct{}
 }
 
 type replicaPoll struct {
-	due   time.Time
-	polls int
+	noted, due time.Time
+	polls      int
+}
+
+// next sets when a pin is polled for the next time, of n.
+func (r *replicaPoll) next(now time.Time, n int) {
+	delay := replicaDelays.Next(r.polls + 1)
+	if since := now.Sub(r.noted); 0 <= since && since < soonFor {
+		delay = min(delay, max(soonDelay, time.Duration(n)*soonPace))
+	}
+	r.due = now.Add(delay)
 }
 
 func newReplicaPolls() *replicaPolls {
 	return &replicaPolls{pins: make(map[cid.Cid]replicaPoll), wake: make(chan struct{}, 1)}
 }
 
-// recovered has the view searched: a peer responds again that had been left out.
+// recovered has the view searched, and all pins polled as new ones: a peer responds again that had
+// been left out, or reported less than it has.
 func (r *replicaPolls) recovered() {
 	r.missed.Store(true)
+	r.back.Store(true)
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -65,6 +89,7 @@ func (p *Poller) FollowReplicas(ctx context.Context) {
 	r := p.replicas
 	for seq := p.cfg.View.Seq(); ctx.Err() == nil; {
 		seq = p.readChanges(r, seq)
+		r.beginAgain(p.cfg.Now())
 		p.findIncomplete(r)
 		p.pollReplicas(ctx, r)
 		timer := time.NewTimer(r.wait(p.cfg.Now()))
@@ -75,6 +100,17 @@ func (p *Poller) FollowReplicas(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// beginAgain begins the delays of all pins anew once a peer responds again.
+func (r *replicaPolls) beginAgain(now time.Time) {
+	if since := now.Sub(r.restarted); 0 <= since && since < againInterval || !r.back.Swap(false) {
+		return
+	}
+	r.restarted, r.found = now, time.Time{}
+	for key := range r.pins {
+		r.pins[key] = replicaPoll{noted: now, due: now}
 	}
 }
 
@@ -111,7 +147,9 @@ func (p *Poller) noteIncomplete(r *replicaPolls, key cid.Cid) {
 		r.missed.Store(true)
 		return
 	}
-	r.pins[key] = replicaPoll{due: p.cfg.Now().Add(replicaDelays.Next(1))}
+	poll := replicaPoll{noted: p.cfg.Now()}
+	poll.next(poll.noted, len(r.pins))
+	r.pins[key] = poll
 }
 
 // findIncomplete searches the view for pins that were missed, while there is room for many.
@@ -192,7 +230,7 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 				return nil
 			})
 		}
-		poll.due = now.Add(replicaDelays.Next(poll.polls + 1))
+		poll.next(now, len(r.pins))
 		r.pins[key] = poll
 	}
 	_ = g.Wait() // None of them fails.
@@ -203,6 +241,9 @@ func (r *replicaPolls) wait(now time.Time) time.Duration {
 	wait := time.Hour
 	if r.missed.Load() {
 		wait = findInterval
+	}
+	if r.back.Load() {
+		wait = againInterval
 	}
 	for _, poll := range r.pins {
 		wait = min(wait, poll.due.Sub(now))

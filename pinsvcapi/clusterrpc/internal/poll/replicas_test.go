@@ -64,7 +64,7 @@ func TestFollowReplicas_PollsGoOnEverMoreRarely(t *testing.T) {
 		f.clock.Advance(time.Second)
 		f.pollReplicas(t.Context(), r)
 	}
-	if n := f.fake.Called("PinTracker.Status"); n < 12 || n > 25 || len(r.pins) != 1 {
+	if n := f.fake.Called("PinTracker.Status"); n < 30 || n > 60 || len(r.pins) != 1 {
 		t.Errorf("%d polls in two hours, %d pins are still followed", n, len(r.pins))
 	}
 	if f.replicas(1) != 1 || f.replicas(2) != 2 {
@@ -77,6 +77,46 @@ func TestFollowReplicas_PollsGoOnEverMoreRarely(t *testing.T) {
 	}
 	if f.replicas(1) != 2 || len(r.pins) != 0 {
 		t.Errorf("replicas %d in the end, %d pins are still followed", f.replicas(1), len(r.pins))
+	}
+}
+
+// A holder that catches up is asked within half a minute, although the pin is incomplete for long.
+func TestFollowReplicas_AHolderThatCatchesUpIsCountedSoon(t *testing.T) {
+	f := newFixture(t)
+	r := newReplicaPolls()
+	seq := f.cfg.View.Seq()
+	f.halfPinned(1, api.TrackerStatusUnpinned)
+	f.readChanges(r, seq)
+	advance := func(seconds int) {
+		for range seconds {
+			f.clock.Advance(time.Second)
+			r.beginAgain(f.cfg.Now())
+			f.pollReplicas(t.Context(), r)
+		}
+	}
+	advance(300)
+	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
+	if advance(30); f.replicas(1) != 2 {
+		t.Error("the holder has had it for half a minute and does not count")
+	}
+}
+
+// Pins that have been incomplete for an hour are asked about at once when a peer responds again.
+func TestFollowReplicas_OldPinsAreNewWhenAPeerComesBack(t *testing.T) {
+	f := newFixture(t)
+	r := newReplicaPolls()
+	seq := f.cfg.View.Seq()
+	f.halfPinned(1, api.TrackerStatusUnpinned)
+	f.readChanges(r, seq)
+	for range 3600 {
+		f.clock.Advance(time.Second)
+		f.pollReplicas(t.Context(), r)
+	}
+	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
+	r.recovered()
+	r.beginAgain(f.cfg.Now())
+	if f.pollReplicas(t.Context(), r); f.replicas(1) != 2 {
+		t.Error("the holder has it and does not count")
 	}
 }
 

@@ -35,15 +35,31 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		return err
 	}
 	for _, kept := range b.index.KeptOnlyBy(rec.Cid.Cid) {
-		now, err := b.syncer.Read(ctx, api.NewCid(kept.Key))
-		if err == nil && now.Found && pinrecord.RevisionOf(now.Rec) == kept.Revision {
-			_, err = b.writer.DeleteVersion(ctx, now.Rec)
-		}
-		if err != nil {
+		if err := b.release(ctx, kept); err != nil {
 			return err
 		}
 	}
 	return b.writer.Delete(ctx, rec)
+}
+
+// release unpins what a pin has replaced, unless it was requested anew since. The caller has its lock.
+func (b *Backend) release(ctx context.Context, kept pinrecord.Replaced) error {
+	for range 2 {
+		now, err := b.syncer.Read(ctx, api.NewCid(kept.Key))
+		if err != nil || !now.Found || pinrecord.RevisionOf(now.Rec) != kept.Revision {
+			return err
+		}
+		if deleted, err := b.writer.DeleteVersion(ctx, now.Rec); deleted || err != nil {
+			return err
+		}
+		// It was changed meanwhile, by a repair of its metadata for example.
+	}
+	// A Raft leader that is ipfs-cluster-service compares nothing, and says so.
+	now, err := b.syncer.Read(ctx, api.NewCid(kept.Key))
+	if err != nil || !now.Found || pinrecord.RevisionOf(now.Rec) != kept.Revision {
+		return err
+	}
+	return b.writer.Delete(ctx, now.Rec)
 }
 
 // removable returns the record to be removed, of which the CID and the type are needed. A pin that

@@ -41,6 +41,21 @@ func TestDelete_OfWhatAnotherPeerDeletedIsNotFound(t *testing.T) {
 	}
 }
 
+// A leader that is ipfs-cluster-service compares no versions: what the pin has replaced is released
+// all the same, or it would be shown again.
+func TestDelete_ReleasesWhatWasReplacedWhereNobodyCompares(t *testing.T) {
+	b := ready(t, clusterfake.New(), clusterrpc.Options{})
+	old := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+	st, err := b.Replace(t.Context(), "", old.RequestID, pinsvc.Pin{CID: pinsvctest.RawCID(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fake.Set(func() { b.fake.NoConditions = true })
+	if err := b.Delete(t.Context(), "", st.RequestID); err != nil || b.fake.Len() != 0 {
+		t.Errorf("%d records are left, %v", b.fake.Len(), err)
+	}
+}
+
 func TestDelete_ByTheOtherFormOfTheCID(t *testing.T) {
 	b := ready(t, clusterfake.New(), clusterrpc.Options{})
 	b.add(pinsvc.Pin{CID: pinsvctest.V0CID(1)})

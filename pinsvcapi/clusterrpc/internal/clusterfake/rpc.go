@@ -173,7 +173,9 @@ func (c *consensus) LogUnpin(ctx context.Context, in api.Pin, _ *struct{}) error
 func (c *consensus) check(ctx context.Context, key api.Cid, removal bool) error {
 	version, conditional := clusterapi.Version(ctx, key)
 	rec, found := c.s.Record(key.Cid)
-	if !conditional || found && pinrecord.Form(rec) == version || removal && !found {
+	var refused bool
+	c.s.Set(func() { refused = c.s.NoConditions })
+	if !conditional || !refused && (found && pinrecord.Form(rec) == version || removal && !found) {
 		return nil
 	}
 	return clusterapi.ErrChanged

@@ -33,6 +33,9 @@ type Services struct {
 	ID api.ID
 	// Batching: writes are accepted and not committed until Commit.
 	Batching bool
+	// NoConditions: writes to one version of a record are refused, as by a Raft leader that is
+	// ipfs-cluster-service.
+	NoConditions bool
 	// Everywhere: the cluster drops allocations and pins everywhere.
 	Everywhere bool
 

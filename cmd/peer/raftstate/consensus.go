@@ -164,7 +164,7 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 		case first != c.self && !changed.IsZero() && time.Since(changed) > leaderGrace:
 			late = errors.New("the Raft leader that was asked does not respond and is leader no more; the change may still take effect")
 		case time.Since(began) > leaderLimit:
-			late = fmt.Errorf("no Raft leader has accepted the change within %s; it may still take effect", leaderLimit)
+			late = fmt.Errorf("no Raft leader has accepted the change within %s; the change may still take effect", leaderLimit)
 		default:
 			continue
 		}

@@ -187,6 +187,11 @@ func storeState(err error) string {
 		return "the disk of the peer's datastore is full"
 	case CauseOf(strings.ReplaceAll(text, "the change may still take effect", "")) == CauseBehind:
 		return "this peer is still catching up with the cluster"
+	// Of cmd/peer/raftstate, and of hashicorp/raft.
+	case strings.Contains(text, "this peer has not applied it yet"):
+		return "this peer has not received it from the Raft leader yet"
+	case strings.Contains(text, "Raft leader"), strings.Contains(text, "leadership"):
+		return "the Raft leader was lost meanwhile"
 	case strings.Contains(text, context.DeadlineExceeded.Error()):
 		return "the peer's datastore did not commit it in time"
 	default:

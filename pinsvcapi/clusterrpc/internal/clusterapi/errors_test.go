@@ -88,11 +88,19 @@ func TestReason_IsShortAndTheNodesOwn(t *testing.T) {
 // Each text names the cause in words that operators search for, and the
 // configuration key.
 func TestFailure_KindAndText(t *testing.T) {
+	uncertain := func(why string) string {
+		return "the change is not committed yet and may still take effect; " + why + ". Sending the same request again is safe"
+	}
 	tests := []struct {
 		text    string
 		kind    pinsvc.Kind
 		details string
 	}{
+		{textUncertain + textStore + "input/output error", pinsvc.KindUnavailable, uncertain("the peer's datastore fails, and the commit is tried again")},
+		{textUncertain + textStore + "no space left on device", pinsvc.KindUnavailable, uncertain("the disk of the peer's datastore is full")},
+		{"the change may still take effect: leadership lost while committing log", pinsvc.KindUnavailable, uncertain("the Raft leader was lost meanwhile")},
+		{"no Raft leader has accepted the change within 9s; the change may still take effect", pinsvc.KindUnavailable, uncertain("the Raft leader was lost meanwhile")},
+		{"the change is committed, and this peer has not applied it yet; the change may still take effect: context deadline exceeded", pinsvc.KindUnavailable, uncertain("this peer has not received it from the Raft leader yet")},
 		{textFollower, pinsvc.KindForbidden, "this peer is in follower mode (cluster.follower_mode): it serves the pinset but cannot change it"},
 		{textShortage, pinsvc.KindUnavailable, "not enough peers available for cluster.replication_factor_min: 2 needed, 1 available"},
 		{"not enough peers to allocate CID. Needed at least: 2. ", pinsvc.KindUnavailable, "not enough peers available for cluster.replication_factor_min"},

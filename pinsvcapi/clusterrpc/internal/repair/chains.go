@@ -15,6 +15,11 @@ import (
 const (
 	// chainRetryMin and chainRetryMax are the time between two looks at a pin of a chain.
 	chainRetryMin, chainRetryMax = 10 * time.Second, 5 * time.Minute
+	// completeRetry is the time between two looks at one that was found complete. A longer time
+	// counts as this one: this peer may have been frozen, and has heard of nothing then.
+	completeRetry = 15 * time.Second
+	// newsTime is how long it takes until other peers have heard of a write.
+	newsTime = time.Minute
 	// maxChainLooks bounds the pins that one call of UnpinDue polls for.
 	maxChainLooks = 16
 )
@@ -22,13 +27,32 @@ const (
 // link is a pin within a chain of replacements: it has replaced another that is still
 // there, and was replaced itself before it was pinned.
 type link struct {
-	due   time.Time
-	retry backoff.Counter
+	// since is when this peer first saw it so.
+	since, due time.Time
+	retry      backoff.Counter
+	// found is when it was last found complete; zero: the last look did not find that.
+	found time.Time
+	// completeFor is for how long each look has found it complete.
+	completeFor time.Duration
+}
+
+// foundComplete notes that a look has found it complete.
+func (l *link) foundComplete(now time.Time) {
+	if !l.found.IsZero() {
+		l.completeFor += min(now.Sub(l.found), completeRetry)
+	}
+	l.found, l.due = now, now.Add(completeRetry)
+	l.retry.Reset()
 }
 
 // examineChains finds out what became of the pins within chains, so that a chain of
 // failures does not keep everything (D6). What one that is complete has replaced is due
 // from then on; one that has failed at all its holders is unpinned.
+//
+// Its holders may try again, and another peer find the opposite: one would unpin the pin, and
+// the other what that has replaced. So one that has failed is polled once more right before it is
+// unpinned, and one counts as complete only when each look has found it so for longer than such a
+// removal by another peer takes to be heard of.
 func (r *Replaced) examineChains(ctx context.Context) {
 	undecided := r.cfg.Index.Undecided()
 	now := r.cfg.Now()
@@ -36,7 +60,7 @@ func (r *Replaced) examineChains(ctx context.Context) {
 	for _, pin := range undecided {
 		l := r.chains[pin]
 		if l == nil {
-			l = &link{due: now.Add(r.delay(pin.Key))}
+			l = &link{since: now, due: now.Add(r.delay(pin.Key))}
 			l.retry.Policy = backoff.Policy{Min: chainRetryMin, Max: chainRetryMax}
 		}
 		chains[pin] = l
@@ -50,27 +74,45 @@ func (r *Replaced) examineChains(ctx context.Context) {
 			return
 		}
 		l.due = now.Add(l.retry.Next())
-		if err := r.examine(ctx, pin); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
+		if err := r.examine(ctx, pin, l); err != nil && pinsvc.KindOf(err) != pinsvc.KindForbidden && ctx.Err() == nil {
 			log.Warnf("unpin %s, which was replaced and has failed: %s", pin.Key, err)
 		}
 	}
 }
 
-func (r *Replaced) examine(ctx context.Context, pin pinrecord.Replaced) error {
+func (r *Replaced) examine(ctx context.Context, pin pinrecord.Replaced, l *link) error {
 	rec, found, err := r.cfg.Syncer.Get(ctx, api.NewCid(pin.Key))
 	if err != nil || !found {
 		return err
 	}
 	complete, failed := r.cfg.Poller.Outcome(ctx, rec)
-	switch {
-	case complete:
-		r.cfg.Index.Complete(pin)
-	case failed && r.cfg.Index.IsSpare(pin):
-		removed, err := r.remove(ctx, pin, nil, r.cfg.Index.IsSpare)
-		if removed {
-			log.Infof("pin %s is unpinned: it was replaced and has failed, and what it has replaced is kept", pin.Key)
+	now := r.cfg.Now()
+	if !complete {
+		l.found, l.completeFor = time.Time{}, 0
+		// A peer that has not heard that it was replaced relies on it as on a pin that clients see.
+		if failed && now.Sub(l.since) >= newsTime && r.cfg.Index.IsSpare(pin) {
+			return r.giveUp(ctx, pin)
 		}
-		return err
+		return nil
+	}
+	if l.foundComplete(now); l.completeFor >= r.cfg.Writer.Longest()+newsTime {
+		r.cfg.Index.Complete(pin)
 	}
 	return nil
+}
+
+// giveUp unpins a pin that has failed if it still has under its lock, which other work may hold for
+// long.
+func (r *Replaced) giveUp(ctx context.Context, pin pinrecord.Replaced) error {
+	removed, err := r.remove(ctx, pin, nil, func(rec api.Pin) bool {
+		if !r.cfg.Index.IsSpare(pin) {
+			return false
+		}
+		_, failed := r.cfg.Poller.Outcome(ctx, rec)
+		return failed
+	})
+	if removed {
+		log.Infof("pin %s is unpinned: it was replaced and has failed, and what it has replaced is kept", pin.Key)
+	}
+	return err
 }

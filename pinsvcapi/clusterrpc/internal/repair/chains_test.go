@@ -1,11 +1,14 @@
 package repair
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 )
@@ -74,11 +77,132 @@ func TestChains_TheNewestCompleteContentStays(t *testing.T) {
 		}
 		f.fake.Report(rec.Cid.Cid, report)
 	}
-	for range 10 {
-		f.step(chainRetryMax)
+	for range 60 {
+		f.step(completeRetry)
 	}
 	if got := f.there(recs); len(got) != 2 || got[0] != 3 || got[1] != 6 {
 		t.Errorf("left: %v, want the newest that is complete and the last", got)
+	}
+}
+
+// failedLink is a chain of three of which the first is there, and this peer knows for long that the
+// others have failed.
+func failedLink(t *testing.T) (f replacedFixture, recs []api.Pin) {
+	f = newReplacedFixture(t)
+	recs = f.chain(3)
+	f.fake.Report(recs[0].Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	for _, rec := range recs[1:] {
+		f.fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, noContent))
+	}
+	f.step(0)
+	f.fake.ResetCalls()
+	return f, recs
+}
+
+// inBackground has a peer do what is due an hour later, and waits until it has called a method.
+func (f replacedFixture) inBackground(method string) (wait func()) {
+	f.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.step(time.Hour)
+	}()
+	await.Success(f.t, "this peer calls "+method, func() error {
+		if f.fake.Called(method) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	return func() { <-done }
+}
+
+// This peer finds that a pin has failed, and waits for its lock. Then the pin is pinned after all,
+// and another peer unpins what it has replaced.
+func TestChains_WhatHasFailedIsPolledAgainUnderItsLock(t *testing.T) {
+	f, recs := failedLink(t)
+	unlock, err := f.cfg.Writer.Lock(t.Context(), recs[1].Cid.Cid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := f.inBackground("PinTracker.Status")
+	f.fake.Report(recs[1].Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	f.fake.Remove(recs[0])
+	unlock()
+	wait()
+	if got := f.there(recs); !slices.Equal(got, []int{2, 3}) {
+		t.Errorf("left: %v, want that which is complete and the last", got)
+	}
+}
+
+// This peer unpins a pin that has failed, and the commit takes as long as one may. The pin is pinned
+// meanwhile, and another peer finds that: it does not unpin what that has replaced.
+func TestChains_ARemovalElsewhereIsHeardOfInTime(t *testing.T) {
+	f, recs := failedLink(t)
+	other := newReplacedPeer(t, f.fake, f.clock)
+	for _, rec := range recs {
+		other.read(rec.Cid)
+	}
+	resume := f.fake.Hang("Cluster.Unpin")
+	wait := f.inBackground("Cluster.Unpin")
+	f.fake.Report(recs[1].Cid.Cid, clusterfake.Report(api.TrackerStatusPinned, ""))
+	for range int(f.cfg.Writer.Longest() / time.Second) {
+		other.step(time.Second)
+		if f.fake.Called("Cluster.Unpin") > 1 {
+			resume()
+			t.Fatal("it unpins while the removal may take effect")
+		}
+	}
+	resume()
+	wait()
+	for range 10 {
+		other.step(chainRetryMax)
+	}
+	if got := f.there(recs); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("left: %v, want the content that the chain began with and the last", got)
+	}
+}
+
+// A pin counts as complete when each look has found it so, while this peer ran.
+func TestChains_APinIsCompleteWhenItStaysSo(t *testing.T) {
+	f := newReplacedFixture(t)
+	recs := f.chain(3)
+	settles := int((f.cfg.Writer.Longest() + newsTime) / completeRetry)
+	pinned, failed := clusterfake.Report(api.TrackerStatusPinned, ""), clusterfake.Report(api.TrackerStatusPinning, "")
+	f.fake.Report(recs[1].Cid.Cid, pinned)
+	for range settles { // The first look begins the time.
+		f.step(time.Hour) // A freeze between two looks counts as the time between two.
+	}
+	f.fake.Report(recs[1].Cid.Cid, failed)
+	f.step(completeRetry)
+	f.fake.Report(recs[1].Cid.Cid, pinned)
+	f.step(chainRetryMax)
+	for range settles - 1 {
+		f.step(completeRetry)
+	}
+	if got := f.there(recs); len(got) != 3 {
+		t.Fatalf("left: %v too soon", got)
+	}
+	f.step(completeRetry)
+	if got := f.there(recs); !slices.Equal(got, []int{2, 3}) {
+		t.Errorf("left: %v", got)
+	}
+}
+
+// A pin that has failed is not given up at once: a peer that has not heard that it was replaced may
+// find it pinned, and unpin what it has replaced.
+func TestChains_NothingIsGivenUpRightAfterItsReplacement(t *testing.T) {
+	f := newReplacedFixture(t)
+	recs := f.chain(3)
+	f.fake.Report(recs[1].Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, noContent))
+	for range 5 {
+		f.step(newsTime / 5)
+		if got := f.there(recs); len(got) != 3 {
+			t.Fatalf("left %v", got)
+		}
+	}
+	f.step(chainRetryMax)
+	if got := f.there(recs); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("left %v", got)
 	}
 }
 

@@ -143,24 +143,25 @@ func (r *Replaced) unpin(ctx context.Context, pin pinrecord.Replaced) error {
 			return err
 		}
 	}
-	removed, err := r.remove(ctx, pin, by, r.cfg.Index.IsDue)
+	removed, err := r.remove(ctx, pin, by, func(api.Pin) bool { return r.cfg.Index.IsDue(pin) })
 	if removed {
 		log.Infof("pin %s is unpinned: it was replaced by %s, which is pinned", pin.Key, by)
 	}
 	return err
 }
 
-// remove unpins a pin under its lock and those of others, if it may still go by what is
+// remove unpins a pin under its lock and those of others, if its record may go by what is
 // read then.
-func (r *Replaced) remove(ctx context.Context, pin pinrecord.Replaced, others []cid.Cid, may func(pinrecord.Replaced) bool) (removed bool, err error) {
-	unlock, err := r.cfg.Writer.Lock(ctx, append(slices.Clip(others), pin.Key)...)
+func (r *Replaced) remove(ctx context.Context, pin pinrecord.Replaced, others []cid.Cid, may func(api.Pin) bool) (removed bool, err error) {
+	keys := append(slices.Clip(others), pin.Key)
+	unlock, err := r.cfg.Writer.Lock(ctx, keys...)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
 	// Under the locks: no request of this peer changes any of them now.
 	var rec api.Pin
-	for _, key := range append(slices.Clip(others), pin.Key) {
+	for _, key := range keys {
 		if r.cfg.Syncer.Uncommitted().Pending(key) {
 			return false, nil // Its content is not safe yet.
 		}
@@ -168,7 +169,7 @@ func (r *Replaced) remove(ctx context.Context, pin pinrecord.Replaced, others []
 			return false, err
 		}
 	}
-	if !may(pin) { // By what was just read.
+	if !may(rec) { // By what was just read.
 		return false, nil
 	}
 	if err := r.cfg.Writer.Available(); err != nil {

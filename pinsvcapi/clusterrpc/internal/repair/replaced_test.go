@@ -34,7 +34,15 @@ type replacedFixture struct {
 }
 
 func newReplacedFixture(t testing.TB, members ...peer.ID) replacedFixture {
-	f := replacedFixture{t: t, fake: clusterfake.New(), clock: &clusterfake.Clock{}}
+	f := newReplacedPeer(t, clusterfake.New(), &clusterfake.Clock{}, members...)
+	f.old = f.put(1)
+	f.fresh = f.put(2, pinrecord.Replaced{Key: f.old.Cid.Cid, Revision: pinrecord.RevisionOf(f.old)})
+	return f
+}
+
+// newReplacedPeer is a peer that has read nothing of the state.
+func newReplacedPeer(t testing.TB, fake *clusterfake.Services, clock *clusterfake.Clock, members ...peer.ID) replacedFixture {
+	f := replacedFixture{t: t, fake: fake, clock: clock}
 	view, tasks := pinset.NewLoading(), taskgroup.New()
 	t.Cleanup(tasks.Close)
 	view.FinishLoad()
@@ -58,8 +66,6 @@ func newReplacedFixture(t testing.TB, members ...peer.ID) replacedFixture {
 		}),
 		Self: clusterfake.Self(), Now: f.clock.Now,
 	})
-	f.old = f.put(1)
-	f.fresh = f.put(2, pinrecord.Replaced{Key: f.old.Cid.Cid, Revision: pinrecord.RevisionOf(f.old)})
 	return f
 }
 

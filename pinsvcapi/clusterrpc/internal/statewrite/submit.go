@@ -16,6 +16,10 @@ import (
 // the connection to a peer that is frozen has ended, and with it the write.
 const maxOverdue = 2 * time.Minute
 
+// Longest is how long a write may take to have its effect, if any, at most: it may be overdue for its
+// caller long before.
+func (w *Writer) Longest() time.Duration { return w.cfg.Timeout + maxOverdue }
+
 // submit hands a write to the consensus, by a call that sends it and returns what the state
 // has then. It returns when that
 // has ended, when the time for it is over, or when the consensus is lost. In the latter
@@ -38,7 +42,7 @@ func (w *Writer) submit(ctx context.Context, write *statesync.Write, send func(c
 		var err error
 		go func() {
 			defer close(done)
-			defer time.AfterFunc(w.cfg.Timeout+maxOverdue, cancel).Stop()
+			defer time.AfterFunc(w.Longest(), cancel).Stop()
 			after, err = send(ctx)
 		}()
 		select {

@@ -163,7 +163,8 @@ func (p *Peer) connect() error {
 	if err := p.newOrphanScanner(); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	p.begins = &tracking.Connector{IPFSConnector: p.dialOrigins(p.confirmPins(inner))}
+	confirming := p.confirmPins(inner)
+	p.begins = &tracking.Connector{IPFSConnector: p.dialOrigins(confirming), Barrier: p.pins.UnpinBarrier}
 	p.connector = newReadyConnector(p.begins)
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil

@@ -29,10 +29,18 @@ func (p *Peer) confirmPins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConn
 	p.pins = pinning.New(inner, pinning.Config{
 		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
 		Storage: pinning.NewStorage(p.ipfsRPC, free), Restart: restart,
-		GivenUp: func(key cid.Cid, failed bool) { p.orphans.GivenUp(key, failed) },
+		GivenUp: p.givenUp,
 	})
 	p.details.add(p.pins.Details)
 	return p.pins
+}
+
+// givenUp has the scanner of orphans look at a pin that the IPFS node may keep. With unpinning disabled
+// it would do so for ever, for nothing.
+func (p *Peer) givenUp(key cid.Cid, failed bool) {
+	if !p.cfg.Helper.Configs().Ipfshttp.UnpinDisable {
+		p.orphans.GivenUp(key, failed)
+	}
 }
 
 // retryPin has the pin tracker try a pin again that failed, and reports whether the pin

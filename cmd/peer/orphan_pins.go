@@ -2,8 +2,11 @@ package peer
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/go-cid"
 
@@ -19,7 +22,7 @@ func (p *Peer) newOrphanScanner() error {
 		name = pinName
 	}
 	p.orphans = orphans.New(orphans.Config{
-		Node: orphans.NewKubo(p.ipfsRPC), List: p.listState, Has: p.stateHas, Deleted: p.knownDeleted,
+		Node: orphans.NewKubo(p.ipfsRPC), List: p.listWanted, Wanted: p.wanted, Gone: p.knownGone,
 		Untrack: func(ctx context.Context, key cid.Cid) (bool, error) {
 			return p.tracker.UntrackAbsent(ctx, api.NewCid(key))
 		},
@@ -40,8 +43,9 @@ func (p *Peer) scanOrphans() {
 	}
 }
 
-// listState calls each with every pin of the shared state.
-func (p *Peer) listState(ctx context.Context, each func(cid.Cid)) error {
+// listWanted calls each with the pins of the shared state that this peer is to hold. What other
+// peers hold is no orphan of an external node, which may be theirs.
+func (p *Peer) listWanted(ctx context.Context, each func(cid.Cid)) error {
 	st, err := p.consensus.State(ctx)
 	if err != nil {
 		return err
@@ -50,17 +54,68 @@ func (p *Peer) listState(ctx context.Context, each func(cid.Cid)) error {
 	pins, failed := make(chan api.Pin, buffer), make(chan error, 1)
 	go func() { failed <- st.List(ctx, pins) }()
 	for pin := range pins { // To its end: the sender blocks otherwise (U24).
-		each(pin.Cid.Cid)
+		if p.node == nil || !p.heldByOthers(pin) {
+			each(pin.Cid.Cid)
+		}
 	}
 	return <-failed
 }
 
-func (p *Peer) stateHas(ctx context.Context, key cid.Cid) (bool, error) {
+// wanted reports whether the shared state has a pin that this peer is to hold.
+func (p *Peer) wanted(ctx context.Context, key cid.Cid) (bool, error) {
+	pin, found, err := p.record(ctx, key)
+	return found && !p.heldByOthers(pin), err
+}
+
+// record is the record of a pin in the shared state.
+func (p *Peer) record(ctx context.Context, key cid.Cid) (pin api.Pin, found bool, err error) {
 	st, err := p.consensus.State(ctx)
+	if err != nil {
+		return api.Pin{}, false, err
+	}
+	pin, err = st.Get(ctx, api.NewCid(key))
+	if errors.Is(err, state.ErrNotFound) {
+		return api.Pin{}, false, nil
+	}
+	return pin, err == nil, err
+}
+
+// heldByOthers reports whether a pin is to be held by other peers alone.
+func (p *Peer) heldByOthers(pin api.Pin) bool {
+	return pin.Type != api.MetaType && pin.IsRemotePin(p.ID())
+}
+
+// knownGone reports whether it is known that a pin, which this peer is not to hold, was deleted or is
+// held by others.
+func (p *Peer) knownGone(ctx context.Context, key cid.Cid) (bool, error) {
+	pin, found, err := p.record(ctx, key)
+	switch {
+	case err != nil:
+		return false, err
+	case found:
+		return p.pinnedByOthers(ctx, pin)
+	}
+	return p.knownDeleted(ctx, key)
+}
+
+// pinnedByOthers reports whether enough other peers say that they have pinned what this one is not to
+// hold. A peer that has got another identity may have the only copy of pins that the former one was to
+// hold.
+func (p *Peer) pinnedByOthers(ctx context.Context, pin api.Pin) (bool, error) {
+	const limit = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	info, err := p.cluster.Status(ctx, pin.Cid)
 	if err != nil {
 		return false, err
 	}
-	return st.Has(ctx, api.NewCid(key))
+	pinned := 0
+	for id, at := range info.PeerMap {
+		if id != p.ID().String() && at.Status == api.TrackerStatusPinned {
+			pinned++
+		}
+	}
+	return pinned >= max(pin.ReplicationFactorMin, 1), nil
 }
 
 // knownDeleted reports whether the shared state knows that a pin was deleted. A CRDT

@@ -70,7 +70,7 @@ func (s *Scanner) fate() string {
 	if s.cfg.Name == "" {
 		return "others may use the node, so they stay"
 	}
-	return "the peer did not make them, or does not know that they were deleted, so they stay"
+	return "the peer did not make them, or does not know that they were deleted or are held by others, so they stay"
 }
 
 // check looks at one suspect. It fails only when the node or the state cannot be asked.
@@ -86,11 +86,11 @@ func (s *Scanner) check(ctx context.Context, key cid.Cid) (told bool, err error)
 	current.renewed = false
 	s.mu.Unlock()
 
-	has, err := s.cfg.Has(ctx, key)
+	wanted, err := s.cfg.Wanted(ctx, key)
 	if err != nil {
 		return false, err
 	}
-	if has {
+	if wanted {
 		s.drop(key)
 		return false, nil
 	}
@@ -128,7 +128,7 @@ func (s *Scanner) ours(ctx context.Context, key cid.Cid, name string) (bool, err
 	if name != s.cfg.Name {
 		return false, nil
 	}
-	return s.cfg.Deleted(ctx, key)
+	return s.cfg.Gone(ctx, key)
 }
 
 // untracked notes that the pin tracker removes a pin, and has the result looked at.

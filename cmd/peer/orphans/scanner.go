@@ -1,17 +1,17 @@
 // Package orphans finds pins of the IPFS node that the cluster does not have, and
 // removes those that are the peer's own.
 //
-// They come from two faults of upstream. A pin that is cancelled by its removal may
+// They come from faults of upstream. A pin that is cancelled by its removal may
 // be completed by Kubo after the request to remove it (U40 in docs/upstream-faults.md).
 // A removal that fails, because the IPFS node is away, is known to the memory of the
-// pin tracker alone and not repeated (U41). Nothing of upstream looks for either: it
-// walks only what the shared state has.
+// pin tracker alone and not repeated (U41), also when other peers are to hold the pin
+// (U98). Nothing of upstream looks for either: it walks only what the shared state has.
 //
 // A pin that the peer gave up itself is looked at again soon after, and removed. What a
 // scan of all recursive pins finds beside those is removed only if the node is managed,
 // the pin has the name of the peer's pins, and the shared state knows that the pin was
-// deleted: absence alone is no reason, since the state may be incomplete. All other
-// orphans are only told.
+// deleted, or other peers say that they hold it: absence alone is no reason, since the
+// state may be incomplete. All other orphans are only told.
 package orphans
 
 import (
@@ -60,14 +60,16 @@ type Node interface {
 // Config is what a Scanner needs.
 type Config struct {
 	Node Node
-	// List calls each with every pin of the shared state.
+	// List calls each with every pin of the shared state that this peer is to hold. It may do so with
+	// others, which are no orphans then.
 	List func(ctx context.Context, each func(cid.Cid)) error
-	// Has reports whether the shared state has a pin.
-	Has func(ctx context.Context, key cid.Cid) (bool, error)
-	// Deleted reports whether the shared state knows that a pin was deleted.
-	Deleted func(ctx context.Context, key cid.Cid) (bool, error)
-	// Untrack has the pin tracker remove a pin unless the state has it or the tracker
-	// is pinning it. begun reports whether it does.
+	// Wanted reports whether the shared state has a pin that this peer is to hold.
+	Wanted func(ctx context.Context, key cid.Cid) (bool, error)
+	// Gone reports whether it is known that a pin, which is not wanted, was deleted or is held by
+	// other peers.
+	Gone func(ctx context.Context, key cid.Cid) (bool, error)
+	// Untrack has the pin tracker remove a pin unless it is wanted or the tracker is
+	// pinning it. begun reports whether it does.
 	Untrack func(ctx context.Context, key cid.Cid) (begun bool, err error)
 	// Name is the name of the peer's own pins in its managed node; empty: the node is
 	// not managed, or nothing may be removed from it.

@@ -124,7 +124,7 @@ func scanned(t *testing.T, name string, f func(*peer, *Scanner)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{t: t, pins: make(map[cid.Cid]string), state: make(map[cid.Cid]bool), deleted: make(map[cid.Cid]bool)}
-		s := New(Config{Node: p, List: p.list, Has: p.has, Deleted: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
+		s := New(Config{Node: p, List: p.list, Wanted: p.has, Gone: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
 		p.scanner = s
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

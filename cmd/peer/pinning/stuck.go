@@ -2,6 +2,7 @@ package pinning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kuborpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
@@ -91,6 +93,17 @@ func (c *Connector) tryWrite(ctx context.Context) error {
 		return err
 	}
 	return c.cfg.RPC.Call(ctx, "pin/rm", url.Values{"arg": args["arg"]}, nil)
+}
+
+// UnpinBarrier returns nil once the IPFS node has answered a request to remove a pin that it does not
+// have. All requests that it got before have begun then: it lets them wait for the same lock while it
+// collects garbage (U98 in docs/upstream-faults.md).
+func (c *Connector) UnpinBarrier(ctx context.Context) error {
+	err := c.cfg.RPC.Call(ctx, "pin/rm", url.Values{"arg": {probeCID().String()}}, nil)
+	if _, stated := errors.AsType[*kuborpc.Error](err); stated {
+		return nil
+	}
+	return err
 }
 
 // probeCID is content that is its own CID: nothing is fetched or stored but the pin.

@@ -1,6 +1,7 @@
 package pinning
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -94,5 +95,28 @@ func TestStuck_ANodeThatDoesNotSeeSpaceIsRestarted(t *testing.T) {
 	}
 	if d := c.Details(); len(d) != 1 || !strings.HasPrefix(d[0], "storage full: pins that wait") {
 		t.Errorf("details %q", d)
+	}
+}
+
+// Any answer of the node will do, but there has to be one.
+func TestUnpinBarrier_EndsWithTheNodesAnswer(t *testing.T) {
+	n := newNode(t, failsLate(""))
+	answer := make(chan struct{})
+	n.set(func() {
+		n.note = func(w http.ResponseWriter, _ *http.Request) {
+			<-answer
+			w.WriteHeader(http.StatusInternalServerError)
+			sends(w, `{"Message":"not pinned or pinned indirectly"}`)
+		}
+	})
+	c := n.connector(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := c.UnpinBarrier(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without an answer it ends with %v", err)
+	}
+	close(answer)
+	if err := c.UnpinBarrier(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

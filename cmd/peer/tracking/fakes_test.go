@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,10 @@ type ipfs struct {
 	pins map[api.Cid]api.Pin
 	// before, if not nil, is called before a pin is made or removed.
 	before func(ctx context.Context, c api.Cid) error
+	// late, if not nil, has the node carry out the removals whose requests were cancelled when it is closed.
+	late chan struct{}
+	// removals are the requests to unpin that wait, and ended those that were answered or cancelled.
+	removals, ended int
 }
 
 func (f *ipfs) ready(ctx context.Context, c api.Cid) error {
@@ -53,15 +58,47 @@ func (f *ipfs) Pin(ctx context.Context, pin api.Pin) error {
 }
 
 func (f *ipfs) Unpin(ctx context.Context, c api.Cid) error {
-	if err := f.ready(ctx, c); err != nil {
-		return err
-	}
+	f.mu.Lock()
+	f.removals++
+	f.mu.Unlock()
+	err := f.ready(ctx, c)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.removals, f.ended = f.removals-1, f.ended+1
+	switch {
+	case err != nil && f.late != nil:
+		go f.removeWhen(f.late, c)
+		return err
+	case err != nil:
+		return err
+	}
 	if ctx.Err() == nil {
 		delete(f.pins, c)
 	}
 	return ctx.Err()
+}
+
+// removeWhen removes a pin once a channel is closed and there is the pin.
+func (f *ipfs) removeWhen(closed <-chan struct{}, c api.Cid) {
+	<-closed
+	for !f.unpinned(c) {
+		runtime.Gosched()
+	}
+}
+
+func (f *ipfs) unpinned(c api.Cid) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.pins[c]
+	delete(f.pins, c)
+	return ok
+}
+
+// waiting is how many requests to unpin wait.
+func (f *ipfs) waiting() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.removals
 }
 
 // blocks has the node wait until the function that it returns is called.
@@ -168,19 +205,25 @@ type setup struct {
 	ipfs    *ipfs
 	shared  *shared
 	release func()
+
+	notes   sync.Mutex
+	givenUp map[api.Cid]int
 }
 
 func newSetup(t *testing.T, workers int) *setup {
 	t.Helper()
-	s := &setup{ipfs: &ipfs{pins: map[api.Cid]api.Pin{}}, shared: &shared{pins: map[api.Cid]api.Pin{}}}
+	s := &setup{givenUp: map[api.Cid]int{}, ipfs: &ipfs{pins: map[api.Cid]api.Pin{}}, shared: &shared{pins: map[api.Cid]api.Pin{}}}
 	cfg := &stateless.Config{}
 	if err := cfg.Default(); err != nil {
 		t.Fatal(err)
 	}
 	cfg.ConcurrentPins = workers
 	st := func(context.Context) (state.ReadOnly, error) { return s.shared, nil }
-	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), self, st)
-	connector := &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker}
+	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), Config{Self: self, State: st, GivenUp: s.giveUp})
+	s.unanswered.settle = 10 * time.Millisecond
+	connector := &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker, Barrier: func(ctx context.Context) error {
+		return s.ipfs.Unpin(ctx, api.CidUndef)
+	}}
 	server := rpc.NewServer(nil, "test")
 	for name, service := range map[string]any{"Cluster": clusterService{}, "IPFSConnector": connectorService{connector, s.ipfs}} {
 		if err := server.RegisterName(name, service); err != nil {
@@ -194,6 +237,12 @@ func newSetup(t *testing.T, workers int) *setup {
 		}
 	})
 	return s
+}
+
+func (s *setup) giveUp(c api.Cid) {
+	s.notes.Lock()
+	defer s.notes.Unlock()
+	s.givenUp[c]++
 }
 
 // record is a pin of a content, with the name.

@@ -10,6 +10,7 @@ import (
 func (t *Tracker) Status(ctx context.Context, c api.Cid) api.PinInfo {
 	info := t.Inner.Status(ctx, c)
 	t.describe(&info)
+	t.describeMoved(ctx, &info)
 	return info
 }
 
@@ -27,10 +28,10 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 	failed := make(chan error, 1)
 	go func() { failed <- t.Inner.StatusAll(ctx, filter, infos) }()
 	if !filter.Match(fromState) {
-		return t.sendOperations(ctx, infos, failed, out)
+		return t.sendOperations(ctx, filter, infos, failed, out)
 	}
 	for info := range infos {
-		if err := t.send(ctx, info, out); err != nil {
+		if err := t.send(ctx, filter, info, out); err != nil {
 			return err
 		}
 	}
@@ -40,7 +41,7 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 // sendOperations reads the operations before it sends the first of them: upstream's tracker keeps
 // its lock meanwhile, so that nothing could be tracked while the reader takes its time, and the CRDT, which
 // tracks what it merges, would stand still (U83 in docs/upstream-faults.md).
-func (t *Tracker) sendOperations(ctx context.Context, infos <-chan api.PinInfo, failed <-chan error, out chan<- api.PinInfo) error {
+func (t *Tracker) sendOperations(ctx context.Context, filter api.TrackerStatus, infos <-chan api.PinInfo, failed <-chan error, out chan<- api.PinInfo) error {
 	var all []api.PinInfo
 	for info := range infos {
 		all = append(all, info)
@@ -49,21 +50,43 @@ func (t *Tracker) sendOperations(ctx context.Context, infos <-chan api.PinInfo, 
 		return err
 	}
 	for _, info := range all {
-		if err := t.send(ctx, info, out); err != nil {
+		if err := t.send(ctx, filter, info, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Tracker) send(ctx context.Context, info api.PinInfo, out chan<- api.PinInfo) error {
+func (t *Tracker) send(ctx context.Context, filter api.TrackerStatus, info api.PinInfo, out chan<- api.PinInfo) error {
 	t.describe(&info)
+	t.describeMoved(ctx, &info)
+	if !info.Status.Match(filter) {
+		return nil
+	}
 	select {
 	case out <- info:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// describeMoved makes the status of what is unpinned because other peers are to hold it that of a
+// pin of theirs (U98 in docs/upstream-faults.md).
+func (t *Tracker) describeMoved(ctx context.Context, info *api.PinInfo) {
+	if !info.Status.Match(api.TrackerStatusUnpinning | api.TrackerStatusUnpinQueued | api.TrackerStatusUnpinError) {
+		return
+	}
+	st, err := t.cfg.State(ctx)
+	if err != nil {
+		return
+	}
+	pin, err := st.Get(ctx, info.Cid)
+	if err != nil || pin.Type == api.MetaType || !pin.IsRemotePin(t.cfg.Self) {
+		return
+	}
+	info.Status, info.TS, info.Error, info.AttemptCount, info.PriorityPin = api.TrackerStatusRemote, pin.Timestamp, "", 0, false
+	describe(info, pin)
 }
 
 // describe replaces what the status has of a record that is not the newest.
@@ -74,7 +97,10 @@ func (t *Tracker) describe(info *api.PinInfo) {
 	if op == nil || op.newest == nil {
 		return
 	}
-	pin := op.newest
+	describe(info, *op.newest)
+}
+
+func describe(info *api.PinInfo, pin api.Pin) {
 	info.Name, info.Allocations, info.Origins, info.Metadata = pin.Name, pin.Allocations, pin.Origins, pin.Metadata
 	info.Created = pin.Timestamp
 }

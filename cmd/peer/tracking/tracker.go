@@ -6,12 +6,16 @@
 // Tracker in front of it keeps a record that comes while the operation is queued until the worker
 // has read the earlier one, which is when the worker calls the IPFS connector. A Connector in
 // front of that one tells the Tracker, and goes on with the newest record.
+//
+// It would also wait for the IPFS node within a call for a pin that other peers are to hold (U98); a
+// Tracker has such a pin removed in the background.
 package tracking
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -35,9 +39,6 @@ type kind int
 const (
 	pinning kind = iota
 	unpinning
-	// removing unpins within the call of Track, because other peers are to hold the pin. All other
-	// calls for the pin wait for its end.
-	removing
 )
 
 // operation is one that upstream's tracker has, whose record may be read at any time.
@@ -45,14 +46,15 @@ type operation struct {
 	kind kind
 	// newest, if not nil, is the record that came after the operation was queued.
 	newest *api.Pin
-	done   chan struct{} // of removing
+	// moved: it unpins what other peers are to hold.
+	moved bool
 }
 
-// Tracker is the pin tracker with upstream's behind it. It is safe for concurrent use.
+// Tracker is the pin tracker with upstream's behind it. No call that begins an operation waits for
+// the IPFS node. It is safe for concurrent use.
 type Tracker struct {
 	Inner
-	self  peer.ID
-	state func(context.Context) (state.ReadOnly, error)
+	cfg Config
 
 	// calls is held while the inner tracker is called to begin an operation or to change one, and
 	// whenever unread changes.
@@ -65,12 +67,31 @@ type Tracker struct {
 	// unread are the operations whose record no worker has read yet.
 	unread map[api.Cid]*operation
 	held   int // how many of them have a newer record
+	moved  int // how many of them are of moved pins
+
+	unanswered unanswered
+	// removalLimit is how long the IPFS node may take to unpin what other peers hold.
+	removalLimit time.Duration
+	maxMoved     int
 }
 
-// NewTracker wraps the tracker of the peer self, which has that state. Shutdown of the wrapper shuts
-// the tracker down.
-func NewTracker(inner Inner, self peer.ID, state func(context.Context) (state.ReadOnly, error)) *Tracker {
-	return &Tracker{Inner: inner, self: self, state: state, unread: map[api.Cid]*operation{}}
+// Config is what a Tracker needs.
+type Config struct {
+	// Self is the peer.
+	Self peer.ID
+	// State is the shared state.
+	State func(context.Context) (state.ReadOnly, error)
+	// GivenUp is called when the IPFS node may keep a pin that other peers are to hold. It returns
+	// at once.
+	GivenUp func(api.Cid)
+}
+
+// NewTracker wraps a tracker. Shutdown of the wrapper shuts the tracker down.
+func NewTracker(inner Inner, cfg Config) *Tracker {
+	return &Tracker{
+		Inner: inner, cfg: cfg, unread: map[api.Cid]*operation{}, unanswered: newUnanswered(),
+		removalLimit: removalLimit, maxMoved: maxMoved,
+	}
 }
 
 // Track implements ipfscluster.PinTracker.
@@ -78,85 +99,49 @@ func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
 	switch {
 	case pin.Type == api.MetaType:
 		return t.Inner.Track(ctx, pin)
-	case pin.IsRemotePin(t.self):
-		return t.remove(ctx, pin)
+	case pin.IsRemotePin(t.cfg.Self):
+		return t.remove(ctx, pin.Cid)
 	}
-	return t.hand(ctx, pin.Cid, pinning, &pin, func() error { return t.Inner.Track(ctx, pin) })
+	t.calls.Lock()
+	defer t.calls.Unlock()
+	return t.hand(ctx, pin.Cid, operation{kind: pinning, newest: &pin}, func() error { return t.Inner.Track(ctx, pin) })
 }
 
 // Untrack implements ipfscluster.PinTracker.
 func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
-	return t.hand(ctx, c, unpinning, nil, func() error { return t.Inner.Untrack(ctx, c) })
+	t.calls.Lock()
+	defer t.calls.Unlock()
+	return t.hand(ctx, c, operation{kind: unpinning}, func() error { return t.Inner.Untrack(ctx, c) })
 }
 
 // hand calls the inner tracker, which does not block then, unless it would replace a record that
-// nobody has read: then the newest one waits. After Shutdown nothing happens; the next start follows the
-// state.
-func (t *Tracker) hand(ctx context.Context, c api.Cid, k kind, newest *api.Pin, call func() error) error {
-	t.calls.Lock()
-	defer t.calls.Unlock()
-	if err := t.awaitRemoval(ctx, c); err != nil || t.closed {
-		return err
+// nobody has read: then that of next waits. After Shutdown nothing happens; the next start follows the
+// state. It needs the lock of calls.
+func (t *Tracker) hand(ctx context.Context, c api.Cid, next operation, call func() error) error {
+	if t.closed {
+		return nil
 	}
 	before := t.Inner.OpContext(ctx, c)
-	if op := t.unread[c]; op != nil && op.kind == k && before != nil && before.Err() == nil {
-		t.keep(op, newest)
+	if op := t.unread[c]; op != nil && op.kind == next.kind && before != nil && before.Err() == nil {
+		t.keep(op, next.newest)
 		return nil
 	}
 	// A worker that takes the operation at once waits for the lock.
 	err := call()
 	t.forget(c)
 	if after := t.Inner.OpContext(ctx, c); err == nil && after != nil && after != before {
-		t.enter(c, &operation{kind: k})
+		t.enter(c, &operation{kind: next.kind, moved: next.moved})
 	}
 	return err
 }
 
-// remove has the pin unpinned within the call.
-func (t *Tracker) remove(ctx context.Context, pin api.Pin) error {
-	t.calls.Lock()
-	if err := t.awaitRemoval(ctx, pin.Cid); err != nil || t.closed {
-		t.calls.Unlock()
-		return err
-	}
-	op := &operation{kind: removing, done: make(chan struct{})}
-	t.enter(pin.Cid, op)
-	t.calls.Unlock()
-	defer func() {
-		t.calls.Lock()
-		defer t.calls.Unlock()
-		t.forget(pin.Cid)
-		close(op.done)
-	}()
-	return t.Inner.Track(ctx, pin)
-}
-
-// awaitRemoval waits, with t.calls held, until no call removes the pin.
-func (t *Tracker) awaitRemoval(ctx context.Context, c api.Cid) error {
-	for {
-		op := t.unread[c]
-		if op == nil || op.kind != removing {
-			return nil
-		}
-		t.calls.Unlock()
-		select {
-		case <-op.done:
-		case <-ctx.Done():
-		}
-		t.calls.Lock()
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
 // begun notes that a worker has read the record of an operation and calls the IPFS connector with
 // its context. It returns the newest record if there is a newer one.
-func (t *Tracker) begun(ctx context.Context, c api.Cid, k kind) *api.Pin {
+func (t *Tracker) begun(ctx context.Context, c api.Cid) *api.Pin {
 	t.calls.Lock()
 	defer t.calls.Unlock()
 	op := t.unread[c]
-	if op == nil || op.kind != k || ctx.Err() != nil { // Another operation has replaced that of the worker.
+	if op == nil || op.kind != pinning || ctx.Err() != nil { // Another operation has replaced that of the worker.
 		return nil
 	}
 	newest := op.newest
@@ -189,13 +174,23 @@ func (t *Tracker) enter(c api.Cid, op *operation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unread[c] = op
+	if op.moved {
+		t.moved++
+	}
 }
 
 func (t *Tracker) forget(c api.Cid) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if op := t.unread[c]; op != nil && op.newest != nil {
+	op := t.unread[c]
+	if op == nil {
+		return
+	}
+	if op.newest != nil {
 		t.held--
+	}
+	if op.moved {
+		t.moved--
 	}
 	delete(t.unread, c)
 }
@@ -241,7 +236,7 @@ func (t *Tracker) recover(ctx context.Context, info api.PinInfo) (begun bool, er
 	if !info.Status.Match(api.TrackerStatusPinError | api.TrackerStatusUnexpectedlyUnpinned | api.TrackerStatusUnpinError) {
 		return false, nil
 	}
-	st, err := t.state(ctx)
+	st, err := t.cfg.State(ctx)
 	if err != nil {
 		return false, err
 	}

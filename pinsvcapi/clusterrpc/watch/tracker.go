@@ -37,8 +37,8 @@ type Tracker struct {
 	delays []time.Duration
 
 	// keys serialise the calls about one pin: that of the inner tracker and the note about
-	// it are one step for the checks. The inner call may block for a pin that is to be
-	// removed from this peer.
+	// it are one step for the checks. Upstream's tracker blocks in a call for a pin that is to
+	// be removed from this peer.
 	keys keylock.Locks
 
 	mu          sync.Mutex

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"time"
 
@@ -136,7 +137,7 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 	if !due {
 		return
 	}
-	pin, wanted, err := t.read(c)
+	pin, wanted, err := t.read(t.ctx, c)
 	switch {
 	case err != nil: // As on a disk that is slow. The last check decides, so one that cannot be made is no check.
 		if r.failed { // One may fail because the peer is being stopped.
@@ -177,12 +178,12 @@ func (t *Tracker) announce(e clusterrpc.Event) {
 }
 
 // read returns what the state has of a pin that this peer should hold.
-func (t *Tracker) read(c cid.Cid) (pin api.Pin, wanted bool, err error) {
-	st, err := t.state(t.ctx)
+func (t *Tracker) read(ctx context.Context, c cid.Cid) (pin api.Pin, wanted bool, err error) {
+	st, err := t.state(ctx)
 	if err != nil {
 		return api.Pin{}, false, err
 	}
-	pin, err = st.Get(t.ctx, api.NewCid(c))
+	pin, err = st.Get(ctx, api.NewCid(c))
 	if errors.Is(err, state.ErrNotFound) {
 		return api.Pin{}, false, nil
 	}

@@ -76,13 +76,17 @@ func newCommittedCRDT(
 		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon,
 	})
 	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
-		if inner.Stalled(stalledWalk) { // Only then does Behind not hold a delete back.
-			ctx = crdtstore.Own(ctx)
+		if inner.Stalled(stalledWalk) { // Only then does a delete not wait for all that is older.
+			marks := make(map[string]uint64)
+			for key, mark := range groupcommit.Marks(ctx) {
+				marks[dshelp.NewKeyFromBinary(key.Bytes()).String()[1:]] = mark
+			}
+			ctx = crdtstore.Own(ctx, marks)
 		}
 		return commitstore.Watch(ctx)
 	}
-	if commits.Behind == nil {
-		commits.Behind = func() bool { return inner.HoldsBack(stalledWalk) }
+	if commits.Incoming == nil {
+		commits.Incoming = incoming{inner}
 	}
 	own := *cfg
 	own.Batching.MaxBatchSize, own.Batching.MaxBatchAge = 0, 0
@@ -97,6 +101,15 @@ func newCommittedCRDT(
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
+
+// incoming are the branches that are being walked.
+type incoming struct{ *crdtstore.Store }
+
+// Awaits implements groupcommit.Incoming.
+func (i incoming) Awaits(mark uint64) bool { return i.HoldsBack(mark, stalledWalk) }
+
+// Came implements groupcommit.Incoming.
+func (i incoming) Came() <-chan struct{} { return i.WalkEnded() }
 
 // stalledWalk is how long writes are held back for a walk of the DAG that makes no progress: longer
 // than upstream waits for a block (DAGSyncerTimeout). A block that no peer has any more must not stop

@@ -225,7 +225,7 @@ func TestCommittedCRDT_AWriteThatCannotWaitIsRefused(t *testing.T) {
 // what the walk brings after that, which no write here has waited for, it is a change of the same time:
 // both peers end with the same.
 func TestCommittedCRDT_AnIgnoredWriteIsMadeAnew(t *testing.T) {
-	ahead, behind, release := catchingUp(t, groupcommit.Config{Behind: func() bool { return false }})
+	ahead, behind, release := catchingUp(t, groupcommit.Config{Incoming: unawaited{}})
 	defer release()
 	before := len(behind.calls.since(0))
 	noError(t, behind.LogPin(t.Context(), testPin(0, "ours")))
@@ -247,6 +247,13 @@ func TestCommittedCRDT_AnIgnoredWriteIsMadeAnew(t *testing.T) {
 	})
 	agree(t, ahead, behind)
 }
+
+// unawaited are changes that no write waits for.
+type unawaited struct{}
+
+func (unawaited) Mark() uint64          { return 0 }
+func (unawaited) Awaits(uint64) bool    { return false }
+func (unawaited) Came() <-chan struct{} { return nil }
 
 // held is a datastore that does not hand out blocks with some text until they are released.
 type held struct {

@@ -58,7 +58,7 @@ func TestStore_UnfinishedDoesNotWaitForTheDisk(t *testing.T) {
 			asked := make(chan struct{})
 			go func() {
 				defer close(asked)
-				_, _, _, _ = s.Unfinished(), s.Quiet(id), s.HoldsBack(time.Hour), s.Stalled(time.Hour)
+				_, _, _, _ = s.Unfinished(), s.Quiet(id), s.HoldsBack(s.Mark(), time.Hour), s.Stalled(time.Hour)
 			}()
 			select {
 			case <-asked:

@@ -13,21 +13,20 @@ import (
 // the end of the walks, but not for ever: a branch may have a block that no peer has any more. So
 // one that is made during a stalled walk (Own) is kept, and removes what that walk brings later:
 //
-//	early  a key that this peer deleted or changed, with the number of that. It is written in one
-//	       commit with it, and removed when no branch is open any more.
+//	early  a key that this peer deleted or changed, with a number that is above those of the walks
+//	       that had begun when that was asked for. It is written in one commit with the change, and
+//	       removed when no branch is open any more.
 //
-// The mark of an open branch has the number of the last early change before its walk began, and
-// passes it on to its children. An element of a branch that is older than the change is removed in
-// the commit that brings it; one of a branch that was announced later is not, for it may be a
-// change that came after. The tomb is in no block: other peers learn of it when they compare
-// their pinsets with this one.
+// The mark of an open branch has the number of its walk, and passes it on to its children. An element
+// of a branch with a lower number than the change is removed in the commit that brings it; one of a
+// branch that was announced later is not, for it may be a change that came after. The tomb is in no
+// block: other peers learn of it when they compare their pinsets with this one.
 
 // maxEarly bounds the changes that are kept, give or take a commit: more of them have to wait.
 const maxEarly = 1 << 16
 
 // earlyChanges are the marks, in memory.
 type earlyChanges struct {
-	now    uint64            // the number of the last one
 	number map[string]uint64 // by key
 }
 
@@ -36,10 +35,19 @@ type ownKey struct{}
 // Own marks the context of one commit of this peer's own changes that does not wait for the walks in
 // progress, because they have stalled: its deletes and changes are kept. A commit that nothing is
 // held back for must not be marked. What a walk brings during it was made at the same time at another
-// peer, which would not hear of the tomb, so that the two would not agree.
-func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownKey{}, true) }
+// peer, which would not hear of the tomb, so that the two would not agree. marks are those of the
+// moments when the changes came, by their keys; one without came now.
+func Own(ctx context.Context, marks map[string]uint64) context.Context {
+	return context.WithValue(ctx, ownKey{}, &own{marks})
+}
 
-func isOwn(ctx context.Context) bool { return ctx.Value(ownKey{}) != nil }
+// own is a commit of this peer that does not wait for the walks.
+type own struct{ marks map[string]uint64 }
+
+func ownOf(ctx context.Context) *own {
+	o, _ := ctx.Value(ownKey{}).(*own)
+	return o
+}
 
 // changes reports whether the commit removes or replaces what a key has. A new pin is none.
 func (s *Store) changes(ctx context.Context, key string, t *touched) (bool, error) {
@@ -55,21 +63,25 @@ func (s *Store) changes(ctx context.Context, key string, t *touched) (bool, erro
 func (s *Store) applyEarly(ctx context.Context, b datastore.Write, key string, t *touched) (applied bool, err error) {
 	s.walks.order.Lock()
 	defer s.walks.order.Unlock()
-	if isOwn(ctx) {
+	if o := ownOf(ctx); o != nil {
 		if len(s.walks.open) == 0 {
 			return false, nil
 		}
 		if changes, err := s.changes(ctx, key, t); err != nil || !changes {
 			return false, err
 		}
-		number := s.early.now + 1
+		mark, ok := o.marks[key]
+		if !ok {
+			mark = s.walks.begun
+		}
+		number := max(mark+1, s.early.number[key])
 		if err := b.Put(ctx, s.keys.early(key), binary.AppendUvarint(nil, number)); err != nil {
 			return false, err
 		}
 		if s.early.number == nil {
 			s.early.number = make(map[string]uint64)
 		}
-		s.early.now, s.early.number[key] = number, number
+		s.early.number[key] = number
 		s.walks.kept.Store(int64(len(s.early.number)))
 		return false, nil
 	}
@@ -125,7 +137,7 @@ func (s *Store) readEarly(ctx context.Context) error {
 			s.early.number = make(map[string]uint64)
 		}
 		number, _ := binary.Uvarint(mark)
-		s.early.number[key], s.early.now = number, max(s.early.now, number)
+		s.early.number[key], s.walks.begun = number, max(s.walks.begun, number)
 	}
 	s.walks.kept.Store(int64(len(keys)))
 	return nil

@@ -14,7 +14,7 @@ import (
 
 // deleteOwn is a delete as this peer's commits make it.
 func (r *replica) deleteOwn(key string) error {
-	return r.crdt.Delete(Own(r.t.Context()), datastore.NewKey(key))
+	return r.crdt.Delete(Own(r.t.Context(), nil), datastore.NewKey(key))
 }
 
 // rewriteOwn is a change that replaces all that is there, as this peer's commits make it.
@@ -23,7 +23,7 @@ func (r *replica) rewriteOwn(key, value string) error {
 	if err != nil {
 		return err
 	}
-	ctx := Own(r.t.Context())
+	ctx := Own(r.t.Context(), nil)
 	return errors.Join(batch.Delete(ctx, datastore.NewKey(key)), batch.Put(ctx, datastore.NewKey(key), []byte(value)), batch.Commit(ctx))
 }
 
@@ -154,7 +154,7 @@ func TestEarlyChange_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, b := stalled(t)
 			noError(t, b.rewriteOwn("key", "changed")) // A plain addition counts less than what there is.
-			noError(t, b.crdt.Put(Own(t.Context()), datastore.NewKey("own"), []byte("changed")))
+			noError(t, b.crdt.Put(Own(t.Context(), nil), datastore.NewKey("own"), []byte("changed")))
 			if got := b.values(); got["/key"] != "changed" || got["/own"] != "changed" {
 				t.Fatalf("it has %v", got)
 			}
@@ -206,8 +206,20 @@ func TestEarlyChange_LaterChangesStay(t *testing.T) {
 // A new pin leaves no mark: any number of them can be added during a stalled walk.
 func TestEarlyChange_ANewPinLeavesNoMark(t *testing.T) {
 	_, b := stalled(t)
-	noError(t, b.crdt.Put(Own(t.Context()), datastore.NewKey("new pin"), []byte("value")))
+	noError(t, b.crdt.Put(Own(t.Context(), nil), datastore.NewKey("new pin"), []byte("value")))
 	if marks := b.disk.marks(t); slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(m, earlyPrefix) }) {
 		t.Errorf("marks %q", marks)
+	}
+}
+
+// A delete that was asked for before a walk began removes nothing that this walk brings: it is a change
+// of the same time.
+func TestEarlyDelete_LaterWalksAreOfTheSameTime(t *testing.T) {
+	a, b := stalled(t)
+	mark := b.store.Mark() - 1
+	noError(t, b.crdt.Delete(Own(t.Context(), map[string]uint64{"key": mark}), datastore.NewKey("key")))
+	goOn(t, b, a)
+	if got := b.values()["/key"]; got != "middle" { // The newest of what the walk brings.
+		t.Errorf("the key has %q", got)
 	}
 }

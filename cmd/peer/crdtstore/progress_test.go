@@ -46,7 +46,7 @@ func lose(t *testing.T, r, from *replica) blocks.Block {
 // repairs that try again, do not make it one that goes on: deletes were refused for as long.
 func TestStore_AStalledWalkIsStalledWhileOthersWrite(t *testing.T) {
 	a, b := stalled(t)
-	if !b.store.HoldsBack(stall) || b.store.Stalled(stall) {
+	if !b.store.HoldsBack(b.store.Mark(), stall) || b.store.Stalled(stall) {
 		t.Fatal("the walk has only begun")
 	}
 	lost := lose(t, b, a)
@@ -63,13 +63,13 @@ func TestStore_AStalledWalkIsStalledWhileOthersWrite(t *testing.T) {
 			}
 			return nil
 		})
-		if b.store.HoldsBack(stall) || !b.store.Stalled(stall) {
+		if b.store.HoldsBack(b.store.Mark(), stall) || !b.store.Stalled(stall) {
 			t.Fatal("writes of others count as progress")
 		}
 	}
 	noError(t, a.blocks.Put(t.Context(), lost))
 	goOn(t, b, a)
-	if b.store.HoldsBack(stall) || b.store.Stalled(stall) || len(b.store.walks.progress.walkOf) > 0 {
+	if b.store.HoldsBack(b.store.Mark(), stall) || b.store.Stalled(stall) || len(b.store.walks.progress.walkOf) > 0 {
 		t.Error("a walk that has ended is left")
 	}
 }
@@ -83,11 +83,11 @@ func TestStore_AWalkThatGoesOnHoldsBack(t *testing.T) {
 	b.network.others, b.network.left = nil, 5
 	b.network.mu.Unlock()
 	catchUp(t, b, other)
-	if !b.store.HoldsBack(stall) || !b.store.Stalled(stall) {
+	if !b.store.HoldsBack(b.store.Mark(), stall) || !b.store.Stalled(stall) {
 		t.Error("one of two walks has stalled")
 	}
 	b = b.restart()
-	if !b.store.HoldsBack(stall) || b.store.Stalled(stall) {
+	if !b.store.HoldsBack(b.store.Mark(), stall) || b.store.Stalled(stall) {
 		t.Error("after a restart all are tried again")
 	}
 }
@@ -97,15 +97,79 @@ func TestEarlyDelete_AreBounded(t *testing.T) {
 	_, b := stalled(t)
 	b.store.age()
 	noError(t, b.deleteOwn("key"))
-	if n := b.store.walks.kept.Load(); n != 1 || b.store.HoldsBack(stall) {
+	if n := b.store.walks.kept.Load(); n != 1 || b.store.HoldsBack(b.store.Mark(), stall) {
 		t.Fatalf("%d are kept", n)
 	}
 	b.store.walks.kept.Store(maxEarly)
-	if !b.store.HoldsBack(stall) {
+	if !b.store.HoldsBack(b.store.Mark(), stall) {
 		t.Error("there is no bound")
 	}
 	b.store.walks.kept.Store(0)
 	if b = b.restart(); b.store.walks.kept.Load() != 1 {
 		t.Errorf("%d are kept after a restart", b.store.walks.kept.Load())
+	}
+}
+
+// What came before a walk began does not wait for it, also after a restart.
+func TestStore_OnlyOlderWalksHoldBack(t *testing.T) {
+	a := source(t, false)
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	before := b.store.Mark()
+	b.network.limit(5)
+	catchUp(t, b, a)
+	during := b.store.Mark()
+	if before == during || b.store.HoldsBack(before, stall) || !b.store.HoldsBack(during, stall) {
+		t.Errorf("marks %d and %d: %t, %t", before, during, b.store.HoldsBack(before, stall), b.store.HoldsBack(during, stall))
+	}
+	b = b.restart()
+	if mark := b.store.Mark(); mark < during || !b.store.HoldsBack(mark, stall) || b.store.HoldsBack(before, stall) {
+		t.Errorf("after a restart the mark is %d", mark)
+	}
+	other := start(t, newDisk(), false)
+	for i := range 10 {
+		noError(t, other.put(fmt.Sprint("other ", i), "value"))
+	}
+	b.network.mu.Lock()
+	b.network.others, b.network.left = nil, 5
+	b.network.mu.Unlock()
+	catchUp(t, b, other)
+	if last := b.store.Mark(); last <= during {
+		t.Errorf("a walk has the number %d, an earlier one %d", last, during)
+	}
+	select {
+	case <-b.store.WalkEnded():
+		t.Error("a walk has ended")
+	default:
+	}
+	b.network.limit(-1)
+	b.reach(a)
+	b.reach(other)
+	await.Success(t, "the walks end", func() error {
+		b.hear(a.heads())
+		b.hear(other.heads()) // A walk that failed goes on when its root is announced again.
+		if b.store.HoldsBack(b.store.Mark(), stall) {
+			return fmt.Errorf("%d branches", b.store.Unfinished())
+		}
+		return nil
+	})
+	<-b.store.WalkEnded()
+}
+
+// A walk has begun when its root is there: what the root brings is shown before the branches below it are
+// known, and a delete of that must wait for them.
+func TestStore_AWalkBeginsWithItsRoot(t *testing.T) {
+	a := source(t, false)
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	before := b.store.Mark()
+	root, err := a.blocks.Get(t.Context(), a.crdt.InternalStats(t.Context()).Heads[0])
+	noError(t, err)
+	noError(t, b.blocks.Put(t.Context(), root))
+	arrived := b.store.Mark()
+	b.network.limit(5)
+	catchUp(t, b, a)
+	if b.store.HoldsBack(before, stall) || !b.store.HoldsBack(arrived, stall) {
+		t.Errorf("marks %d and %d: %t, %t", before, arrived, b.store.HoldsBack(before, stall), b.store.HoldsBack(arrived, stall))
 	}
 }

@@ -49,7 +49,7 @@ func TestStore_AWalkWaitsWhileTheDiskRefusesWrites(t *testing.T) {
 		refused, again := make(chan struct{}), make(chan struct{})
 		var once sync.Once
 		b := startWith(t, d, Options{Again: func(ctx context.Context, err error) bool {
-			if isOwn(ctx) || !errors.Is(err, errKilled) {
+			if ownOf(ctx) != nil || !errors.Is(err, errKilled) {
 				return false
 			}
 			once.Do(func() { close(refused) })

@@ -65,7 +65,8 @@ type network struct {
 	mu     sync.Mutex
 	others []blockstore.Blockstore
 	own    blockstore.Blockstore
-	left   int // blocks until it finds nothing more; negative: no limit
+	left   int           // blocks until it finds nothing more; negative: no limit
+	gate   chan struct{} // if not nil, each block waits for one
 }
 
 func (n *network) limit(left int) {
@@ -76,13 +77,20 @@ func (n *network) limit(left int) {
 
 func (n *network) GetBlock(ctx context.Context, c cid.Cid) (blocks.Block, error) {
 	n.mu.Lock()
-	others := slices.Clone(n.others)
+	others, gate := slices.Clone(n.others), n.gate
 	if n.left == 0 {
 		others = nil
 	} else {
 		n.left--
 	}
 	n.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	for _, other := range others {
 		if b, err := other.Get(ctx, c); err == nil {
 			return b, n.own.PutMany(ctx, []blocks.Block{b})

@@ -1,6 +1,7 @@
 package crdtstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,8 +22,8 @@ import (
 //	root  a block that arrived and is neither a child that a walk was going to nor a
 //	      head yet. Blocks of this peer's own writes are roots until they are heads, too: a
 //	      kill between their merge and their head would keep them from others (U28).
-//	open  a child of a processed block that is not processed itself. Its value tells when the
-//	      walk began that comes to it: see early.go.
+//	open  a child of a processed block that is not processed itself. Its value is the number of the
+//	      walk that comes to it: see progress.go and early.go.
 //
 // Without a walk in progress there are none.
 
@@ -34,10 +35,11 @@ type walks struct {
 	// disk or written with it held.
 	mu   sync.Mutex
 	open map[string]uint64
+	// begun is the number of the walk that began last.
+	begun uint64
 	// progress are the walks to which the open branches belong.
 	progress progress
-	// roots are true when they have a branch to be walked.
-	roots map[string]bool
+	roots    map[string]rootBlock
 	// last is the root that arrived last, which is mostly a new block of this peer, and
 	// lastData its data until it is processed.
 	last     string
@@ -46,6 +48,12 @@ type walks struct {
 	unmarked atomic.Bool
 	// kept is the number of early changes.
 	kept atomic.Int64
+}
+
+// rootBlock is a root.
+type rootBlock struct {
+	number uint64 // of the walk from it; 0: it has none yet
+	walked bool   // it has a branch to be walked
 }
 
 // Unfinished is the number of branches of the DAG whose walk has not ended. It does not wait for the
@@ -81,7 +89,11 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 		} else if known {
 			continue
 		}
-		s.walks.change(func(w *walks) { w.roots[id] = false })
+		// A walk begins with its root, whose value is shown before its branches are known.
+		s.walks.change(func(w *walks) {
+			w.begun++
+			w.roots[id] = rootBlock{number: w.begun}
+		})
 		if err := b.inner.Put(ctx, s.keys.rootMark(id), nil); err != nil {
 			return err
 		}
@@ -99,12 +111,13 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 		if known, err := s.Batching.Has(ctx, s.keys.processed(id)); err != nil {
 			return err
 		} else if !known {
-			if err := s.putOpen(ctx, b.inner, id, s.early.now); err != nil {
+			number := cmp.Or(s.walks.roots[id].number, s.walks.begun+1)
+			if err := s.putOpen(ctx, b.inner, id, number); err != nil {
 				return err
 			}
 			s.walks.change(func(w *walks) {
-				w.open[id] = s.early.now
-				w.progress.begin([]string{id})
+				w.open[id] = s.openSince(id, number)
+				w.begin(number, []string{id})
 			})
 		}
 	}
@@ -148,9 +161,9 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		return err
 	}
 	since, child := s.walks.open[id]
-	_, root := s.walks.roots[id]
+	arrived, root := s.walks.roots[id]
 	if !child {
-		since = s.early.now
+		since = cmp.Or(arrived.number, s.walks.begun+1)
 	}
 	switch {
 	case child:
@@ -189,14 +202,14 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	}
 	s.walks.change(func(w *walks) {
 		if child {
-			w.progress.move(id, children)
+			w.progress.move(id, since, children)
 		} else {
-			w.progress.begin(children)
+			w.begin(since, children)
 		}
 		delete(w.open, id)
 		delete(w.roots, id)
 		if root {
-			w.roots[id] = len(children) > 0
+			w.roots[id] = rootBlock{walked: len(children) > 0}
 		}
 		for _, c := range children {
 			w.open[c] = s.openSince(c, since)
@@ -263,8 +276,8 @@ func (s *Store) putDirty(ctx context.Context, key datastore.Key) error {
 	}
 	s.walks.order.Lock()
 	defer s.walks.order.Unlock()
-	for id, walked := range s.walks.roots {
-		if !walked {
+	for id, root := range s.walks.roots {
+		if !root.walked {
 			continue
 		}
 		if err := b.Delete(ctx, s.keys.processed(id)); err != nil {
@@ -288,7 +301,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.walks.roots, s.walks.open = make(map[string]bool), make(map[string]uint64)
+	s.walks.roots, s.walks.open = make(map[string]rootBlock), make(map[string]uint64)
 	s.walks.progress.init()
 	if err := s.readEarly(ctx); err != nil {
 		return err
@@ -306,6 +319,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 			err = b.Delete(ctx, s.keys.open(id))
 		} else {
 			s.walks.open[id], err = s.readOpen(ctx, id)
+			s.walks.begun = max(s.walks.begun, s.walks.open[id])
 		}
 		if err != nil {
 			return err
@@ -316,7 +330,7 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 			return err
 		}
 	}
-	s.walks.progress.begin(slices.Collect(maps.Keys(s.walks.open)))
+	s.walks.begin(s.walks.begun, slices.Collect(maps.Keys(s.walks.open)))
 	if len(s.walks.open) > 0 {
 		log.Warnf("%d branches of the CRDT's DAG were not walked to their end when the peer ended: they are repaired now", len(s.walks.open))
 		if err := b.Put(ctx, s.keys.dirty(), nil); err != nil {
@@ -355,10 +369,10 @@ func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string) er
 		return err
 	}
 	for _, c := range children {
-		if err := s.putOpen(ctx, b, c, s.early.now); err != nil {
+		if err := s.putOpen(ctx, b, c, s.walks.begun); err != nil {
 			return err
 		}
-		s.walks.open[c] = s.openSince(c, s.early.now)
+		s.walks.open[c] = s.openSince(c, s.walks.begun)
 	}
 	for _, c := range node.links {
 		if err := b.Delete(ctx, s.keys.head(c)); err != nil {

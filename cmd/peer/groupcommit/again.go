@@ -108,7 +108,7 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 		closed := c.closed
 		c.mu.Unlock()
 		var ctx context.Context
-		ctx, effects = c.cfg.Watch(context.Background())
+		ctx, effects = c.cfg.Watch(withMarks(made))
 		var err error
 		made, err = c.putAgain(ctx, made, &failed)
 		if err == nil {

@@ -53,6 +53,7 @@ type write struct {
 	kept    *api.Pin // the record, if it was removed; only the loop changes it
 	size    int
 	since   time.Time
+	mark    uint64 // of Incoming, when it came
 	// answer has room for the one answer.
 	answer chan error
 
@@ -133,7 +134,7 @@ func (c *Committer) Unpin(ctx context.Context, key api.Cid) error {
 const elementBytes = 160
 
 func (c *Committer) submit(w *write) error {
-	w.answer, w.since = make(chan error, 1), time.Now()
+	w.answer, w.since, w.mark = make(chan error, 1), time.Now(), c.cfg.Incoming.Mark()
 	if err := c.enqueue(w); err != nil || c.cfg.NoWait {
 		return err
 	}

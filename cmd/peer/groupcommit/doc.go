@@ -64,6 +64,42 @@ type Effects interface {
 	OnSynced(f func())
 }
 
+// Incoming are the changes of other peers that are on their way to the state. Its methods are called
+// by many goroutines, and must not block.
+type Incoming interface {
+	// Mark is a mark of now.
+	Mark() uint64
+	// Awaits reports whether changes are still to come that were on their way at a mark. Those that
+	// set out later were made at the same time as what came at the mark, as far as can be known.
+	Awaits(mark uint64) bool
+	// Came has a value after some have come.
+	Came() <-chan struct{}
+}
+
+// nothingIncoming is a state that only this peer writes.
+type nothingIncoming struct{}
+
+func (nothingIncoming) Mark() uint64          { return 0 }
+func (nothingIncoming) Awaits(uint64) bool    { return false }
+func (nothingIncoming) Came() <-chan struct{} { return nil }
+
+type marksKey struct{}
+
+// Marks returns the marks of Incoming at which the writes of a commit came, by its context.
+func Marks(ctx context.Context) map[api.Cid]uint64 {
+	group, _ := ctx.Value(marksKey{}).([]*write)
+	marks := make(map[api.Cid]uint64, len(group))
+	for _, w := range group {
+		marks[w.pin.Cid] = w.mark
+	}
+	return marks
+}
+
+// withMarks returns the context of a commit.
+func withMarks(group []*write) context.Context {
+	return context.WithValue(context.Background(), marksKey{}, group)
+}
+
 // Defaults of Config.
 const (
 	// DefaultMaxGroup bounds a commit: the CRDT computes the size of the whole delta anew for
@@ -81,11 +117,11 @@ const (
 // stands for its default.
 type Config struct {
 	State State
-	// Watch returns the context for one commit, and its effects.
+	// Watch returns the context for one commit, and its effects. Its context has the Marks.
 	Watch func(context.Context) (context.Context, Effects)
-	// Behind reports whether older changes of other peers are still to come. A removal, and a
-	// change of a record, then wait, or what comes later would undo them. nil: they never are.
-	Behind func() bool
+	// Incoming are the changes of other peers. A removal, and a change of a record, wait for those that
+	// were on their way when it came, or what comes later would undo it. nil: there never are any.
+	Incoming Incoming
 	// MaxGroup and MaxBytes bound the writes of one commit, MaxQueue those that wait.
 	MaxGroup, MaxBytes, MaxQueue int
 	// Linger, if positive, is how long a write may wait for others to share its commit;
@@ -107,8 +143,8 @@ func (c *Config) setDefaults() {
 	orDefault(&c.LingerSize, c.MaxGroup)
 	orDefault(&c.RetryMin, DefaultRetryMin)
 	orDefault(&c.RetryMax, max(c.RetryMin, DefaultRetryMax))
-	if c.Behind == nil {
-		c.Behind = func() bool { return false }
+	if c.Incoming == nil {
+		c.Incoming = nothingIncoming{}
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()

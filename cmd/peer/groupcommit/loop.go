@@ -31,6 +31,7 @@ func (c *Committer) run() {
 		pause := time.NewTimer(behindPoll) // All that is left waits for other peers, if any is.
 		select {
 		case <-c.wake:
+		case <-c.cfg.Incoming.Came():
 		case <-pause.C:
 		}
 		pause.Stop()
@@ -38,26 +39,28 @@ func (c *Committer) run() {
 }
 
 const (
-	// behindPoll is how often it is looked whether the peer has caught up, and behindWait how
-	// long a write waits for that.
+	// behindPoll is how often it is looked whether what a write waits for is given up, and behindWait
+	// how long a write waits.
 	behindPoll, behindWait = 20 * time.Millisecond, 10 * time.Second
 )
 
 // park returns what can be committed now of a group. The CRDT orders the values of a key by the
 // height of their blocks, which it takes from the heads, and a removal removes what is there. While
 // the peer catches up, heads are low and older values are still to come (U51 in
-// docs/upstream-faults.md): a removal, and a new value for a key that has one, wait.
+// docs/upstream-faults.md): a removal, and a new value for a key that has one, wait for what was on
+// its way when they came. All that is in the state then; a write that it shows, at once or made anew,
+// was not undone by it, and cannot be any more.
 func (c *Committer) park(group []*write) (ready []*write) {
-	if len(group) == 0 || !c.cfg.Behind() {
-		return group
-	}
 	var parked []*write
 	for _, w := range group {
-		if c.depends(w) {
+		if c.cfg.Incoming.Awaits(w.mark) && (w.parked || c.depends(w)) {
 			parked = append(parked, w)
 		} else {
 			ready = append(ready, w)
 		}
+	}
+	if len(parked) == 0 {
+		return group
 	}
 	c.mu.Lock()
 	for _, w := range parked {
@@ -151,7 +154,7 @@ func (c *Committer) take() []*write {
 // docs/upstream-faults.md).
 func (c *Committer) commit(group []*write) {
 	began := time.Now()
-	ctx, effects := c.cfg.Watch(context.Background())
+	ctx, effects := c.cfg.Watch(withMarks(group))
 	made, err := c.apply(ctx, effects, group)
 	if err == nil && len(made) > 0 {
 		effects.OnSynced(func() {

@@ -1,0 +1,100 @@
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// walks are changes of other peers that come in the order of their numbers.
+type walks struct {
+	f            *fake // its lock guards the fields
+	begun, ended uint64
+	came         chan struct{}
+}
+
+func newWalks(f *fake) *walks { return &walks{f: f, came: make(chan struct{}, 1)} }
+
+func (w *walks) Mark() (mark uint64) {
+	w.f.set(func() { mark = w.begun })
+	return mark
+}
+
+func (w *walks) Awaits(mark uint64) (awaits bool) {
+	w.f.set(func() { awaits = w.ended < min(mark, w.begun) })
+	return awaits
+}
+
+func (w *walks) Came() <-chan struct{} { return w.came }
+
+func (w *walks) begin() { w.f.set(func() { w.begun++ }) }
+
+func (w *walks) end() {
+	w.f.set(func() { w.ended++ })
+	select {
+	case w.came <- struct{}{}:
+	default: // It has not been noticed that others have come.
+	}
+}
+
+// A change waits for what was on its way when it came, and not for what sets out later: with others that
+// write all the time there is never a moment without any.
+func TestCommitter_AChangeWaitsForWhatWasOnItsWay(t *testing.T) {
+	f := newFake()
+	incoming := newWalks(f)
+	c := start(t, f, func(cfg *Config) { cfg.Incoming = incoming })
+	if err := c.Pin(t.Context(), pinOf(1, "before")); err != nil {
+		t.Fatal(err)
+	}
+	change := func(name string) <-chan error {
+		answer, came := make(chan error, 1), make(chan struct{})
+		go func() {
+			close(came)
+			if name == "" {
+				answer <- c.Unpin(t.Context(), keyOf(1))
+			} else {
+				answer <- c.Pin(t.Context(), pinOf(1, name))
+			}
+		}()
+		<-came
+		for { // Until it is queued.
+			c.mu.Lock()
+			n := len(c.queue) + len(c.begun)
+			c.mu.Unlock()
+			if n > 0 {
+				return answer
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	incoming.begin()
+	first := change("renamed")
+	if err := c.Pin(t.Context(), pinOf(2, "new")); err != nil { // New pins do not wait.
+		t.Fatal(err)
+	}
+	for range 3 { // The next is always on its way before the one that is waited for has come.
+		select {
+		case err := <-first:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		incoming.begin()
+		incoming.end()
+		if err := <-first; err != nil || f.name(keyOf(1)) == "before" {
+			t.Fatalf("%v, %q", err, f.name(keyOf(1)))
+		}
+		first = change("again")
+	}
+	incoming.end()
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	incoming.begin()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Unpin(ctx, keyOf(1)); !errors.Is(err, ErrBehind) {
+		t.Errorf("a removal that waits: %v", err)
+	}
+	incoming.end()
+}

@@ -20,6 +20,9 @@ type routineCore struct {
 	zapcore.Core
 	raft    zapcore.Core // gets the entries of Raft's library
 	routine func(logger, message string) bool
+	// loggers tell their levels. They are never changed, unlike the map of go-log, which it
+	// reads without its lock where it is asked for the level of a name.
+	loggers map[string]*logging.ZapEventLogger
 }
 
 // lowerRoutine puts a routineCore between the loggers and the log that go-log has set up from its
@@ -51,7 +54,11 @@ func lowerRoutine() error {
 }
 
 func newRoutineCore(core zapcore.Core) zapcore.Core {
-	return routineCore{Core: core, raft: zapcore.NewSamplerWithOptions(core, raftRepeat, 1, 0), routine: isRoutine}
+	loggers := make(map[string]*logging.ZapEventLogger)
+	for _, name := range []string{"cluster", "crdt", "raft", "ipfshttp", "raftlib"} {
+		loggers[name] = logging.Logger(name)
+	}
+	return routineCore{Core: core, raft: zapcore.NewSamplerWithOptions(core, raftRepeat, 1, 0), routine: isRoutine, loggers: loggers}
 }
 
 // logEncoder is the encoder that go-log has for a format.
@@ -71,14 +78,14 @@ func logEncoder(format logging.LogFormat) zapcore.Encoder {
 
 // With implements zapcore.Core.
 func (c routineCore) With(fields []zapcore.Field) zapcore.Core {
-	return routineCore{Core: c.Core.With(fields), raft: c.raft.With(fields), routine: c.routine}
+	return routineCore{Core: c.Core.With(fields), raft: c.raft.With(fields), routine: c.routine, loggers: c.loggers}
 }
 
 // Check implements zapcore.Core.
 func (c routineCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	debugs := func() bool {
-		level, err := logging.SubsystemLevelName(entry.LoggerName)
-		return err == nil && level == zapcore.DebugLevel.String()
+		logger := c.loggers[entry.LoggerName]
+		return logger != nil && logger.LevelEnabled(logging.LevelDebug)
 	}
 	switch {
 	case c.routine(entry.LoggerName, entry.Message):

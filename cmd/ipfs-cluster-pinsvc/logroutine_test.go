@@ -54,9 +54,11 @@ func TestRoutineCore_LeavesOutRoutineAlone(t *testing.T) {
 func TestRoutineCore_DebugHasAll(t *testing.T) {
 	t.Parallel()
 	const component = "singledags" // No other test sets its level.
-	logging.Logger(component)
 	log, seen := observer.New(zapcore.DebugLevel)
-	core := routineCore{Core: log, raft: log, routine: func(string, string) bool { return true }}
+	core := routineCore{
+		Core: log, raft: log, routine: func(string, string) bool { return true },
+		loggers: map[string]*logging.ZapEventLogger{component: logging.Logger(component)},
+	}
 	write(core, component, "routine")
 	if err := logging.SetLogLevel(component, "debug"); err != nil {
 		t.Fatal(err)

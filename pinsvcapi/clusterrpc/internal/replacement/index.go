@@ -37,14 +37,7 @@ type Index struct {
 	cfg Config
 
 	mu sync.RWMutex
-	// named has, by the key of a record, what it names.
-	named map[cid.Cid][]name
-	// namers are the keys of named, by what they name: any revision.
-	namers map[cid.Cid]map[cid.Cid]struct{}
-	// hidden has the revision that the state has of each pin that is hidden.
-	hidden map[cid.Cid]int64
-	// complete has the revision of each hidden pin that was found to be pinned.
-	complete map[cid.Cid]int64
+	graph
 	// reread are pins whose record has to be read again.
 	reread map[cid.Cid]struct{}
 }
@@ -64,8 +57,7 @@ func New(cfg Config) *Index {
 		cfg.OnHidden = func(pinset.Pin) {}
 	}
 	return &Index{
-		cfg: cfg, named: make(map[cid.Cid][]name), namers: make(map[cid.Cid]map[cid.Cid]struct{}),
-		hidden: make(map[cid.Cid]int64), complete: make(map[cid.Cid]int64), reread: make(map[cid.Cid]struct{}),
+		cfg: cfg, graph: newGraph(), reread: make(map[cid.Cid]struct{}),
 	}
 }
 
@@ -86,9 +78,9 @@ func (x *Index) putUninvolved(rec api.Pin, rewritten bool) bool {
 	defer x.mu.RUnlock()
 	if len(x.named)+len(x.reread) > 0 {
 		_, names := x.named[rec.Cid.Cid]
-		_, isNamed := x.namers[rec.Cid.Cid]
+		_, hidden := x.hidden[rec.Cid.Cid]
 		_, reread := x.reread[rec.Cid.Cid]
-		if names || isNamed || reread {
+		if names || hidden || reread || x.isNamed(pinrecord.Replaced{Key: rec.Cid.Cid, Revision: pinrecord.RevisionOf(rec)}) {
 			return false
 		}
 	}
@@ -137,28 +129,6 @@ func (x *Index) setNames(key cid.Cid, names []pinrecord.Replaced) (lost bool) {
 	}
 	x.setList(key, list)
 	return lost
-}
-
-// setList needs the lock.
-func (x *Index) setList(key cid.Cid, list []name) {
-	for _, n := range x.named[key] {
-		if namers := x.namers[n.Key]; namers != nil {
-			if delete(namers, key); len(namers) == 0 {
-				delete(x.namers, n.Key)
-			}
-		}
-	}
-	if len(list) == 0 {
-		delete(x.named, key)
-		return
-	}
-	x.named[key] = list
-	for _, n := range list {
-		if x.namers[n.Key] == nil {
-			x.namers[n.Key] = make(map[cid.Cid]struct{}, 1)
-		}
-		x.namers[n.Key][key] = struct{}{}
-	}
 }
 
 // toHide are the pins of the view that a record names; they are entered as hidden. A pin
@@ -221,61 +191,15 @@ func (x *Index) Keys(each func(key string)) {
 // Compact implements statesync.Sink.
 func (x *Index) Compact() { x.cfg.Tracker.Compact() }
 
-// live reports whether a named pin is there and hidden. It needs the lock.
-func (x *Index) live(r pinrecord.Replaced) bool {
-	revision, ok := x.hidden[r.Key]
-	return ok && revision == r.Revision
-}
-
-// isNamed reports whether any record names a pin. It needs the lock.
-func (x *Index) isNamed(r pinrecord.Replaced) bool {
-	for namer := range x.namers[r.Key] {
-		if x.names(namer, r) {
-			return true
-		}
-	}
-	return false
-}
-
-// names reports whether a pin names another, or did before it was removed. It needs the lock.
-func (x *Index) names(namer cid.Cid, r pinrecord.Replaced) bool {
-	return slices.ContainsFunc(x.named[namer], func(n name) bool { return n.Replaced == r })
-}
-
-// claims reports whether the record of a pin names another: one that was removed and made anew does
-// not, although its old names hide pins for a while. It needs the lock.
-func (x *Index) claims(namer cid.Cid, r pinrecord.Replaced) bool {
-	return slices.ContainsFunc(x.named[namer], func(n name) bool { return n.Replaced == r && n.orphaned.IsZero() })
-}
-
 // Refresh enters what time does, and returns the pins whose record the caller has to read
 // again. It is called again and again.
 func (x *Index) Refresh() (reread []cid.Cid) {
+	now := x.cfg.Now()
+	aged := x.aged(now)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	now := x.cfg.Now()
-	for key, list := range x.named {
-		expired := false
-		for i := range list {
-			n := &list[i]
-			switch {
-			case x.live(n.Replaced):
-				n.over = time.Time{}
-			case n.over.IsZero():
-				n.over = now
-			}
-			expired = expired || n.expired(now)
-		}
-		if !expired {
-			continue
-		}
-		x.setList(key, slices.DeleteFunc(slices.Clone(list), func(n name) bool { return n.expired(now) }))
-		for _, n := range list {
-			if x.live(n.Replaced) && !x.isNamed(n.Replaced) {
-				x.show(n.Key)
-				x.reread[n.Key] = struct{}{}
-			}
-		}
+	for _, key := range aged {
+		x.age(key, now)
 	}
 	for key := range x.reread {
 		reread = append(reread, key)
@@ -283,6 +207,39 @@ func (x *Index) Refresh() (reread []cid.Cid) {
 	return reread
 }
 
-func (n *name) expired(now time.Time) bool {
+// aged are the records of which time changes a name. There are few, and many names.
+func (x *Index) aged(now time.Time) (keys []cid.Cid) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for key, list := range x.named {
+		if slices.ContainsFunc(list, func(n name) bool { return n.expired(now) || x.live(n.Replaced) != n.over.IsZero() }) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// age enters what time does to the names of a record. It needs the lock.
+func (x *Index) age(key cid.Cid, now time.Time) {
+	before := x.named[key]
+	list := slices.Clone(before)
+	for i := range list {
+		switch n := &list[i]; {
+		case x.live(n.Replaced):
+			n.over = time.Time{}
+		case n.over.IsZero():
+			n.over = now
+		}
+	}
+	x.setList(key, slices.DeleteFunc(list, func(n name) bool { return n.expired(now) }))
+	for _, n := range before {
+		if x.live(n.Replaced) && !x.isNamed(n.Replaced) {
+			x.show(n.Key)
+			x.reread[n.Key] = struct{}{}
+		}
+	}
+}
+
+func (n name) expired(now time.Time) bool {
 	return !n.orphaned.IsZero() && now.Sub(n.orphaned) >= graceTime
 }

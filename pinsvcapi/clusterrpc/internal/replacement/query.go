@@ -62,8 +62,11 @@ func (x *Index) Kept(key cid.Cid) []cid.Cid {
 func (x *Index) KeptOnlyBy(key cid.Cid) []pinrecord.Replaced {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	if len(x.named[key]) == 0 {
+		return nil
+	}
 	// Every other visible pin holds on to what it has replaced.
-	w := x.walk(func(namer cid.Cid) bool { return namer.Equals(key) })
+	w := x.walk(&x.graph, func(namer cid.Cid) bool { return namer.Equals(key) })
 	for _, n := range x.named[key] {
 		w.add(n.Replaced)
 	}
@@ -95,13 +98,13 @@ func (x *Index) Names(rec api.Pin) []pinrecord.Replaced {
 // that its record names. They are all there: from a part of them nobody could tell how long
 // one is due.
 func (x *Index) Due() []pinrecord.Replaced {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if len(x.hidden) == 0 {
+	if !x.HasHidden() {
 		return nil
 	}
-	w := x.walk(x.pinned)
-	for key, revision := range x.hidden {
+	g := x.snapshot()
+	g.link()
+	w := x.walk(&g, x.pinned)
+	for key, revision := range g.hidden {
 		w.add(pinrecord.Replaced{Key: key, Revision: revision})
 	}
 	return w.list
@@ -112,7 +115,7 @@ func (x *Index) Due() []pinrecord.Replaced {
 func (x *Index) IsDue(r pinrecord.Replaced) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	w := x.walk(x.pinned)
+	w := x.walk(&x.graph, x.pinned)
 	w.add(r)
 	return len(w.list) > 0 && w.list[0] == r
 }

@@ -4,11 +4,13 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinset"
 )
 
-// walk goes over hidden pins. It is used under the lock.
+// walk goes over hidden pins. The graph does not change meanwhile.
 type walk struct {
-	index *Index
+	coverage
+	view *pinset.View
 	// releases reports whether a visible pin needs nothing any more of what it has replaced.
 	releases func(namer cid.Cid) bool
 	due      map[pinrecord.Replaced]bool     // that were visited
@@ -16,20 +18,21 @@ type walk struct {
 	list     []pinrecord.Replaced            // those that are due, in order
 }
 
-func (x *Index) walk(releases func(namer cid.Cid) bool) walk {
+func (x *Index) walk(g *graph, releases func(namer cid.Cid) bool) walk {
 	return walk{
-		index: x, releases: releases,
+		coverage: newCoverage(g), view: x.cfg.View, releases: releases,
 		due: make(map[pinrecord.Replaced]bool), added: make(map[pinrecord.Replaced]struct{}),
 	}
 }
 
 // add visits a pin and, if it is due, those that its record names before it.
 func (w *walk) add(r pinrecord.Replaced) {
-	if _, added := w.added[r]; added || !w.index.live(r) || !w.isDue(r) {
+	if _, added := w.added[r]; added || !w.graph.live(r) || !w.isDue(r) {
 		return
 	}
 	w.added[r] = struct{}{}
-	for _, n := range w.index.named[r.Key] {
+	for _, n := range w.graph.named[r.Key] {
+		w.steps++
 		w.add(n.Replaced)
 	}
 	w.list = append(w.list, r)
@@ -42,23 +45,23 @@ func (w *walk) isDue(r pinrecord.Replaced) bool {
 		return due
 	}
 	w.due[r] = false // Names lead in no circle; if they did, nothing of it would be due.
-	any, covered := false, w.index.covered(r)
-	for namer := range w.index.namers[r.Key] {
-		if !w.index.claims(namer, r) {
+	any := false
+	for namer, there := range w.graph.namers[r] {
+		if w.steps++; !there {
 			continue
 		}
-		if _, ok := covered[namer]; ok {
+		if w.covers(r, namer) {
 			any = true
 			continue
 		}
-		if revision, hidden := w.index.hidden[namer]; hidden {
+		if revision, hidden := w.graph.hidden[namer]; hidden {
 			if !w.isDue(pinrecord.Replaced{Key: namer, Revision: revision}) {
 				return false
 			}
 			any = true
 			continue
 		}
-		if _, visible := w.index.cfg.View.Lookup(namer); !visible {
+		if _, visible := w.view.Lookup(namer); !visible {
 			continue // It was removed.
 		}
 		if !w.releases(namer) {
@@ -70,51 +73,6 @@ func (w *walk) isDue(r pinrecord.Replaced) bool {
 	return any
 }
 
-// above calls visit with each pin from which names lead to r, as long as that returns
-// true those from which names lead to it. It needs the lock.
-func (x *Index) above(r pinrecord.Replaced, visit func(namer cid.Cid, hidden bool) (on bool)) {
-	seen := make(map[cid.Cid]struct{})
-	for queue := []pinrecord.Replaced{r}; len(queue) > 0; queue = queue[1:] {
-		for namer := range x.namers[queue[0].Key] {
-			if _, ok := seen[namer]; ok || !x.claims(namer, queue[0]) {
-				continue
-			}
-			seen[namer] = struct{}{}
-			revision, hidden := x.hidden[namer]
-			if visit(namer, hidden) && hidden {
-				queue = append(queue, pinrecord.Replaced{Key: namer, Revision: revision})
-			}
-		}
-	}
-}
-
-// covered are the pins that keep a hidden one that is complete and has replaced r, and
-// that one. They do not need r. It needs the lock.
-func (x *Index) covered(r pinrecord.Replaced) map[cid.Cid]struct{} {
-	if len(x.complete) == 0 {
-		return nil
-	}
-	covered := make(map[cid.Cid]struct{})
-	x.above(r, func(namer cid.Cid, hidden bool) bool {
-		if !hidden || !x.isComplete(namer) {
-			return true
-		}
-		covered[namer] = struct{}{}
-		x.above(pinrecord.Replaced{Key: namer, Revision: x.hidden[namer]}, func(over cid.Cid, _ bool) bool {
-			covered[over] = struct{}{}
-			return true
-		})
-		return false
-	})
-	return covered
-}
-
-// isComplete needs the lock.
-func (x *Index) isComplete(key cid.Cid) bool {
-	revision, ok := x.complete[key]
-	return ok && revision == x.hidden[key]
-}
-
 // Replacing are the pins for the sake of which a hidden one is not needed if it is due:
 // hidden ones that are complete and have replaced it, and visible ones from which names
 // lead to it past those.
@@ -123,7 +81,7 @@ func (x *Index) Replacing(r pinrecord.Replaced) []cid.Cid {
 	defer x.mu.RUnlock()
 	var keys []cid.Cid
 	covered := x.covered(r)
-	x.above(r, func(namer cid.Cid, hidden bool) bool {
+	x.above(r, make(map[cid.Cid]struct{}), func(namer cid.Cid, hidden bool) bool {
 		_, without := covered[namer]
 		switch {
 		case hidden && x.isComplete(namer):
@@ -146,15 +104,22 @@ func (x *Index) Replacing(r pinrecord.Replaced) []cid.Cid {
 // of which it is not known whether they are complete. If one is, those are not needed; if
 // it has failed, it is not needed itself.
 func (x *Index) Undecided() (list []pinrecord.Replaced) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for key := range x.named {
-		revision, hidden := x.hidden[key]
-		if hidden && !x.isComplete(key) && len(x.kept(key)) > 0 {
+	g := x.snapshot()
+	for key := range g.named {
+		revision, hidden := g.hidden[key]
+		if hidden && !g.isComplete(key) && g.keepsAny(key) {
 			list = append(list, pinrecord.Replaced{Key: key, Revision: revision})
 		}
 	}
 	return list
+}
+
+// snapshot is the graph of now without its namers: what goes over all of it does so without the
+// lock, for which requests wait.
+func (x *Index) snapshot() graph {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.clone()
 }
 
 // Complete notes that a hidden pin is pinned.
@@ -175,26 +140,15 @@ func (x *Index) IsSpare(r pinrecord.Replaced) bool {
 	if !x.live(r) || len(kept) == 0 {
 		return false
 	}
-	for namer := range x.namers[r.Key] {
-		if !x.claims(namer, r) {
+	for namer, there := range x.namers[r] {
+		if !there {
 			continue
 		}
 		for _, n := range kept {
-			if !x.claims(namer, n) {
+			if !x.namers[n][namer] {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-// kept are the pins that the record of another names and that are hidden. It needs the
-// lock.
-func (x *Index) kept(key cid.Cid) (kept []pinrecord.Replaced) {
-	for _, n := range x.named[key] {
-		if x.live(n.Replaced) {
-			kept = append(kept, n.Replaced)
-		}
-	}
-	return kept
 }

@@ -227,3 +227,20 @@ func TestReplaced_StaysWhenNothingReplacesIt(t *testing.T) {
 		t.Errorf("it waits to unpin the pin: %v", err)
 	}
 }
+
+// Another tool removes the new pin, and its CID is pinned anew: that is no replacement.
+func TestReplaced_StaysWhenTheNewPinIsMadeAnew(t *testing.T) {
+	f := newReplacedFixture(t)
+	f.report(api.TrackerStatusPinning)
+	f.step(time.Second)
+	f.fake.Remove(f.fresh)
+	f.read(f.fresh.Cid)
+	f.step(2 * time.Second)
+	f.fresh = f.put(2) // It names nothing.
+	f.report(api.TrackerStatusPinned)
+	for _, d := range []time.Duration{time.Second, time.Minute} {
+		if f.step(d); f.unpinned() {
+			t.Fatal("the old content is unpinned")
+		}
+	}
+}

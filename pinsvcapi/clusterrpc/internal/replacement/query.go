@@ -47,7 +47,7 @@ func (x *Index) Kept(key cid.Cid) []cid.Cid {
 	seen := map[cid.Cid]struct{}{key: {}}
 	for queue := []cid.Cid{key}; len(queue) > 0; queue = queue[1:] {
 		for _, n := range x.named[queue[0]] {
-			if _, ok := seen[n.Key]; ok || !x.live(n.Replaced) {
+			if _, ok := seen[n.Key]; ok || !n.orphaned.IsZero() || !x.live(n.Replaced) {
 				continue
 			}
 			seen[n.Key] = struct{}{}

@@ -123,3 +123,27 @@ func TestIndex_SpareLinks(t *testing.T) {
 		}
 	}
 }
+
+// Another tool removes the new pin, and a client pins its CID anew, plainly: nobody has taken the
+// place of the old one, which comes back.
+func TestIndex_APinThatIsMadeAnewReleasesNothing(t *testing.T) {
+	a := made(1, 1000)
+	f := newFixture()
+	f.PutRecord(a, false)
+	f.PutRecord(made(2, 2000, revision(a)), false)
+	f.DeleteRecord(pinsvctest.RawCID(2))
+	f.PutRecord(made(2, 5000), true)
+	f.pinned(2)
+	if f.IsDue(revision(a)) || len(f.Due()) != 0 {
+		t.Error("the old content is due, although the pin that is there has replaced nothing")
+	}
+	if kept := f.Kept(pinsvctest.RawCID(2)); len(kept) != 0 {
+		t.Errorf("that pin says that it keeps %v", kept)
+	}
+	f.now = f.now.Add(graceTime)
+	f.Refresh()
+	f.PutRecord(a, false)
+	if !f.shows(1) {
+		t.Error("the old pin does not come back")
+	}
+}

@@ -107,7 +107,7 @@ func record(c cid.Cid, written int64) api.Pin {
 
 func rowOf(rec api.Pin) pinset.Pin {
 	created, _ := pinrecord.CreatedOf(rec)
-	return pinset.Pin{CID: rec.Cid.Cid, Created: created, Written: uint32(rec.Timestamp.Unix()), Status: pinsvc.StatusQueued}
+	return pinset.Pin{CID: rec.Cid.Cid, Created: created, Written: uint32(rec.Timestamp.Unix()), Revision: uint16(pinrecord.RevisionOf(rec)), Status: pinsvc.StatusQueued}
 }
 
 func isKind(t *testing.T, what string, err error, want pinsvc.Kind) {

@@ -17,13 +17,13 @@ import (
 // forgotten. They take about 200 bytes each.
 const maxRemoved = 1 << 14
 
-// Removed are the pins that this peer saw removed not long ago, with the second in which
-// their records were written last. A peer that still has one of them is behind; one that
+// Removed are the pins that this peer saw removed not long ago, with when their records were
+// written last. A peer that still has one of them is behind; one that
 // has a newer record, or a pin made anew of the same content, is not. It is safe for
 // concurrent use.
 type Removed struct {
 	mu      sync.Mutex
-	written *simplelru.LRU[removedPin, uint32]
+	written *simplelru.LRU[removedPin, writing]
 }
 
 // removedPin is one pin of a content: made anew, it has another creation time.
@@ -32,9 +32,21 @@ type removedPin struct {
 	created int64 // Unix milliseconds
 }
 
+// writing is when a record was written: in which second, and by which request (pinset.Pin.Revision).
+type writing struct {
+	second   int64
+	revision uint16
+}
+
+// after reports whether a record was written later than another. The requests of one second are less
+// than half of all revisions apart, which begin anew each minute.
+func (w writing) after(other writing) bool {
+	return w.second > other.second || w.second == other.second && int16(w.revision-other.revision) > 0
+}
+
 // NewRemoved returns an empty table.
 func NewRemoved() *Removed {
-	written, err := simplelru.NewLRU[removedPin, uint32](maxRemoved, nil)
+	written, err := simplelru.NewLRU[removedPin, writing](maxRemoved, nil)
 	if err != nil {
 		panic(err) // The size is positive.
 	}
@@ -46,10 +58,11 @@ func (r *Removed) Add(pin pinset.Pin) {
 	key := removedPin{pin.CID.KeyString(), pin.Created.UnixMilli()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if before, ok := r.written.Get(key); ok {
-		pin.Written = max(pin.Written, before)
+	last := writing{int64(pin.Written), pin.Revision}
+	if before, ok := r.written.Get(key); ok && before.after(last) {
+		last = before
 	}
-	r.written.Add(key, pin.Written)
+	r.written.Add(key, last)
 }
 
 // has reports whether a record of another peer is one that this peer saw removed.
@@ -58,7 +71,7 @@ func (r *Removed) has(rec api.Pin) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	written, ok := r.written.Peek(removedPin{rec.Cid.KeyString(), created.UnixMilli()})
-	return ok && rec.Timestamp.Unix() <= int64(written)
+	return ok && !writing{rec.Timestamp.Unix(), uint16(pinrecord.RevisionOf(rec))}.after(written)
 }
 
 // removed reports whether a record of another peer is one that this peer knows to be removed: it

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -96,4 +98,34 @@ func TestReader_OnlyTheLeaderIsAsked(t *testing.T) {
 		_, err = find()
 		isKind(t, "an unknown leader", err, pinsvc.KindUnavailable)
 	})
+}
+
+// A pin was removed here, and added again in the same second at a peer that had not heard of that: its
+// record, which was accepted, is none that was removed. What is older than that still is.
+func TestRemoved_AReAddOfTheSameSecondIsNot(t *testing.T) {
+	start := time.UnixMilli(1_800_000_000_100)
+	made := func(after time.Duration) api.Pin {
+		c := pinsvctest.RawCID(1)
+		rec := pinrecord.WithRequest(pinrecord.New(c), pinsvc.Pin{CID: c})
+		rec.Timestamp = start.Add(after)
+		pinrecord.Stamp(rec, start)
+		if after > 0 {
+			pinrecord.Revise(rec, rec.Timestamp)
+		}
+		return rec
+	}
+	first, second, again := made(0), made(200*time.Millisecond), made(400*time.Millisecond)
+	later := made(time.Minute + 6*time.Second) // Its revision ends in the bits of a smaller one.
+	r := NewRemoved()
+	for _, rec := range []api.Pin{second, first} { // In whatever order this peer hears of the removals.
+		r.Add(rowOf(rec))
+	}
+	for name, tt := range map[string]struct {
+		rec     api.Pin
+		removed bool
+	}{"the removed one": {second, true}, "an older one": {first, true}, "added again": {again, false}, "added later": {later, false}} {
+		if r.has(tt.rec) != tt.removed {
+			t.Errorf("%s: removed %t", name, !tt.removed)
+		}
+	}
 }

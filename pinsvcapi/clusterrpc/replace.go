@@ -82,6 +82,14 @@ func (b *Backend) namesAfterReplacing(old api.Pin, pin pinsvc.Pin, before []pinr
 	if !slices.Contains(names, replaced) {
 		names = append(names, replaced)
 	}
+	// Names that are over stay for a while, as far as there is room. The oldest go first.
+	for i := 0; i < len(names) && len(names) > pinrecord.MaxReplaced; {
+		if names[i] == replaced || b.index.IsKept(names[i]) {
+			i++
+			continue
+		}
+		names = slices.Delete(names, i, i+1)
+	}
 	if len(names) > pinrecord.MaxReplaced {
 		return nil, pinsvc.Errorf(pinsvc.KindBadRequest,
 			"pin %s has replaced %d pins already, and their content is kept until it is pinned; that many are the most", pin.CID, pinrecord.MaxReplaced)

@@ -291,6 +291,31 @@ func TestReplace_ManyPinsByOne(t *testing.T) {
 	s.counts(pinsvc.Query{}, 2)
 }
 
+// What a pin has replaced and is unpinned counts no more, although its record names it for a while.
+func TestReplace_ManyPinsByOneThatIsPinned(t *testing.T) {
+	t.Parallel()
+	s := newService(t, clustertest.Options{})
+	kept := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(0)})
+	s.becomes(kept.RequestID, pinsvc.StatusPinned)
+	for _, batch := range [][2]int{{1, 40}, {41, 80}} {
+		for i := batch[0]; i <= batch[1]; i++ {
+			st := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(i)})
+			if _, err := s.Replace(t.Context(), "", st.RequestID, pinsvc.Pin{CID: pinsvctest.RawCID(0)}); err != nil {
+				t.Fatalf("the %dth: %v", i, err)
+			}
+		}
+		await.Success(t, "all are unpinned", func() error {
+			for i := batch[0]; i <= batch[1]; i++ {
+				if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(pinsvctest.RawCID(i))); err == nil {
+					return fmt.Errorf("%d is not", i)
+				}
+			}
+			return nil
+		})
+	}
+	s.counts(pinsvc.Query{}, 1)
+}
+
 // A chain that is longer than a record has room for.
 func TestReplace_LongChain(t *testing.T) {
 	s := newService(t, clustertest.Options{})

@@ -39,6 +39,13 @@ func (x *Index) Replaces(key cid.Cid) bool {
 	return len(x.named[key]) > 0
 }
 
+// IsKept reports whether a pin is hidden, in that revision.
+func (x *Index) IsKept(r pinrecord.Replaced) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.live(r)
+}
+
 // Kept are the hidden pins that names lead to from a pin, those that it names first.
 func (x *Index) Kept(key cid.Cid) []cid.Cid {
 	x.mu.RLock()

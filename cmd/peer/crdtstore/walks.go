@@ -325,8 +325,9 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 			return err
 		}
 	}
+	merged := make(map[string]bool)
 	for _, id := range roots {
-		if err := errors.Join(b.Delete(ctx, s.keys.rootMark(id)), s.resumeRoot(ctx, b, id)); err != nil {
+		if err := errors.Join(b.Delete(ctx, s.keys.rootMark(id)), s.resumeRoot(ctx, b, id, merged)); err != nil {
 			return err
 		}
 	}
@@ -340,8 +341,9 @@ func (s *Store) resumeWalks(ctx context.Context) error {
 	return b.Commit(ctx)
 }
 
-// resumeRoot makes a root a head. One that was not merged to its end is merged.
-func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string) error {
+// resumeRoot makes a root a head. One that was not merged to its end is merged. merged are those that are
+// processed when the batch is committed: others may link to them.
+func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string, merged map[string]bool) error {
 	if _, child := s.walks.open[id]; child {
 		return nil
 	}
@@ -363,12 +365,16 @@ func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string) er
 		if err := b.Put(ctx, s.keys.processed(id), nil); err != nil {
 			return err
 		}
+		merged[id] = true
 	}
 	children, err := s.unprocessed(ctx, node.links)
 	if err != nil {
 		return err
 	}
 	for _, c := range children {
+		if merged[c] {
+			continue
+		}
 		if err := s.putOpen(ctx, b, c, s.walks.begun); err != nil {
 			return err
 		}

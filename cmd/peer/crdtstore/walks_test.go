@@ -5,6 +5,8 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/ipfs/boxo/ipld/merkledag"
+
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
@@ -212,5 +214,32 @@ func BenchmarkStore_Put(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Blocks that link to each other were here and not processed when the peer was killed. It took those that
+// it merged at the start for branches that were to be walked, for good.
+func TestStore_RootsThatLinkToEachOtherAreResumed(t *testing.T) {
+	a := source(t, false)
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	last := a.crdt.InternalStats(t.Context()).Heads[0]
+	for range 10 {
+		block, err := a.blocks.Get(t.Context(), last)
+		noError(t, err)
+		noError(t, b.blocks.Put(t.Context(), block))
+		node, err := merkledag.DecodeProtobuf(block.RawData())
+		noError(t, err)
+		last = node.Links()[0].Cid
+	}
+	b.stop()
+	store, err := Open(t.Context(), b.disk.reopen(), root, Options{})
+	noError(t, err)
+	for id := range store.walks.open {
+		known, err := store.Batching.Has(t.Context(), store.keys.processed(id))
+		noError(t, err)
+		if known {
+			t.Errorf("%s is processed and open", id)
+		}
 	}
 }

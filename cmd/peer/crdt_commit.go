@@ -73,7 +73,7 @@ func newCommittedCRDT(
 		commits.Metrics = groupcommit.NewMetrics()
 	}
 	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{
-		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon,
+		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon, Values: true,
 	})
 	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
 		if inner.Stalled(stalledWalk) { // Only then does a delete not wait for all that is older.

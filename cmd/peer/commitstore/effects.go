@@ -17,8 +17,11 @@ type Effects struct {
 	completed bool
 	durable   bool              // the last block is on the disk, with what leads to it
 	block     string            // the ID of the last one that was written
-	blocks    []string          // those that are not durable, by a failed commit
-	undone    []string          // blocks of failed commits that this one undoes
+	merging   bool              // what is written is merged now
+	merged    bool              // the set may have it
+	left      leftovers         // of the tries before
+	other     bool              // its block was refused, as another one is to be undone first
+	dropped   bool              // what the tries before have left to be deleted is deleted
 	before    map[string][]byte // values before the commit, by the CRDT's key; nil: none
 	failed    error
 	synced    func()
@@ -43,12 +46,11 @@ func effectsOf(ctx context.Context) *Effects {
 	return effects
 }
 
-// begin notes that a block is written, which was not in the store.
+// begin notes that a block is written.
 func (e *Effects) begin(block string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun, e.completed, e.durable, e.block = true, false, false, block
-	e.blocks = append(e.blocks, block)
+	e.begun, e.completed, e.durable, e.merged, e.block = true, false, false, false, block
 }
 
 // wrote reports whether a block is the last one that this commit has written.
@@ -58,11 +60,25 @@ func (e *Effects) wrote(block string) bool {
 	return e.block == block
 }
 
-// merge notes that the state may be changed.
-func (e *Effects) merge() {
+// merge notes that the state may be changed, or is.
+func (e *Effects) merge(done bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.begun = true
+	e.begun, e.merged = true, e.merged || done
+}
+
+func (e *Effects) setMerging(merging bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.merging = merging
+}
+
+// isMerging reports whether go-ds-crdt merges a block, and so looks for what is left of keys, and not
+// for what it is to remove: only for the former does it make a batch before.
+func (e *Effects) isMerging() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.merging
 }
 
 // complete reports whether this is the first write of a head for the block. A block that joins
@@ -119,8 +135,8 @@ func (e *Effects) OnSynced(f func()) {
 func (e *Effects) tellSynced() (undone []string) {
 	e.mu.Lock()
 	f := e.synced
-	e.synced, e.durable, e.blocks = nil, true, nil
-	undone, e.undone = e.undone, nil
+	undone = e.left.abandoned(e.block)
+	e.synced, e.durable, e.left = nil, true, leftovers{tombs: e.left.tombs}
 	e.mu.Unlock()
 	if f != nil {
 		f()

@@ -48,9 +48,13 @@ type Options struct {
 	// Quiet reports whether nothing but the block with that ID is in the store and not merged.
 	// nil: it is not known.
 	Quiet func(id string) bool
-	// Abandoned is called with the IDs of blocks of commits that failed and were made anew, in other
-	// blocks, which are on the disk. It may be nil.
+	// Abandoned is called with the IDs of blocks of commits that failed which are deleted, or were made
+	// anew, in other blocks, which are on the disk. It may be nil.
 	Abandoned func(ctx context.Context, ids []string)
+	// Values is whether the datastore gives a key of which elements are removed the value of what is
+	// left by itself. go-ds-crdt is then shown nothing that is left: it would read the blocks of that over
+	// the network, for as long as nobody has them (U100 in docs/upstream-faults.md).
+	Values bool
 }
 
 // New decorates the datastore of a CRDT with that namespace.
@@ -79,7 +83,9 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, value []byte) error 
 	switch {
 	case effects == nil:
 	case strings.HasPrefix(name, s.blocks):
-		effects.begin(strings.TrimPrefix(name, s.blocks))
+		if err := s.beginBlock(ctx, effects, strings.TrimPrefix(name, s.blocks)); err != nil {
+			return err
+		}
 	case strings.HasPrefix(name, s.heads):
 		b, err := s.Batch(ctx)
 		if err != nil {
@@ -108,6 +114,7 @@ func (s *Store) Batch(ctx context.Context) (datastore.Batch, error) {
 	if effects == nil {
 		return b, nil
 	}
+	effects.setMerging(true)
 	return &batch{Batch: b, store: s, effects: effects, values: make(map[string]groupcommit.Effect)}, nil
 }
 
@@ -131,6 +138,9 @@ func (s *Store) Has(ctx context.Context, key datastore.Key) (exists bool, err er
 		if strings.HasPrefix(key.String(), s.tombs) {
 			if id := key.BaseNamespace(); effects.wrote(id) && s.opts.Quiet(id) {
 				return false, nil
+			}
+			if ctx.Value(undoKey{}) != nil && !effects.isMerging() {
+				return false, nil // It is put into the delta once: see listUndone.
 			}
 		} else if name, ok := s.valueOf(key.String()); ok {
 			return s.hasValue(ctx, key, effects, name)
@@ -161,6 +171,7 @@ type batch struct {
 	effects *Effects
 
 	values         map[string]groupcommit.Effect // by the CRDT's key
+	members        []datastore.Key               // elements and tombs
 	head, elements bool
 }
 
@@ -171,6 +182,9 @@ func (b *batch) Put(ctx context.Context, key datastore.Key, value []byte) error 
 		b.head = true
 	case strings.HasPrefix(name, b.store.elements):
 		b.elements = true
+		b.members = append(b.members, key)
+	case strings.HasPrefix(name, b.store.tombs):
+		b.members = append(b.members, key)
 	default:
 		b.note(name, groupcommit.EffectAdded)
 	}
@@ -202,16 +216,18 @@ func (s *Store) valueOf(name string) (key string, ok bool) {
 // commit is complete, and is synced before it is announced.
 func (b *batch) Commit(ctx context.Context) error {
 	err := b.commit(ctx)
+	b.effects.setMerging(false)
 	if err != nil {
 		b.effects.fail(err)
 	}
 	return err
 }
 
-func (b *batch) commit(ctx context.Context) error {
+func (b *batch) commit(ctx context.Context) (failed error) {
 	complete := b.head && b.effects.complete()
-	if len(b.values) > 0 || b.elements {
-		b.effects.merge()
+	if merges := len(b.values)+len(b.members) > 0; merges {
+		b.effects.merge(false)
+		defer func() { b.effects.merge(b.isMerged(ctx, failed)) }()
 	}
 	if err := b.Batch.Commit(ctx); err != nil {
 		if b.head && b.effects.Synced() {
@@ -220,6 +236,9 @@ func (b *batch) commit(ctx context.Context) error {
 			log.Warnf("a head of the CRDT stays beside the block that replaces it: %s", err)
 			return nil
 		}
+		return err
+	}
+	if err := b.lookWhatIsLeft(ctx); err != nil {
 		return err
 	}
 	// A value that a batch without elements wrote is one that survives a removal.
@@ -234,4 +253,37 @@ func (b *batch) commit(ctx context.Context) error {
 		b.store.opts.Abandoned(ctx, undone)
 	}
 	return nil
+}
+
+// lookWhatIsLeft notes the values that survive a removal.
+func (b *batch) lookWhatIsLeft(ctx context.Context) error {
+	if !b.store.opts.Values {
+		return nil
+	}
+	for key, effect := range b.values {
+		if effect != groupcommit.EffectRemoved {
+			continue
+		}
+		there, err := b.store.has(ctx, datastore.RawKey(strings.TrimSuffix(b.store.values, "/")+key+valueSuffix))
+		if err != nil {
+			return fmt.Errorf("look what is left of a removed key: %w", err)
+		}
+		if there {
+			b.values[key] = groupcommit.EffectKept
+		}
+	}
+	return nil
+}
+
+// isMerged reports whether elements or tombs of a batch may be in the set, also after a failure.
+func (b *batch) isMerged(ctx context.Context, failed error) bool {
+	if failed == nil {
+		return true
+	}
+	for _, key := range b.members {
+		if has, err := b.store.has(ctx, key); err != nil || has {
+			return true
+		}
+	}
+	return false
 }

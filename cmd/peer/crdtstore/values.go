@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,13 +12,14 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+	crdtpb "github.com/ipfs/go-ds-crdt/pb"
 )
 
 // go-ds-crdt reads the elements and tombs of a key, and then commits a batch with the
 // value that follows from them. It does so under no lock for tombs (set.putTombs), so a
 // batch may be made from what another commit has changed meanwhile (U26). Batches know
 // when they began; one that touches a key which another batch has changed since then gets
-// the value of all elements and tombs together.
+// the value of all elements and tombs together. So does one that removes elements.
 
 // recentCommits are the keys that commits changed while a batch was open.
 type recentCommits struct {
@@ -185,6 +187,9 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 			return nil, err
 		}
 		if !early && !s.recent.raced(key, b.began) {
+			if err := b.setLeft(ctx, key, t); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		value, priority, err := s.best(ctx, key, t)
@@ -218,6 +223,40 @@ func (b *batch) commitKeys(ctx context.Context) (changed map[string][]byte, err 
 		}
 	}
 	return changed, nil
+}
+
+// setLeft gives a key of which elements are removed the value of what is left. go-ds-crdt would read the
+// blocks of that over the network, and wait for those that nobody has (U100 in docs/upstream-faults.md). It
+// needs the lock of commits.
+func (b *batch) setLeft(ctx context.Context, key string, t *touched) error {
+	if len(t.tombs) == 0 {
+		return nil
+	}
+	value, priority, err := b.store.left(ctx, key, t)
+	if err != nil {
+		return fmt.Errorf("reading what is left of key %s: %w", key, err)
+	}
+	if t.writes && value == nil && t.value == nil {
+		return nil
+	}
+	t.writes, t.value = true, value
+	return b.store.writeValue(ctx, b.inner, key, value, priority)
+}
+
+// left is best, which mostly need not be asked: a removal removes all elements, which were listed for it.
+func (s *Store) left(ctx context.Context, key string, pending *touched) (value []byte, priority uint64, err error) {
+	var elements []string
+	if entries, ok := s.known.elements(key); ok {
+		for _, e := range entries {
+			elements = append(elements, e.Key[strings.LastIndexByte(e.Key, '/')+1:])
+		}
+	} else if elements, err = s.ids(ctx, s.keys.key(elementPrefix, "/", key)); err != nil {
+		return nil, 0, err
+	}
+	if len(live(append(elements, pending.elements...), pending.tombs)) == 0 {
+		return nil, 0, nil
+	}
+	return s.best(ctx, key, pending)
 }
 
 // commitChanges commits what a batch changes of keys. It needs the lock of commits.
@@ -283,6 +322,11 @@ func (s *Store) best(ctx context.Context, key string, pending *touched) (value [
 	}
 	for _, id := range live(elements, tombs) {
 		b, err := s.readBlock(ctx, id)
+		if errors.Is(err, datastore.ErrNotFound) {
+			if b, err = s.shownBlock(ctx, key); err == nil {
+				log.Errorf("the block %s is not in the datastore, so that key %s may keep a value that it has no more", id, key)
+			}
+		}
 		if err != nil {
 			return nil, 0, err
 		}
@@ -292,6 +336,27 @@ func (s *Store) best(ctx context.Context, key string, pending *touched) (value [
 		}
 	}
 	return value, priority, nil
+}
+
+// shownBlock stands for a block that is lost: it may be what gave the key its value, which is not to be
+// lost with it.
+func (s *Store) shownBlock(ctx context.Context, key string) (*block, error) {
+	b := new(block)
+	value, err := s.current(ctx, key)
+	if err != nil || value == nil {
+		return b, err
+	}
+	data, err := s.Batching.Get(ctx, s.keys.priority(key))
+	if err != nil {
+		return nil, err
+	}
+	priority, n := binary.Uvarint(data)
+	if n <= 0 || priority == 0 {
+		return nil, fmt.Errorf("the priority of key %s cannot be read", key)
+	}
+	b.delta.Priority = priority - 1
+	b.delta.Elements = []*crdtpb.Element{{Key: "/" + key, Value: value}}
+	return b, nil
 }
 
 // live are the elements without a tomb, each once.

@@ -164,7 +164,7 @@ func TestStore_ForgottenBatchesAreBounded(t *testing.T) {
 	for i := range 3 * maxRecent {
 		w, err := s.Batch(ctx)
 		noError(t, err)
-		noError(t, w.Put(ctx, s.keys.tomb(fmt.Sprint("key", i), "id"), nil))
+		noError(t, w.Put(ctx, s.keys.element(fmt.Sprint("key", i), "id"), nil))
 		noError(t, w.Commit(ctx))
 	}
 	if n := len(s.recent.last); n > maxRecent+1 {

@@ -32,15 +32,15 @@ type base struct {
 	there bool
 }
 
-// failures are the tries of a commit that have failed.
+// failures are the tries of a commit that have failed, however many.
 type failures struct {
-	tries  []Effects
-	synced bool // one of them is on the disk
+	last   Effects // knows what the tries before it have left
+	synced bool    // one of them is on the disk
 }
 
 // add notes a failed try.
 func (f *failures) add(made []*write, effects Effects) {
-	f.tries = append(f.tries, effects)
+	f.last = effects
 	f.synced = f.synced || effects.Synced()
 	for _, w := range made {
 		w.noteFailure(effects)
@@ -96,24 +96,28 @@ func (c *Committer) isOvertaken(ctx context.Context, w *write) (bool, error) {
 func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, error) {
 	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
 	var failed failures
-	for {
+	for pause := retry.Next(); ; {
 		failed.add(made, effects)
-		pause := time.NewTimer(retry.Next())
+		timer := time.NewTimer(pause)
 		select {
-		case <-pause.C:
+		case <-timer.C:
 		case <-c.wake: // Close, as no write is accepted.
 		}
-		pause.Stop()
+		timer.Stop()
 		c.mu.Lock()
 		closed := c.closed
 		c.mu.Unlock()
 		var ctx context.Context
 		ctx, effects = c.cfg.Watch(withMarks(made))
-		var err error
-		made, err = c.putAgain(ctx, made, &failed)
-		if err == nil {
-			err = c.cfg.State.Commit(ctx)
-			err = cmp.Or(err, effects.Err())
+		err := c.limit(ctx, func(ctx context.Context) (err error) {
+			if made, err = c.putAgain(ctx, made, &failed); err != nil {
+				return err
+			}
+			return cmp.Or(c.cfg.State.Commit(ctx), effects.Err())
+		})
+		if errors.Is(err, ErrUndoFirst) {
+			pause = 0
+			continue
 		}
 		if err == nil {
 			log.Infof("committed %d changes of the shared state after %d tries", len(made), retry.Attempts()+1)
@@ -127,6 +131,7 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 			return made, effects, err
 		}
 		log.Warnf("commit %d changes of the shared state: try %d: %s", len(made), retry.Attempts()+1, err)
+		pause = retry.Next()
 	}
 }
 
@@ -141,10 +146,7 @@ func (c *Committer) notMade(changes int, synced bool, err error) {
 // putAgain makes of what the state has kept of a failed commit what is still to be done, and returns
 // the writes that it is made of.
 func (c *Committer) putAgain(ctx context.Context, made []*write, failed *failures) (rest []*write, err error) {
-	undo := ctx
-	for _, effects := range failed.tries {
-		undo = effects.Undo(undo)
-	}
+	undo := failed.last.Undo(ctx)
 	rest = make([]*write, 0, len(made))
 	for i, w := range made {
 		kept, err := c.putOneAgain(ctx, undo, w, failed.synced)

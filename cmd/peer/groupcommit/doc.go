@@ -51,9 +51,9 @@ type Effects interface {
 	// Before returns the record, if there was one, that the state had of a key when Add put another
 	// into the commit. known is false when Add did not.
 	Before(api.Cid) (rec api.Pin, there, known bool)
-	// Undo returns a context, made of one for another commit or of another Undo, with which Rm takes
-	// a key that was added out of the commit that is being made, and removes what this one, which
-	// failed, may have left of it. Nothing else is removed.
+	// Undo returns a context, made of one for the commit that is made in the place of this one, which
+	// failed. With it Rm takes a key that was added out of the commit that is being made, and removes
+	// what this one, and those in whose place it was made, may have left of it. Nothing else is removed.
 	Undo(context.Context) context.Context
 	// Err returns an error of the store that Commit did not return.
 	Err() error
@@ -111,6 +111,8 @@ const (
 	DefaultMaxQueue = 50000
 	// DefaultRetryMin and DefaultRetryMax are the pauses before a failed commit is tried again.
 	DefaultRetryMin, DefaultRetryMax = 50 * time.Millisecond, 5 * time.Second
+	// DefaultMaxTime is how long a try of a commit may take: a disk that works takes less.
+	DefaultMaxTime = time.Minute
 )
 
 // Config is what a Committer needs. State and Watch must be set; the zero value of another field
@@ -132,6 +134,8 @@ type Config struct {
 	NoWait bool
 	// RetryMin and RetryMax bound the pauses before a failed commit is tried again.
 	RetryMin, RetryMax time.Duration
+	// MaxTime is the deadline of the contexts of a commit. One that still does not end is told.
+	MaxTime time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
 }
@@ -143,6 +147,7 @@ func (c *Config) setDefaults() {
 	orDefault(&c.LingerSize, c.MaxGroup)
 	orDefault(&c.RetryMin, DefaultRetryMin)
 	orDefault(&c.RetryMax, max(c.RetryMin, DefaultRetryMax))
+	orDefault(&c.MaxTime, DefaultMaxTime)
 	if c.Incoming == nil {
 		c.Incoming = nothingIncoming{}
 	}
@@ -156,6 +161,10 @@ func orDefault[T int | time.Duration](field *T, value T) {
 		*field = value
 	}
 }
+
+// ErrUndoFirst is the error of a commit that is made in the place of one that failed, of which nothing is
+// done: it would leave something behind that the next try undoes.
+var ErrUndoFirst = errors.New("what a failed try has left is to be undone first")
 
 // Errors of Pin and Unpin. Their texts are read by clusterapi.CauseOf, also at other peers.
 var (

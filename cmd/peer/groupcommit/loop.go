@@ -155,16 +155,19 @@ func (c *Committer) take() []*write {
 func (c *Committer) commit(group []*write) {
 	began := time.Now()
 	ctx, effects := c.cfg.Watch(withMarks(group))
-	made, err := c.apply(ctx, effects, group)
-	if err == nil && len(made) > 0 {
+	var made []*write
+	err := c.limit(ctx, func(ctx context.Context) (err error) {
+		made, err = c.apply(ctx, effects, group)
+		if err != nil || len(made) == 0 {
+			return err
+		}
 		effects.OnSynced(func() {
 			c.cfg.Metrics.committed(len(made), time.Since(began))
 			c.confirmSynced(made, effects)
 			runtime.Gosched() // The answers come before the broadcast, which signs.
 		})
-		err = c.cfg.State.Commit(ctx)
-		err = cmp.Or(err, effects.Err())
-	}
+		return cmp.Or(c.cfg.State.Commit(ctx), effects.Err())
+	})
 	if err != nil {
 		c.fail(made, err)
 		counted := effects.Synced()
@@ -176,6 +179,19 @@ func (c *Committer) commit(group []*write) {
 		}
 	}
 	c.confirm(ctx, made, effects)
+}
+
+// limit makes a try of a commit within MaxTime, as far as the state heeds its context (U100 in
+// docs/upstream-faults.md), and tells of one that takes longer.
+func (c *Committer) limit(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.MaxTime)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			log.Errorf("a commit of the shared state has not ended within %s: no change is accepted until it does", c.cfg.MaxTime)
+		}
+	})()
+	return try(ctx)
 }
 
 // confirmSynced answers the writes that the state shows without a doubt. The others, and all that a

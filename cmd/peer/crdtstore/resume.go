@@ -11,7 +11,7 @@ import (
 )
 
 // resumeWalks makes of what an earlier process left something that a repair goes on from:
-// roots become heads, and open branches make the store dirty.
+// roots become heads (U28 in docs/upstream-faults.md), and open branches make the store dirty.
 func (s *Store) resumeWalks(ctx context.Context) error {
 	roots, err := s.ids(ctx, s.keys.key(rootPrefix))
 	if err != nil {

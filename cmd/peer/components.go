@@ -8,6 +8,7 @@ import (
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/allocator/balanced"
+	"github.com/ipfs-cluster/ipfs-cluster/api"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs-cluster/ipfs-cluster/informer/disk"
@@ -209,7 +210,10 @@ func (p *Peer) clusterConsensus() ipfscluster.Consensus {
 // configured.
 func (p *Peer) commits() groupcommit.Config {
 	batching := p.cfg.Helper.Configs().Crdt.Batching
-	commits := groupcommit.Config{MaxQueue: batching.MaxQueueSize, NoWait: !p.waitsForCommits(), Metrics: p.metrics.commits}
+	commits := groupcommit.Config{
+		MaxQueue: batching.MaxQueueSize, NoWait: !p.waitsForCommits(), Metrics: p.metrics.commits,
+		OnLate: func(rec api.Pin, found bool) { p.tracker.Announce(rec, found) },
+	}
 	if batches(batching) {
 		commits.Linger, commits.LingerSize = batching.MaxBatchAge, batching.MaxBatchSize
 		commits.MaxGroup = min(batching.MaxBatchSize, groupcommit.DefaultMaxGroup)

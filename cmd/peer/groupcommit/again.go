@@ -113,6 +113,7 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 			if made, err = c.putAgain(ctx, made, &failed); err != nil {
 				return err
 			}
+			effects.OnSynced(func() { c.tellLate(made) })
 			return cmp.Or(c.cfg.State.Commit(ctx), effects.Err())
 		})
 		if errors.Is(err, ErrUndoFirst) {
@@ -183,6 +184,28 @@ func (c *Committer) putOneAgain(ctx, undo context.Context, w *write, synced bool
 		return false, nil
 	}
 	return true, c.cfg.State.Add(ctx, w.added())
+}
+
+// tellLate tells of the writes of a commit, which is on the disk, that were answered before.
+func (c *Committer) tellLate(made []*write) {
+	if c.cfg.NoWait {
+		return // All were.
+	}
+	for _, w := range c.answered(made) {
+		c.cfg.OnLate(w.added(), !w.unpin || w.kept != nil)
+	}
+}
+
+// answered returns the writes that nobody waits for any more.
+func (c *Committer) answered(made []*write) (answered []*write) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range made {
+		if w.stage == stageDone || w.ctx.Err() != nil {
+			answered = append(answered, w)
+		}
+	}
+	return answered
 }
 
 // accept ends fail.

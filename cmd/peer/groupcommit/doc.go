@@ -138,6 +138,11 @@ type Config struct {
 	MaxTime time.Duration
 	// Metrics may be nil.
 	Metrics *Metrics
+	// OnLate is called with each change that is on the disk after its write was answered with an
+	// error: before other peers are told of it, so that whoever has a view of the state is not the last
+	// to know. found is false for a removal; then only the CID of rec counts. It must not block. nil:
+	// nobody is told.
+	OnLate func(rec api.Pin, found bool)
 }
 
 func (c *Config) setDefaults() {
@@ -153,6 +158,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()
+	}
+	if c.OnLate == nil {
+		c.OnLate = func(api.Pin, bool) {}
 	}
 }
 

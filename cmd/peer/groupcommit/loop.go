@@ -163,6 +163,7 @@ func (c *Committer) commit(group []*write) {
 		}
 		effects.OnSynced(func() {
 			c.cfg.Metrics.committed(len(made), time.Since(began))
+			c.tellLate(made)
 			c.confirmSynced(made, effects)
 			runtime.Gosched() // The answers come before the broadcast, which signs.
 		})

@@ -171,12 +171,6 @@ func (t *Tracker) checkAgain(r *removal) {
 	t.watchRemoval(again)
 }
 
-func (t *Tracker) announce(e clusterrpc.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.notify(e)
-}
-
 // read returns what the state has of a pin that this peer should hold.
 func (t *Tracker) read(ctx context.Context, c cid.Cid) (pin api.Pin, wanted bool, err error) {
 	st, err := t.state(ctx)

@@ -1,6 +1,7 @@
 // Package statesync keeps the view equal to the shared state: a reflector, as in
 // client-go. It lists the whole state (Resync), watches events of changes, and
-// lists again from time to time, or when events were lost.
+// lists again from time to time, or when events were lost. An event is read until
+// that succeeds: as long as a disk is full, for instance.
 //
 // Where the consensus returns before the state has a write, the writes of this peer
 // that it accepted are laid over what is read (Uncommitted), so that a writer reads its

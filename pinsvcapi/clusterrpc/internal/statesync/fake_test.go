@@ -38,6 +38,7 @@ type sharedState struct {
 	records  map[cid.Cid]api.Pin
 	rows     map[cid.Cid]api.Pin // the sink
 	err      error               // of every read
+	unread   map[cid.Cid]bool    // those that PinGet alone cannot read
 	errAtEnd error               // of Pins, after the last record
 	hang     map[cid.Cid]chan struct{}
 	gets     map[cid.Cid]int
@@ -49,7 +50,7 @@ type sharedState struct {
 func newState(records ...api.Pin) *sharedState {
 	s := &sharedState{
 		records: make(map[cid.Cid]api.Pin), rows: make(map[cid.Cid]api.Pin),
-		hang: make(map[cid.Cid]chan struct{}), gets: make(map[cid.Cid]int),
+		hang: make(map[cid.Cid]chan struct{}), unread: make(map[cid.Cid]bool), gets: make(map[cid.Cid]int),
 	}
 	for _, rec := range records {
 		s.records[rec.Cid.Cid] = rec
@@ -79,6 +80,9 @@ func (s *sharedState) PinGet(ctx context.Context, key api.Cid) (api.Pin, error) 
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return api.Pin{}, s.err
+	}
+	if s.unread[key.Cid] {
+		return api.Pin{}, errBroken
 	}
 	rec, ok := s.records[key.Cid]
 	if !ok {

@@ -27,6 +27,10 @@ const maxEvents = 1 << 17
 // delay is for large commits on slow disks; what is not there then was overtaken.
 var rereadDelays = [...]time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, SlowCommit}
 
+// failedPause is the time between two tries to read what could not be read. One event is tried
+// for all of them, and when it is read the next follows at once.
+const failedPause = 200 * time.Millisecond
+
 // eventQueue has the pins that are to be read, each once. It is safe for concurrent
 // use.
 type eventQueue struct {
@@ -36,6 +40,11 @@ type eventQueue struct {
 	mu      sync.Mutex
 	waiting map[cid.Cid]Event
 	order   []cid.Cid
+	// failed are the events whose pins could not be read, failedOrder their order, and failedDue is
+	// when to try the next.
+	failed      map[cid.Cid]Event
+	failedOrder []cid.Cid
+	failedDue   time.Time
 	// delayed are the events to be read again, one list for each of
 	// rereadDelays, each in the order of time.
 	delayed    [len(rereadDelays)][]delayedEvent
@@ -49,7 +58,9 @@ type delayedEvent struct {
 }
 
 func newEventQueue(now func() time.Time) *eventQueue {
-	return &eventQueue{now: now, wake: make(chan struct{}, 1), waiting: make(map[cid.Cid]Event)}
+	return &eventQueue{
+		now: now, wake: make(chan struct{}, 1), waiting: make(map[cid.Cid]Event), failed: make(map[cid.Cid]Event),
+	}
 }
 
 // add never blocks. Of two events of one pin the later one counts.
@@ -99,6 +110,13 @@ func (q *eventQueue) take() (e Event, reads int, wait time.Duration) {
 	}
 	wait = time.Hour
 	now := q.now()
+	if len(q.failedOrder) > 0 {
+		if due := q.failedDue.Sub(now); due > 0 {
+			wait = due
+		} else {
+			return q.takeFailed(), 0, 0
+		}
+	}
 	for i, list := range q.delayed {
 		if len(list) == 0 {
 			continue
@@ -115,19 +133,47 @@ func (q *eventQueue) take() (e Event, reads int, wait time.Duration) {
 	return Event{}, 0, wait
 }
 
-// readAgain has an event read again later; false after the last of rereadDelays.
-func (q *eventQueue) readAgain(e Event, reads int) bool {
+// takeFailed needs the lock.
+func (q *eventQueue) takeFailed() Event {
+	key := q.failedOrder[0]
+	if q.failedOrder = q.failedOrder[1:]; len(q.failedOrder) == 0 {
+		q.failedOrder = nil
+	}
+	e := q.failed[key]
+	delete(q.failed, key)
+	return e
+}
+
+// readFailed has the pin of an event read again until that succeeds. How long it fails says
+// nothing about the event, as on a disk that is full.
+func (q *eventQueue) readFailed(e Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now := q.now(); !q.failedDue.After(now) {
+		q.failedDue = now.Add(failedPause)
+	}
+	if _, ok := q.failed[e.CID]; !ok {
+		if len(q.failed) >= maxEvents {
+			q.overflow()
+			return
+		}
+		q.failedOrder = append(q.failedOrder, e.CID)
+	}
+	q.failed[e.CID] = e
+}
+
+// readAgain has an event read again later, unless it was after the last of rereadDelays.
+func (q *eventQueue) readAgain(e Event, reads int) {
 	if reads >= len(rereadDelays) {
-		return false
+		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.delayed[reads]) >= maxEvents {
 		q.overflow()
-		return true
+		return
 	}
 	q.delayed[reads] = append(q.delayed[reads], delayedEvent{e, q.now().Add(rereadDelays[reads])})
-	return true
 }
 
 // takeOverflow reports whether events were lost since the last call.
@@ -143,7 +189,7 @@ func (q *eventQueue) takeOverflow() bool {
 func (q *eventQueue) len() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n = len(q.order)
+	n = len(q.order) + len(q.failedOrder)
 	for _, list := range q.delayed {
 		n += len(list)
 	}

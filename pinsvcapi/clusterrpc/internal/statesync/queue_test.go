@@ -28,9 +28,7 @@ func TestEventQueue_EventsAreReadAgainUntilTheLastDelay(t *testing.T) {
 	q := newEventQueue(clock.Now)
 	e := Event{CID: pinsvctest.RawCID(1)}
 	for reads, delay := range rereadDelays {
-		if !q.readAgain(e, reads) {
-			t.Fatalf("after %d reads there is an end", reads)
-		}
+		q.readAgain(e, reads)
 		if _, _, got := q.take(); got != delay {
 			t.Errorf("after %d reads it waits %s, want %s", reads, got, delay)
 		}
@@ -39,11 +37,51 @@ func TestEventQueue_EventsAreReadAgainUntilTheLastDelay(t *testing.T) {
 			t.Errorf("after %d reads comes %d in %s", reads, next, wait)
 		}
 	}
-	if q.readAgain(e, len(rereadDelays)) {
-		t.Error("there is no end")
-	}
+	q.readAgain(e, len(rereadDelays))
 	if _, _, wait := q.take(); wait < time.Minute || q.len() != 0 {
 		t.Errorf("%d events wait", q.len())
+	}
+}
+
+// What could not be read is tried one by one, the oldest first, and each pin waits once.
+func TestEventQueue_FailedReadsAreTriedOneByOne(t *testing.T) {
+	var clock clusterfake.Clock
+	q := newEventQueue(clock.Now)
+	event := func(n int) Event { return Event{CID: pinsvctest.RawCID(n)} }
+	for n := range 3 {
+		q.readFailed(event(n))
+		clock.Advance(failedPause / 4)
+	}
+	q.readFailed(Event{CID: event(1).CID, Removed: true})
+	if _, _, wait := q.take(); wait != failedPause/4 || q.len() != 3 {
+		t.Errorf("%d wait, %s", q.len(), wait)
+	}
+	clock.Advance(failedPause / 4)
+	if e, reads, wait := q.take(); e != event(0) || reads != 0 || wait != 0 {
+		t.Errorf("%+v, %d reads, in %s", e, reads, wait)
+	}
+	q.readFailed(event(0))
+	if _, _, wait := q.take(); wait != failedPause {
+		t.Errorf("the next is tried in %s", wait)
+	}
+	q.add(event(9)) // What is new waits for none of them.
+	if e, _, wait := q.take(); e != event(9) || wait != 0 {
+		t.Errorf("%+v in %s", e, wait)
+	}
+	clock.Advance(failedPause)
+	for _, want := range []Event{{CID: event(1).CID, Removed: true}, event(2), event(0)} {
+		if e, _, wait := q.take(); e != want || wait != 0 {
+			t.Errorf("%+v in %s, want %+v", e, wait, want)
+		}
+	}
+	if q.len() != 0 {
+		t.Errorf("%d wait", q.len())
+	}
+	for n := range maxEvents + 1 {
+		q.readFailed(event(n))
+	}
+	if q.len() != maxEvents || !q.takeOverflow() {
+		t.Errorf("%d wait", q.len())
 	}
 }
 

@@ -256,11 +256,11 @@ func (s *Syncer) followEvents(ctx context.Context) {
 			continue
 		}
 		rec, found, err := s.Get(ctx, api.NewCid(e.CID))
-		if err == nil && shows(e, Versioned{rec, found}) {
-			continue
-		}
-		if !s.events.readAgain(e, reads) && err != nil {
-			s.RequestResync() // The state could not be read all that time.
+		switch {
+		case err != nil:
+			s.events.readFailed(e)
+		case !shows(e, Versioned{rec, found}):
+			s.events.readAgain(e, reads)
 		}
 	}
 }

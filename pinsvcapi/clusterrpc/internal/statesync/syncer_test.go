@@ -77,21 +77,67 @@ func TestSyncer_AWrongEventOfARemovalRemovesNothing(t *testing.T) {
 	})
 }
 
-func TestSyncer_TheStateIsResyncedWhenAnEventCannotBeRead(t *testing.T) {
+// On a full disk what was changed since cannot be read, and all else can, for as long as that lasts.
+// Then it is seen at once, without a read of the whole state.
+func TestSyncer_AnEventIsReadUntilThatSucceeds(t *testing.T) {
+	const pins = 1000
+	for _, full := range []time.Duration{50 * time.Millisecond, 5 * time.Second, 10 * time.Minute} {
+		t.Run(full.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				state := newState()
+				for n := range pins {
+					rec := named(n, "before")
+					state.records[rec.Cid.Cid], state.unread[rec.Cid.Cid] = rec, n > 0
+				}
+				s := running(t, state.syncer())
+				if _, _, err := s.Get(t.Context(), key(0)); err != nil {
+					t.Fatal(err)
+				}
+				for n := range pins {
+					s.Notify(eventOf(named(n, "after")))
+				}
+				time.Sleep(full)
+				if n, limit := state.reads(1), 6+int(full/failedPause/(pins/2)); n > limit {
+					t.Errorf("a pin was read %d times, at most %d are wanted", n, limit)
+				}
+				state.set(func() {
+					for n := range pins {
+						rec := named(n, "after")
+						state.records[rec.Cid.Cid] = rec
+					}
+					clear(state.unread)
+				})
+				time.Sleep(failedPause)
+				synctest.Wait()
+				for n := 1; n < pins; n++ {
+					if row, ok := state.row(n); !ok || row.Name != "after" {
+						t.Fatalf("pin %d: row %q, %t", n, row.Name, ok)
+					}
+				}
+				if n := state.resyncs(); n != 0 {
+					t.Errorf("the whole state was read %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// While the state cannot be read nothing is taken for missing.
+func TestSyncer_AStateThatCannotBeReadIsUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state := newState(named(1, "theirs"))
 		s := running(t, state.syncer())
 		state.set(func() { state.err = errBroken })
 		s.Notify(eventOf(named(1, "theirs")))
-		time.Sleep(rereadDelays[len(rereadDelays)-1] + 10*time.Second)
-		synctest.Wait()
-		if !s.unavailable.Load() {
+		time.Sleep(time.Minute)
+		if !s.unavailable.Load() || !s.Behind(key(2).Cid) {
 			t.Error("the state is taken to be available")
 		}
 		state.set(func() { state.err = nil })
-		time.Sleep(2 * time.Minute)
-		if _, ok := state.row(1); !ok {
-			t.Error("the change is lost")
+		time.Sleep(failedPause)
+		synctest.Wait()
+		if _, ok := state.row(1); !ok || s.Behind(key(2).Cid) {
+			t.Error("the change is lost, or the state is taken to be unavailable")
 		}
 	})
 }

@@ -112,7 +112,7 @@ func isRoutine(logger, message string) bool {
 	case "raft":
 		starts = []string{"pin committed to global state: ", "unpin committed to global state: "}
 	case "ipfshttp":
-		if strings.HasPrefix(message, "error posting to IPFS:") {
+		if strings.HasPrefix(message, "error posting to IPFS:") || strings.HasPrefix(message, "aborting pin/ls operation:") {
 			return strings.HasSuffix(message, ": context canceled")
 		}
 		starts = []string{"IPFS Pin request succeeded: ", "IPFS Unpin request succeeded:"}

@@ -26,6 +26,7 @@ func TestRoutineCore_LeavesOutRoutineAlone(t *testing.T) {
 	}
 	left := [][2]string{
 		{"ipfshttp", `error posting to IPFS:Post "http://127.0.0.1:5001/api/v0/pin/ls?arg=bafkqaaa": context canceled`},
+		{"ipfshttp", "aborting pin/ls operation: context canceled"},
 		{"ipfshttp", "IPFS Unpin request succeeded:bafkqaaa"},
 		{"crdt", "new pin added: bafkqaaa"},
 		{"raft", "unpin committed to global state: bafkqaaa"},

@@ -136,6 +136,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 	})
 	b.replaced = repair.NewReplaced(repair.ReplacedConfig{
 		Index: b.index, Tracker: b.tracker, Syncer: b.syncer, Writer: b.writer, Poller: b.poller, Self: opts.Self, Now: opts.Now,
+		NewsTime: opts.NewsTime, CompleteTime: opts.CompleteTime,
 	})
 	b.delegates = delegates.New(delegates.Config{
 		Client: b.cluster, Now: opts.Now, Tasks: b.tasks, Timeout: opts.StatusTimeout, OnChange: b.cache.Purge,

@@ -19,7 +19,11 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if !ok {
 		return clusterapi.NotFound(requestID)
 	}
-	if err := b.awaitNewest(ctx, user, c); err != nil {
+	await := b.awaitNewest
+	if b.opts.Leader != nil {
+		await = b.awaitKnown // The removal comes after all changes that the leader has.
+	}
+	if err := await(ctx, user, c); err != nil {
 		return err
 	}
 	unlock, err := b.lockWithKept(ctx, c)

@@ -319,8 +319,11 @@ func TestBackend_IsANaiveList(t *testing.T) {
 			p := clustertest.Start(t, 1, opts)[0]
 			p.Node.HoldPins(true)
 			m := &model{
-				service: service{newBackend(t, p, clusterrpc.Options{BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0}), t, p},
-				rand:    rand.New(rand.NewPCG(seed, 1)), pins: make(map[string]modelPin),
+				service: service{newBackend(t, p, clusterrpc.Options{
+					BatchAge: opts.BatchAge, WaitsForCommit: opts.BatchAge == 0,
+					NewsTime: time.Second, CompleteTime: 2 * time.Second, // There is one peer.
+				}), t, p},
+				rand: rand.New(rand.NewPCG(seed, 1)), pins: make(map[string]modelPin),
 				kept: make(map[string]pinsvc.Status), names: make(map[string]map[string]bool),
 			}
 			stop := readers(t, m.Backend)

@@ -137,6 +137,11 @@ type Options struct {
 	// ReplicaAwayAfter (5 min) is how long a peer may be unreachable until what it holds is
 	// no replica any more. The status of its pins stays.
 	ReplicaAwayAfter time.Duration
+	// NewsTime (1 min) is how long it takes until all peers that can be reached have heard of a
+	// write: before that no peer gives up a pin that was replaced and has failed. CompleteTime (3.5
+	// min with the other defaults) is how long one that was replaced has to be complete until what it
+	// has replaced itself is given up: as long as a removal by another peer may take to be heard of.
+	NewsTime, CompleteTime time.Duration
 	// PinTimeout is the peers' ipfs_connector.ipfshttp.pin_timeout, for the text of
 	// failures; zero: it is not known.
 	PinTimeout time.Duration

@@ -119,6 +119,12 @@ func (p *Peer) Start(args ...string) {
 // StartOnly runs the daemon without waiting.
 func (p *Peer) StartOnly(args ...string) { p.t.Helper(); p.run(nil, args...) }
 
+// StartLogging is StartOnly with other log levels, such as info,crdt:debug.
+func (p *Peer) StartLogging(levels string, args ...string) {
+	p.t.Helper()
+	p.run([]string{"--loglevel", levels}, args...)
+}
+
 // StartDebug is Start with every message of the log.
 func (p *Peer) StartDebug() {
 	p.t.Helper()

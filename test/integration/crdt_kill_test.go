@@ -34,7 +34,10 @@ func hasCount(p *harness.Peer, want int) error {
 	return err
 }
 
-// killAfter ends a peer once it has merged that many changes of other peers.
+// logsChanges are the log levels with which killAfter can count.
+const logsChanges = "info,crdt:debug"
+
+// killAfter ends a peer that logsChanges once it has merged that many changes of other peers.
 func killAfter(t *testing.T, p *harness.Peer, changes int) {
 	t.Helper()
 	const merged = "new pin added: "
@@ -67,7 +70,7 @@ func TestCRDTPeerKilledWhileItCatchesUp(t *testing.T) {
 		}
 	}
 	addMany(t, one, "while it is away", 700)
-	two.StartOnly()
+	two.StartLogging(logsChanges)
 	killAfter(t, two, 150)
 	two.Start()
 	// The removals are below the new pins and come last: on the way up there are 701 as well.
@@ -89,7 +92,7 @@ func TestCRDTPeerKilledInItsFirstSync(t *testing.T) {
 	one := h.Cluster(1, "crdt")[0]
 	addMany(t, one, "before it joins", 800)
 	two := h.Joining(one, "crdt")
-	two.StartOnly("--bootstrap", one.Address())
+	two.StartLogging(logsChanges, "--bootstrap", one.Address())
 	killAfter(t, two, 200)
 	two.Start("--bootstrap", one.Address())
 	harness.Eventually(t, harness.Timeout, "the new peer has all", func() error { return hasCount(two, 800) })

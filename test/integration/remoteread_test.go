@@ -177,7 +177,6 @@ func endAfterAChangeElsewhere(t *testing.T, peers []*harness.Peer, n int) {
 		}
 		want(t, request(t, other, http.MethodDelete, "/pins/"+c.String(), nil), http.StatusAccepted, "")
 	}
-	// What a peer accepts now comes after its changes, so they are there with it.
 	for i, p := range peers {
 		last := inline(t, fmt.Sprintf("the last pin of peer %d", i))
 		p.Add(last, "last")
@@ -191,11 +190,16 @@ func endAfterAChangeElsewhere(t *testing.T, peers []*harness.Peer, n int) {
 			})
 		}
 	}
+	// Of a CRDT the newest changes come first, and those before them a moment later.
 	for _, p := range peers {
 		for i, c := range changed {
-			if page, err := p.List(all + c.String()); err != nil || page.Count != 0 {
-				t.Errorf("%s: pin %d, which was renamed and then ended at another peer: %+v, %v", p.Name, i, page.Results, err)
-			}
+			harness.Eventually(t, harness.Timeout, fmt.Sprintf("%s has not pin %d, which was renamed and then ended at another peer", p.Name, i), func() error {
+				page, err := p.List(all + c.String())
+				if err == nil && page.Count != 0 {
+					err = fmt.Errorf("%+v", page.Results)
+				}
+				return err
+			})
 		}
 	}
 }

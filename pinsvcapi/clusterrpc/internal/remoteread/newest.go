@@ -27,10 +27,13 @@ const (
 // it was accepted before. key is that of the record here.
 //
 // A peer that does not answer soon does not count: it may be frozen or cut off, and what it has
-// accepted is concurrent then. Where there is nobody to ask, where a leader puts all changes in
-// one order, or where it is not known which records came here, nothing is asked.
+// accepted is concurrent then. Where there is nobody to ask, or where it is not known which records
+// came here, nothing is asked. Where there is a leader, its record is the newest.
 func (r *Reader) AwaitNewest(ctx context.Context, key api.Cid) error {
-	if r.cfg.Past == nil || r.cfg.Leader != nil {
+	if r.cfg.Leader != nil {
+		return r.awaitLeaders(ctx, key)
+	}
+	if r.cfg.Past == nil {
 		return nil
 	}
 	peers := r.living.peers(ctx, r)
@@ -45,10 +48,40 @@ func (r *Reader) AwaitNewest(ctx context.Context, key api.Cid) error {
 	if r.arrivesOrIsRead(ctx, key.Cid, came, r.cfg.Timeout) {
 		return nil
 	}
+	return changedElsewhere(ctx)
+}
+
+// changedElsewhere is the error of a request that has waited for a change.
+func changedElsewhere(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clusterapi.Failure(err, "wait for the last change of the pin")
 	}
 	return unavailable("another peer of the cluster has changed the pin, and the change has not reached this one yet")
+}
+
+// awaitLeaders waits until this peer has the record that the leader has. That may change
+// meanwhile, so it is asked again now and then. A leader that does not answer is not waited for: a
+// write without one fails by itself.
+func (r *Reader) awaitLeaders(request context.Context, key api.Cid) error {
+	ctx, cancel := context.WithTimeout(request, r.cfg.Timeout)
+	defer cancel()
+	for {
+		leader, err := r.cfg.Leader(ctx)
+		if err != nil || leader == "" || leader == r.cfg.Self {
+			return nil
+		}
+		rec, found, err := r.readAt(ctx, leader, key)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return changedElsewhere(request)
+		case err != nil || !found || r.cfg.Has(rec):
+			return nil
+		case r.arrivesOrIsRead(ctx, key.Cid, func() bool { return r.cfg.Has(rec) }, askAgain):
+			return nil
+		case ctx.Err() != nil:
+			return changedElsewhere(request)
+		}
+	}
 }
 
 // later asks peers for a record that has not come to this peer.

@@ -56,9 +56,24 @@ func TestReader_AwaitNewest(t *testing.T) {
 			took: newestPatience, asked: 2,
 		},
 		"nobody else": {prepare: func(w *world) { w.alive = []peer.ID{self} }},
-		"a leader": {
+		"a leader that has a newer one": {
 			far:     func(context.Context) (api.Pin, error) { return newer, nil },
-			prepare: func(w *world) { w.reader.cfg.Leader = func(context.Context) (peer.ID, error) { return far, nil } },
+			prepare: func(w *world) { w.leads(far) },
+			kind:    pinsvc.KindUnavailable, took: DefaultTimeout, asked: int64(DefaultTimeout / askAgain),
+		},
+		"a leader whose newer one comes": {
+			far: func(context.Context) (api.Pin, error) { return newer, nil },
+			prepare: func(w *world) {
+				w.leads(far)
+				time.AfterFunc(lookInterval/2, func() { w.has(newer) })
+			},
+			took: lookInterval/2 + newsPause, asked: 1,
+		},
+		"a leader that has the same": {
+			far: func(context.Context) (api.Pin, error) { return rec, nil }, prepare: func(w *world) { w.leads(far) }, asked: 1,
+		},
+		"the leader itself": {
+			far: func(context.Context) (api.Pin, error) { return newer, nil }, prepare: func(w *world) { w.leads(self) },
 		},
 		"it is not known what came": {
 			far:     func(context.Context) (api.Pin, error) { return newer, nil },
@@ -93,6 +108,15 @@ func TestReader_AwaitNewest(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// leads makes a peer the leader.
+func (w *world) leads(p peer.ID) {
+	w.reader.cfg.Leader = func(context.Context) (peer.ID, error) { return p, nil }
+	w.reader.cfg.Has = func(rec api.Pin) bool {
+		row, ok := w.view.Get(rec.Cid.Cid)
+		return ok && int64(row.Written) == rec.Timestamp.Unix()
 	}
 }
 

@@ -18,8 +18,8 @@ const (
 	// completeRetry is the time between two looks at one that was found complete. A longer time
 	// counts as this one: this peer may have been frozen, and has heard of nothing then.
 	completeRetry = 15 * time.Second
-	// newsTime is how long it takes until other peers have heard of a write.
-	newsTime = time.Minute
+	// DefaultNewsTime is how long it takes until other peers have heard of a write.
+	DefaultNewsTime = time.Minute
 	// maxChainLooks bounds the pins that one call of UnpinDue polls for.
 	maxChainLooks = 16
 )
@@ -36,12 +36,12 @@ type link struct {
 	completeFor time.Duration
 }
 
-// foundComplete notes that a look has found it complete.
-func (l *link) foundComplete(now time.Time) {
+// foundComplete notes that a look has found it complete; the next one is due after retry.
+func (l *link) foundComplete(now time.Time, retry time.Duration) {
 	if !l.found.IsZero() {
-		l.completeFor += min(now.Sub(l.found), completeRetry)
+		l.completeFor += min(now.Sub(l.found), retry)
 	}
-	l.found, l.due = now, now.Add(completeRetry)
+	l.found, l.due = now, now.Add(retry)
 	l.retry.Reset()
 }
 
@@ -90,12 +90,12 @@ func (r *Replaced) examine(ctx context.Context, pin pinrecord.Replaced, l *link)
 	if !complete {
 		l.found, l.completeFor = time.Time{}, 0
 		// A peer that has not heard that it was replaced relies on it as on a pin that clients see.
-		if failed && now.Sub(l.since) >= newsTime && r.cfg.Index.IsSpare(pin) {
+		if failed && now.Sub(l.since) >= r.cfg.NewsTime && r.cfg.Index.IsSpare(pin) {
 			return r.giveUp(ctx, pin)
 		}
 		return nil
 	}
-	if l.foundComplete(now); l.completeFor >= r.cfg.Writer.Longest()+newsTime {
+	if l.foundComplete(now, min(completeRetry, r.cfg.CompleteTime)); l.completeFor >= r.cfg.CompleteTime {
 		r.cfg.Index.Complete(pin)
 	}
 	return nil

@@ -166,7 +166,7 @@ func TestChains_ARemovalElsewhereIsHeardOfInTime(t *testing.T) {
 func TestChains_APinIsCompleteWhenItStaysSo(t *testing.T) {
 	f := newReplacedFixture(t)
 	recs := f.chain(3)
-	settles := int((f.cfg.Writer.Longest() + newsTime) / completeRetry)
+	settles := int((f.cfg.Writer.Longest() + DefaultNewsTime) / completeRetry)
 	pinned, failed := clusterfake.Report(api.TrackerStatusPinned, ""), clusterfake.Report(api.TrackerStatusPinning, "")
 	f.fake.Report(recs[1].Cid.Cid, pinned)
 	for range settles { // The first look begins the time.
@@ -195,7 +195,7 @@ func TestChains_NothingIsGivenUpRightAfterItsReplacement(t *testing.T) {
 	recs := f.chain(3)
 	f.fake.Report(recs[1].Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, noContent))
 	for range 5 {
-		f.step(newsTime / 5)
+		f.step(DefaultNewsTime / 5)
 		if got := f.there(recs); len(got) != 3 {
 			t.Fatalf("left %v", got)
 		}

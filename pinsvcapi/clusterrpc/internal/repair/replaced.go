@@ -40,6 +40,10 @@ type ReplacedConfig struct {
 	Poller  *poll.Poller
 	Self    peer.ID
 	Now     func() time.Time
+	// NewsTime (DefaultNewsTime) is how long after its replacement a pin that has failed is given up
+	// at the soonest, and CompleteTime how long one that has not has to be complete: by default as
+	// long as a write may take to have its effect, and NewsTime.
+	NewsTime, CompleteTime time.Duration
 }
 
 // Replaced unpins pins that others have replaced, once those are pinned (D6). UnpinDue
@@ -60,6 +64,12 @@ type Replaced struct {
 
 // NewReplaced returns one that has done nothing.
 func NewReplaced(cfg ReplacedConfig) *Replaced {
+	if cfg.NewsTime <= 0 {
+		cfg.NewsTime = DefaultNewsTime
+	}
+	if cfg.CompleteTime <= 0 {
+		cfg.CompleteTime = cfg.Writer.Longest() + cfg.NewsTime
+	}
 	return &Replaced{cfg: cfg, next: make(map[pinrecord.Replaced]time.Time), chains: make(map[pinrecord.Replaced]*link)}
 }
 

@@ -55,7 +55,7 @@ func lowerRoutine() error {
 
 func newRoutineCore(core zapcore.Core) zapcore.Core {
 	loggers := make(map[string]*logging.ZapEventLogger)
-	for _, name := range []string{"cluster", "crdt", "raft", "ipfshttp", "raftlib"} {
+	for _, name := range []string{"cluster", "crdt", "raft", "ipfshttp", "pintracker", "raftlib"} {
 		loggers[name] = logging.Logger(name)
 	}
 	return routineCore{Core: core, raft: zapcore.NewSamplerWithOptions(core, raftRepeat, 1, 0), routine: isRoutine, loggers: loggers}
@@ -106,14 +106,19 @@ func isRoutine(logger, message string) bool {
 	var starts []string
 	switch logger {
 	case "cluster":
+		if message == "error waiting for consensus updates: context canceled" {
+			return true // It stops soon after it has joined.
+		}
 		starts = []string{"pinning ", "unpinning ", "the peer is starting"}
 	case "crdt":
 		starts = []string{"new pin added: ", "pin removed: "}
 	case "raft":
 		starts = []string{"pin committed to global state: ", "unpin committed to global state: "}
+	case "pintracker":
+		return strings.HasSuffix(message, "the IPFS node is not running: the peer is stopping") // cmd/peer, errStopping.
 	case "ipfshttp":
-		if strings.HasPrefix(message, "error posting to IPFS:") || strings.HasPrefix(message, "aborting pin/ls operation:") {
-			return strings.HasSuffix(message, ": context canceled")
+		if strings.HasSuffix(message, "context canceled") {
+			return true // What ends by a time limit says "deadline exceeded".
 		}
 		starts = []string{"IPFS Pin request succeeded: ", "IPFS Unpin request succeeded:"}
 	case "raftlib":

@@ -25,6 +25,9 @@ type node interface {
 // does not run.
 var errNotRunning = errors.New("the IPFS node is not running")
 
+// errStopping is that of requests that come while the peer stops. The program's log knows its text.
+var errStopping = fmt.Errorf("%w: the peer is stopping", errNotRunning)
+
 // notRunning is errNotRunning with what the node is doing instead.
 func notRunning(status kubo.Status) error {
 	switch {
@@ -169,7 +172,7 @@ func (c *managedConnector) Shutdown(ctx context.Context) error {
 	c.wg.Wait()
 	c.mu.Lock()
 	inner := c.inner
-	c.inner, c.unavailable = nil, errNotRunning
+	c.inner, c.unavailable = nil, errStopping
 	c.mu.Unlock()
 	if inner == nil {
 		return nil

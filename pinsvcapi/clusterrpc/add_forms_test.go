@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs/go-cid"
 
+	daemon "github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/clustertest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -135,10 +136,11 @@ func TestAdd_BothFormsAtOnceAtTwoPeersAreOnePin(t *testing.T) {
 // whichever peer and in whichever form the content is pinned again.
 func TestAdd_APinUnderItsCIDv0StaysTheOnlyRecord(t *testing.T) {
 	t.Parallel()
-	peers := clustertest.Start(t, 2, clustertest.Options{})
+	// With upstream's own consensus an older name that comes later can undo the delete (U51).
+	peers := clustertest.Start(t, 2, clustertest.Options{Consensus: daemon.NewCRDT})
 	var services []service
 	for _, p := range peers {
-		services = append(services, service{newBackend(t, p, clusterrpc.Options{Events: p.Events}), t, p})
+		services = append(services, service{newBackend(t, p, clusterrpc.Options{Events: p.Events, WaitsForCommit: true}), t, p})
 	}
 	v0, v1 := pinsvctest.V0CID(1), pinsvctest.V1CID(1)
 	if _, err := peers[0].Cluster.Pin(t.Context(), api.NewCid(v0), api.PinOptions{Name: "theirs"}); err != nil {

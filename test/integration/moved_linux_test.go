@@ -197,20 +197,7 @@ func TestPinsThatMovedWhileAnIPFSNodeWasAwayAreRemoved(t *testing.T) {
 	h := harness.New(t)
 	peers := h.Cluster(2, "crdt")
 	one, two := peers[0], peers[1]
-	var contents []string
-	for n := range 3 {
-		contents = append(contents, one.Add(inline(t, fmt.Sprintf("held by both, %d", n)), "").RequestID)
-	}
-	for _, peer := range peers {
-		for _, c := range contents {
-			harness.Eventually(t, harness.Timeout, peer.Name+" holds it", func() error {
-				if gone(peer, []string{c}) == nil {
-					return harness.ErrNotYet
-				}
-				return nil
-			})
-		}
-	}
+	contents := heldByAll(t, peers, 3)
 	two.Edit(func(c harness.Section) {
 		c.Section("ipfs_connector", "managed").Set("restart_delay_min", "1m")
 		c.Section("cluster").Set("pin_recover_interval", "5s")

@@ -64,14 +64,12 @@ func TestDeletesWhileAnIPFSNodeIsAwayAreCarriedOutWithRaft(t *testing.T) {
 	testDeletesWhileAnIPFSNodeIsAway(t, "raft")
 }
 
-func testDeletesWhileAnIPFSNodeIsAway(t *testing.T, consensus string) {
-	t.Parallel()
-	h := harness.New(t)
-	peers := h.Cluster(2, consensus)
-	one, two := peers[0], peers[1]
+// heldByAll makes n pins that the IPFS nodes of all peers hold, and returns their request IDs.
+func heldByAll(t *testing.T, peers []*harness.Peer, n int) []string {
+	t.Helper()
 	var contents []string
-	for n := range 20 {
-		contents = append(contents, one.Add(inline(t, fmt.Sprintf("held by both, %d", n)), "").RequestID)
+	for n := range n {
+		contents = append(contents, peers[0].Add(inline(t, fmt.Sprintf("held by both, %d", n)), "").RequestID)
 	}
 	for _, peer := range peers {
 		for _, c := range contents {
@@ -83,6 +81,15 @@ func testDeletesWhileAnIPFSNodeIsAway(t *testing.T, consensus string) {
 			})
 		}
 	}
+	return contents
+}
+
+func testDeletesWhileAnIPFSNodeIsAway(t *testing.T, consensus string) {
+	t.Parallel()
+	h := harness.New(t)
+	peers := h.Cluster(2, consensus)
+	one, two := peers[0], peers[1]
+	contents := heldByAll(t, peers, 20)
 	byHand := strings.TrimSpace(two.TryStdin("the operator's own", "ipfs", "add", "--quieter", "--cid-version=1").Stdout)
 
 	first, second := contents[:10], contents[10:]

@@ -88,19 +88,8 @@ func (r *Reader) awaitLeaders(request context.Context, key api.Cid) error {
 func (r *Reader) later(ctx context.Context, peers []peer.ID, key api.Cid) (newer reply, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, newestPatience)
 	defer cancel()
-	replies := make(chan reply, len(peers))
-	var asked sync.WaitGroup
-	defer asked.Wait()
-	for _, p := range peers {
-		asked.Go(func() { replies <- r.laterAt(ctx, p, key) })
-	}
-	for range peers {
-		if got := <-replies; got.found {
-			cancel()
-			return got, true
-		}
-	}
-	return reply{}, false
+	newer = firstFound(ctx, peers, func(ctx context.Context, p peer.ID) reply { return r.laterAt(ctx, p, key) })
+	return newer, newer.found
 }
 
 // laterAt asks one peer; found: it has a record that has not come here.

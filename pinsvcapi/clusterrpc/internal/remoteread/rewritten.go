@@ -36,25 +36,31 @@ func (r *Reader) Rewritten(ctx context.Context, user pinsvc.User, rec api.Pin, a
 
 // otherRecord asks all living peers for a record that is not rec.
 func (r *Reader) otherRecord(ctx context.Context, rec api.Pin) (other api.Pin, found bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	peers, _, err := r.others(ctx)
 	if err != nil {
 		return api.Pin{}, false
 	}
+	got := firstFound(ctx, peers, func(ctx context.Context, p peer.ID) reply { return r.differs(ctx, p, rec) })
+	return got.rec, got.found
+}
+
+// firstFound asks peers at the same time, until one has found something. ctx is cancelled for the
+// others then, and all have ended when it returns.
+func firstFound(ctx context.Context, peers []peer.ID, ask func(context.Context, peer.ID) reply) reply {
+	ctx, cancel := context.WithCancel(ctx)
 	replies := make(chan reply, len(peers))
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	defer cancel()
 	for _, p := range peers {
-		wg.Go(func() { replies <- r.differs(ctx, p, rec) })
+		asked.Go(func() { replies <- ask(ctx, p) })
 	}
 	for range peers {
 		if got := <-replies; got.found {
-			cancel()
-			return got.rec, true
+			return got
 		}
 	}
-	return api.Pin{}, false
+	return reply{}
 }
 
 // differs asks one peer for its record; found: it is another one than rec, and none that this peer

@@ -56,22 +56,22 @@ func (c *Consensus) pinIf(ctx context.Context, pin api.Pin, condition clusterrpc
 	if err != nil {
 		return err
 	}
-	applied, forget := c.store.expect(m.nonce)
+	entry, forget := c.store.expect(m.nonce)
 	defer forget()
 	if err := c.atLeader(ctx, ConditionalWrite{m.nonce, pin.Cid.Bytes(), m.record, condition.Version}); err != nil {
 		return err
 	}
-	return c.awaitPin(ctx, applied, pin.Cid, m)
+	return c.awaitPin(ctx, entry, pin.Cid, m)
 }
 
 // unpinIf is LogUnpin with a condition.
 func (c *Consensus) unpinIf(ctx context.Context, key api.Cid, condition clusterrpc.Condition) error {
-	applied, forget := c.store.expect(c.store.key(key).String())
+	entry, forget := c.store.expect(c.store.key(key).String())
 	defer forget()
 	if err := c.atLeader(ctx, ConditionalWrite{rand.Text(), key.Bytes(), nil, condition.Version}); err != nil {
 		return err
 	}
-	return c.awaitRemoval(ctx, applied, key)
+	return c.awaitRemoval(ctx, entry, key)
 }
 
 // atLeader has the leader make a write, whichever peer that is.

@@ -97,12 +97,12 @@ func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
 		return err
 	}
 	defer end()
-	applied, forget := c.store.expect(m.nonce)
+	entry, forget := c.store.expect(m.nonce)
 	defer forget()
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
 		return err
 	}
-	return c.awaitPin(ctx, applied, pin.Cid, m)
+	return c.awaitPin(ctx, entry, pin.Cid, m)
 }
 
 // LogUnpin commits the removal of a pin, as LogPin does a pin. The entry has the CID alone, so that
@@ -119,12 +119,12 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	}
 	defer end()
 	removed.Metadata = map[string]string{markKey: noMark + nonce}
-	applied, forget := c.store.expect(c.store.key(pin.Cid).String())
+	entry, forget := c.store.expect(c.store.key(pin.Cid).String())
 	defer forget()
 	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
 		return err
 	}
-	return c.awaitRemoval(ctx, applied, pin.Cid)
+	return c.awaitRemoval(ctx, entry, pin.Cid)
 }
 
 // underOneLeader ends a write that another leader than the present one would have to accept. A write
@@ -173,33 +173,40 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 }
 
 // await waits until this peer has applied a committed entry: a follower applies it a moment after
-// the leader.
-func (c *Consensus) await(ctx context.Context, applied <-chan struct{}, key api.Cid, in func(api.Pin, error) bool) error {
+// the leader. Once a snapshot was restored, which may contain the entry, it waits until all that was
+// committed before is here; the state alone may show what others made of the pin since.
+func (c *Consensus) await(ctx context.Context, entry expected, key api.Cid, in func(api.Pin, error) bool) error {
 	tick := time.NewTicker(applyPoll)
 	defer tick.Stop()
+	restored := entry.restored
 	for {
 		select {
-		case <-applied:
+		case <-entry.applied:
 			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("the change is committed, and this peer has not applied it yet; the change may still take effect: %w", ctx.Err())
+		case <-restored:
+			restored = nil
 		case <-tick.C:
 		}
 		if st, err := c.State(ctx); err == nil && in(st.Get(ctx, key)) {
 			return nil
 		}
+		if restored == nil && c.barrier(ctx) == nil {
+			return nil
+		}
 	}
 }
 
-func (c *Consensus) awaitPin(ctx context.Context, applied <-chan struct{}, key api.Cid, m mark) error {
-	return c.await(ctx, applied, key, func(now api.Pin, err error) bool {
+func (c *Consensus) awaitPin(ctx context.Context, entry expected, key api.Cid, m mark) error {
+	return c.await(ctx, entry, key, func(now api.Pin, err error) bool {
 		record, invalid := now.ProtoMarshal()
 		return err == nil && invalid == nil && string(record) == string(m.record)
 	})
 }
 
-func (c *Consensus) awaitRemoval(ctx context.Context, applied <-chan struct{}, key api.Cid) error {
-	return c.await(ctx, applied, key, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
+func (c *Consensus) awaitRemoval(ctx context.Context, entry expected, key api.Cid) error {
+	return c.await(ctx, entry, key, func(_ api.Pin, err error) bool { return errors.Is(err, state.ErrNotFound) })
 }
 
 // WaitForSync waits for a leader, and until this peer has applied all that was committed before the
@@ -226,13 +233,13 @@ func (c *Consensus) barrier(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
 	defer cancel()
 	// await's look at the state would be satisfied at once.
-	applied, forget := c.store.expect(c.store.key(key).String())
+	entry, forget := c.store.expect(c.store.key(key).String())
 	defer forget()
 	if err := c.Consensus.LogUnpin(ctx, api.PinCid(key)); err != nil {
 		return err
 	}
 	select {
-	case <-applied:
+	case <-entry.applied:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

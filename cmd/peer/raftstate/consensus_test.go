@@ -174,7 +174,7 @@ func TestConsensus_AwaitEndsWithTheContext(t *testing.T) {
 	m := members(t, 1, 0, nil)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := m.ours.await(ctx, make(chan struct{}), cidOf(1), func(api.Pin, error) bool { return false }); err == nil {
+	if err := m.ours.await(ctx, expected{make(chan struct{}), make(chan struct{})}, cidOf(1), func(api.Pin, error) bool { return false }); err == nil {
 		t.Error("no error")
 	}
 }

@@ -76,6 +76,10 @@ func (s *Store) endRestore() {
 	}
 	done := s.restore
 	s.restore = nil
+	defer func() {
+		close(s.snapshot)
+		s.snapshot = make(chan struct{})
+	}()
 	ctx := context.Background()
 	removed, err := s.without(ctx, done.rows)
 	if err != nil {

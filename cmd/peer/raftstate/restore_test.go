@@ -3,6 +3,7 @@
 package raftstate
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -135,6 +136,39 @@ func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
 			if err := away.expect(asked); err != nil {
 				t.Errorf("after a restart: %v", err)
 			}
+		})
+	}
+}
+
+// A follower that has been away gets the entry of its own write with a snapshot now and then, and another
+// peer may have changed the pin by then: the write waited for an entry that was never applied.
+func TestConsensus_AnEntryThatComesWithASnapshotIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	m := members(t, 1, 0, nil)[0]
+	others := api.PinCid(cidOf(1))
+	others.Name = "what another peer made of it since"
+	noError(t, again(func() error { return m.consensus.LogPin(t.Context(), others) }))
+	row := mustProto(t, others)
+	key := m.ours.store.key(others.Cid)
+	for name, wait := range map[string]func(context.Context, expected) error{
+		"a pin": func(ctx context.Context, entry expected) error {
+			return m.ours.awaitPin(ctx, entry, others.Cid, mark{"nonce", []byte("the record")})
+		},
+		"a removal": func(ctx context.Context, entry expected) error {
+			return m.ours.awaitRemoval(ctx, entry, others.Cid)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
+			defer cancel()
+			entry, forget := m.ours.store.expect("an entry of the snapshot")
+			defer forget()
+			ended := make(chan error, 1)
+			go func() { ended <- wait(ctx, entry) }()
+			m.ours.store.beginRestore()
+			noError(t, m.ours.store.Put(ctx, key, row))
+			m.ours.store.endRestore()
+			noError(t, <-ended)
 		})
 	}
 }

@@ -25,6 +25,7 @@ type Store struct {
 	restore  *restore
 	restored func(Restored)
 	waiters  map[string]map[chan struct{}]struct{}
+	snapshot chan struct{} // Closed and replaced when one has been restored.
 	watches  map[*watch]struct{}
 }
 
@@ -38,7 +39,7 @@ type entry struct {
 func NewStore(inner datastore.Datastore, namespace string) *Store {
 	return &Store{
 		Datastore: inner, namespace: datastore.NewKey(namespace),
-		waiters: make(map[string]map[chan struct{}]struct{}), watches: make(map[*watch]struct{}),
+		waiters: make(map[string]map[chan struct{}]struct{}), snapshot: make(chan struct{}), watches: make(map[*watch]struct{}),
 	}
 }
 
@@ -158,9 +159,16 @@ func (s *Store) cid(key datastore.Key) (api.Cid, error) {
 	return api.CastCid(raw)
 }
 
-// expect returns a channel that is closed when an entry with that nonce, or one that removes that
-// key, is applied. The caller calls forget when it waits no longer.
-func (s *Store) expect(event string) (applied <-chan struct{}, forget func()) {
+// expected is an entry that somebody waits for.
+type expected struct {
+	applied <-chan struct{} // closed when the entry is applied
+	// restored is closed when a snapshot is restored, which may contain the entry: it is not applied then.
+	restored <-chan struct{}
+}
+
+// expect returns what tells of an entry with that nonce, or one that removes that key. The caller calls
+// forget when it waits no longer.
+func (s *Store) expect(event string) (e expected, forget func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	waiter := make(chan struct{})
@@ -168,7 +176,7 @@ func (s *Store) expect(event string) (applied <-chan struct{}, forget func()) {
 		s.waiters[event] = make(map[chan struct{}]struct{})
 	}
 	s.waiters[event][waiter] = struct{}{}
-	return waiter, func() {
+	return expected{waiter, s.snapshot}, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.waiters[event], waiter)

@@ -1,6 +1,7 @@
 package commitstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,8 @@ import (
 //
 // A tomb never leaves the delta of a commit that fails, so that one for each block of each try would
 // let it grow without end (U101). Mostly none is needed: as long as nothing else has come, the same
-// changes make the same block. A block that never came into the set is deleted. A tomb is put once.
+// changes make the same block. A block that never came into the set is deleted. A tomb is put once. Nothing
+// is undone of a block that other peers were told of (U102).
 
 // leftovers are what the tries of a commit that failed have left.
 type leftovers struct {
@@ -32,6 +34,7 @@ type leftovers struct {
 	merged bool                // it may be in the set
 	blocks []string            // those of earlier tries that may be in the set
 	drop   []string            // those that are not, and are to be deleted where they are in the store
+	told   []string            // those of which other peers know without a head on the disk, and what these undid
 	tombs  map[string]struct{} // the elements for which there are tombs in the delta
 }
 
@@ -48,11 +51,16 @@ var errTooManyTries = errors.New("too many tries of one commit have failed when 
 type undoKey struct{}
 
 // Undo implements groupcommit.Effects.
-func (e *Effects) Undo(ctx context.Context) context.Context {
+func (e *Effects) Undo(ctx context.Context, told bool) context.Context {
 	next := effectsOf(ctx)
 	e.mu.Lock()
 	left := e.left
 	switch {
+	case told: // The delta is gone.
+		left = leftovers{told: left.abandoned(e.block)}
+		if made := cmp.Or(e.block, e.left.again); made != "" { // It is not written again where it was.
+			left.told = append(left.told, made)
+		}
 	case e.durable: // The tombs stay in the delta.
 		left = leftovers{tombs: left.tombs}
 	case e.other:
@@ -82,10 +90,10 @@ func (l *leftovers) supersede(block string, merged bool) {
 	l.again, l.merged = block, merged
 }
 
-// abandoned are the blocks that are undone when another one is on the disk. The one that was made last
-// is not among them.
+// abandoned are the blocks that are undone, or below a head, when another one is on the disk. The one that
+// was made last is not among them.
 func (l *leftovers) abandoned(made string) []string {
-	ids := slices.Concat(l.blocks, l.drop)
+	ids := slices.Concat(l.blocks, l.drop, l.told)
 	if made != "" && l.again != "" && made != l.again {
 		ids = append(ids, l.again)
 	}

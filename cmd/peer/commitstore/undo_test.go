@@ -30,7 +30,7 @@ type try struct {
 func (t *try) after() *try {
 	next := &try{t: t.t, s: t.s}
 	next.ctx, next.effects = Watch(t.t.Context())
-	next.undo = t.effects.Undo(next.ctx)
+	next.undo = t.effects.Undo(next.ctx, false)
 	return next
 }
 
@@ -119,6 +119,41 @@ func TestUndo_WhatWasNotMergedIsDeleted(t *testing.T) {
 		t.Errorf("the block is there: %t, %v", has, err)
 	}
 	if fmt.Sprint(*abandoned) != "[ONE]" {
+		t.Errorf("abandoned: %v", *abandoned)
+	}
+}
+
+// A block that others were told of is not undone, nor what it undid itself. It is no root any more when a
+// head that leads to it is on the disk.
+func TestUndo_NothingThatOthersWereToldOf(t *testing.T) {
+	first, abandoned := firstTry(t)
+	noError(t, first.block("ONE"))
+	first.merge("ONE")
+	second := first.after()
+	if err := second.block("TOLD"); !errors.Is(err, groupcommit.ErrUndoFirst) {
+		t.Errorf("another block: %v", err)
+	}
+	third := second.after()
+	wantUndone(t, third, "[ONE]")
+	noError(t, third.block("TOLD"))
+	third.merge("TOLD")
+	fourth := third.after() // TOLD was there and is not written again.
+	noError(t, first.s.Close())
+	noError(t, first.s.Put(fourth.ctx, datastore.NewKey("/c/h/TOLD"), nil)) // The head cannot be written.
+	if !errors.Is(fourth.effects.Err(), errClosed) {
+		t.Errorf("the failure: %v", fourth.effects.Err())
+	}
+	first.s.closed = false
+	fifth := &try{t: t, s: first.s}
+	fifth.ctx, fifth.effects = Watch(t.Context())
+	fifth.undo = fourth.effects.Undo(fifth.ctx, true)
+	wantUndone(t, fifth, "[]")
+	noError(t, fifth.block("FAILS"))
+	sixth := fifth.after()
+	wantUndone(t, sixth, "[]")
+	noError(t, sixth.block("FAILS"))
+	noError(t, replaceHead(t, sixth.ctx, first.s))
+	if fmt.Sprint(*abandoned) != "[ONE TOLD]" {
 		t.Errorf("abandoned: %v", *abandoned)
 	}
 }

@@ -39,13 +39,13 @@ func modelKey(key int) string {
 // unknownEffects know nothing, so that the state is read.
 type unknownEffects struct{}
 
-func (unknownEffects) Begun() bool                              { return true }
-func (unknownEffects) Synced() bool                             { return false }
-func (unknownEffects) Err() error                               { return nil }
-func (unknownEffects) Of(api.Cid) groupcommit.Effect            { return groupcommit.EffectNone }
-func (unknownEffects) Before(api.Cid) (api.Pin, bool, bool)     { return api.Pin{}, false, false }
-func (unknownEffects) Undo(ctx context.Context) context.Context { return ctx }
-func (unknownEffects) OnSynced(func())                          {}
+func (unknownEffects) Begun() bool                                      { return true }
+func (unknownEffects) Synced() bool                                     { return false }
+func (unknownEffects) Err() error                                       { return nil }
+func (unknownEffects) Of(api.Cid) groupcommit.Effect                    { return groupcommit.EffectNone }
+func (unknownEffects) Before(api.Cid) (api.Pin, bool, bool)             { return api.Pin{}, false, false }
+func (unknownEffects) Undo(ctx context.Context, _ bool) context.Context { return ctx }
+func (unknownEffects) OnSynced(func())                                  {}
 
 // walkIncoming is how the daemon tells the Committer of walks.
 type walkIncoming struct{ *Store }

@@ -1,7 +1,6 @@
 package groupcommit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +20,9 @@ import (
 //     newer one,
 //   - a removal is not put again. The removals of what was there at first are still in the commit, and
 //     others would be of what came since,
-//   - nothing is added again of a commit that was synced, and whose writes are answered by that. What
-//     failed came after it, others may have seen it, and have changed it since. The commit that follows
-//     only tells them (U95).
+//   - nothing is added again of a commit that was synced, and whose writes are answered by that, or that
+//     other peers were told of. Others may have seen it, and have changed it since. The commit that
+//     follows has nothing in it, and leads to that one (U95, U102).
 
 // base is what the state had of the key of a write when that was put into a commit, or what a failed
 // try of that has made of it.
@@ -34,14 +33,17 @@ type base struct {
 
 // failures are the tries of a commit that have failed, however many.
 type failures struct {
-	last   Effects // knows what the tries before it have left
-	synced bool    // one of them is on the disk
+	last    Effects // knows what the tries before it have left
+	told    bool    // other peers were told of the last one
+	synced  bool    // one of them is on the disk
+	settled bool    // one of them is on the disk, or other peers were told of it
 }
 
 // add notes a failed try.
-func (f *failures) add(made []*write, effects Effects) {
-	f.last = effects
+func (f *failures) add(made []*write, effects Effects, told bool) {
+	f.last, f.told = effects, told
 	f.synced = f.synced || effects.Synced()
+	f.settled = f.settled || f.synced || told
 	for _, w := range made {
 		w.noteFailure(effects)
 	}
@@ -93,11 +95,11 @@ func (c *Committer) isOvertaken(ctx context.Context, w *write) (bool, error) {
 
 // again commits a failed commit again until it succeeds, and returns the writes that are in it. When
 // the Committer is closed it tries once more, and gives up with the error.
-func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, error) {
+func (c *Committer) again(made []*write, effects Effects, told bool) ([]*write, Effects, error) {
 	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
 	var failed failures
 	for pause := retry.Next(); ; {
-		failed.add(made, effects)
+		failed.add(made, effects, told)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -108,13 +110,15 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 		closed := c.closed
 		c.mu.Unlock()
 		var ctx context.Context
+		told = false
 		ctx, effects = c.cfg.Watch(withMarks(made))
 		err := c.limit(ctx, func(ctx context.Context) (err error) {
 			if made, err = c.putAgain(ctx, made, &failed); err != nil {
 				return err
 			}
 			effects.OnSynced(func() { c.tellLate(made) })
-			return cmp.Or(c.cfg.State.Commit(ctx), effects.Err())
+			told, err = c.commitState(ctx, effects)
+			return err
 		})
 		if errors.Is(err, ErrUndoFirst) {
 			pause = 0
@@ -127,7 +131,8 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 		}
 		c.cfg.Metrics.failed.Inc()
 		if closed {
-			c.notMade(len(made), failed.synced || effects.Synced(), err)
+			failed.add(made, effects, told)
+			c.notMade(len(made), failed, err)
 			c.giveUp(err)
 			return made, effects, err
 		}
@@ -136,21 +141,24 @@ func (c *Committer) again(made []*write, effects Effects) ([]*write, Effects, er
 	}
 }
 
-func (c *Committer) notMade(changes int, synced bool, err error) {
-	if synced {
+func (c *Committer) notMade(changes int, failed failures, err error) {
+	switch {
+	case failed.synced:
 		log.Warnf("the other peers have not been told of %d changes, which are committed: %s", changes, err)
-		return
+	case failed.settled:
+		log.Errorf("%d changes of the shared state, of which the other peers have been told, may not be on the disk: %s", changes, err)
+	default:
+		log.Errorf("%d changes of the shared state are not committed: %s", changes, err)
 	}
-	log.Errorf("%d changes of the shared state are not committed: %s", changes, err)
 }
 
 // putAgain makes of what the state has kept of a failed commit what is still to be done, and returns
 // the writes that it is made of.
 func (c *Committer) putAgain(ctx context.Context, made []*write, failed *failures) (rest []*write, err error) {
-	undo := failed.last.Undo(ctx)
+	undo := failed.last.Undo(ctx, failed.told)
 	rest = make([]*write, 0, len(made))
 	for i, w := range made {
-		kept, err := c.putOneAgain(ctx, undo, w, failed.synced)
+		kept, err := c.putOneAgain(ctx, undo, w, failed.settled)
 		if err != nil {
 			return append(rest, made[i:]...), err
 		}
@@ -162,15 +170,18 @@ func (c *Committer) putAgain(ctx context.Context, made []*write, failed *failure
 }
 
 // putOneAgain returns false for a write that is given up.
-func (c *Committer) putOneAgain(ctx, undo context.Context, w *write, synced bool) (kept bool, err error) {
-	if w.unpin && w.kept == nil {
+func (c *Committer) putOneAgain(ctx, undo context.Context, w *write, settled bool) (kept bool, err error) {
+	removal := w.unpin && w.kept == nil
+	if removal && !settled {
 		return true, nil
 	}
-	c.hold(w)
-	if err := c.cfg.State.Rm(undo, w.pin.Cid); err != nil {
+	if !removal {
+		c.hold(w)
+	}
+	if err := c.cfg.State.Rm(undo, w.pin.Cid); err != nil { // Without it, there may be no commit at all.
 		return true, err
 	}
-	if synced {
+	if settled {
 		return true, nil
 	}
 	overtaken, err := c.isOvertaken(ctx, w)

@@ -84,3 +84,54 @@ func TestCommitter_APendingWriteUndoesNoNewerOne(t *testing.T) {
 		})
 	}
 }
+
+// Other peers were told of a commit that failed. What they changed since is not undone, by no try of many,
+// and what leads to the commit is committed also when that had nothing but a removal.
+func TestCommitter_ACommitThatOthersWereToldOfIsNotMadeAgain(t *testing.T) {
+	theirs := pinOf(1, "theirs")
+	for name, test := range map[string]struct {
+		unpin  bool
+		theirs *api.Pin
+	}{
+		"a pin, and a delete": {},
+		"a pin, and another":  {theirs: &theirs},
+		"a delete, and a pin": {unpin: true, theirs: &theirs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.failing(faultHead, faultBefore, faultMerged, faultBefore)
+			key := keyOf(1)
+			f.values[key.String()] = pinOf(1, "old")
+			changed := false
+			f.before = func() { // The state of this peer hears of it when it is too late to look.
+				f.set(func() {
+					if len(f.commits) == 1 && !changed {
+						changed = true
+						f.put(key.String(), test.theirs)
+					}
+				})
+			}
+			c := start(t, f, func(cfg *Config) { cfg.Watch = watchFake })
+			write := func() error { return c.Pin(t.Context(), pinOf(1, "ours")) }
+			if test.unpin {
+				write = func() error { return c.Unpin(t.Context(), key) }
+			}
+			if err := write(); !errors.Is(err, ErrUncertain) {
+				t.Errorf("it returned %v", err)
+			}
+			accepted(t, c)
+			want := ""
+			if test.theirs != nil {
+				want = test.theirs.Name
+			}
+			if got := f.name(key); got != want {
+				t.Errorf("the state has %q, want %q", got, want)
+			}
+			f.set(func() {
+				if len(f.commits) < 2 || len(f.commits[1]) == 0 || f.commits[1][0] != "undo "+key.String() {
+					t.Errorf("commits %q", f.commits)
+				}
+			})
+		})
+	}
+}

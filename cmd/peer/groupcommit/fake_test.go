@@ -26,6 +26,7 @@ const (
 	faultBefore       // nothing is changed
 	faultMerged       // the state is changed, and no head leads to it
 	faultTold         // the commit is on the disk, and the others are not told
+	faultHead         // the others are told, and no head on the disk leads to it
 )
 
 // fake is a state that behaves as go-ds-crdt does: a failed commit keeps its delta, the elements of
@@ -120,6 +121,13 @@ func (f *fake) Commit(ctx context.Context) error {
 	if failure == faultBefore || failure == faultMerged {
 		return errDisk
 	}
+	if failure == faultHead {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		effects.err = errDisk
+		f.committed()
+		return nil
+	}
 	effects.durable = true
 	if effects.synced != nil {
 		effects.synced()
@@ -130,9 +138,14 @@ func (f *fake) Commit(ctx context.Context) error {
 	if failure == faultTold {
 		return errDisk
 	}
+	f.committed()
+	return nil
+}
+
+// committed ends the delta. It needs the lock.
+func (f *fake) committed() {
 	f.commits = append(f.commits, f.order)
 	f.adds, f.removed, f.undone, f.order = make(map[string]api.Pin), make(map[string]map[int]bool), make(map[string]bool), nil
-	return nil
 }
 
 // merge is the part of a commit up to its sync.
@@ -202,19 +215,20 @@ type fakeEffects struct {
 	silent  bool
 	synced  func()
 	durable bool
+	err     error
 	before  map[string]api.Pin
 	knows   map[string]bool // of which keys before is known
 }
 
 func (e *fakeEffects) Begun() bool       { return e.begun }
-func (e *fakeEffects) Err() error        { return nil }
+func (e *fakeEffects) Err() error        { return e.err }
 func (e *fakeEffects) OnSynced(f func()) { e.synced = f }
 func (e *fakeEffects) Synced() bool      { return e.durable }
 func (e *fakeEffects) Before(c api.Cid) (rec api.Pin, there, known bool) {
 	rec, there = e.before[c.String()]
 	return rec, there, e.knows[c.String()]
 }
-func (e *fakeEffects) Undo(ctx context.Context) context.Context {
+func (e *fakeEffects) Undo(ctx context.Context, _ bool) context.Context {
 	return context.WithValue(ctx, undoFake{}, true)
 }
 func (e *fakeEffects) Of(c api.Cid) Effect {

@@ -156,6 +156,7 @@ func (c *Committer) commit(group []*write) {
 	began := time.Now()
 	ctx, effects := c.cfg.Watch(withMarks(group))
 	var made []*write
+	var told bool
 	err := c.limit(ctx, func(ctx context.Context) (err error) {
 		made, err = c.apply(ctx, effects, group)
 		if err != nil || len(made) == 0 {
@@ -167,12 +168,13 @@ func (c *Committer) commit(group []*write) {
 			c.confirmSynced(made, effects)
 			runtime.Gosched() // The answers come before the broadcast, which signs.
 		})
-		return cmp.Or(c.cfg.State.Commit(ctx), effects.Err())
+		told, err = c.commitState(ctx, effects)
+		return err
 	})
 	if err != nil {
 		c.fail(made, err)
 		counted := effects.Synced()
-		if made, effects, err = c.again(made, effects); err != nil {
+		if made, effects, err = c.again(made, effects, told); err != nil {
 			return
 		}
 		if !counted {
@@ -180,6 +182,13 @@ func (c *Committer) commit(group []*write) {
 		}
 	}
 	c.confirm(ctx, made, effects)
+}
+
+// commitState commits what the state has. It may have told the other peers of it and fail all the same
+// (U102 in docs/upstream-faults.md).
+func (c *Committer) commitState(ctx context.Context, effects Effects) (told bool, err error) {
+	err = c.cfg.State.Commit(ctx)
+	return err == nil, cmp.Or(err, effects.Err())
 }
 
 // limit makes a try of a commit within MaxTime, as far as the state heeds its context (U100 in

@@ -111,28 +111,56 @@ func (r *Reader) came(ctx context.Context, by peer.ID, rec api.Pin) bool {
 
 // livingPeers are those that are asked by AwaitNewest, which must cost little.
 type livingPeers struct {
-	mu    sync.Mutex
+	turn  chan struct{} // held by the one request that reads the list
+	mu    sync.Mutex    // guards what is below; nothing is waited for with it held
 	at    time.Time
 	known []peer.ID
 }
 
-// peers are those of a moment ago but such as did not answer. An unreadable list is empty: the next request
-// reads it again.
+func newLivingPeers() *livingPeers { return &livingPeers{turn: make(chan struct{}, 1)} }
+
+// peers are those of a moment ago but such as did not answer. While the list cannot be read, they are those
+// of before: the next request reads it again.
 func (l *livingPeers) peers(ctx context.Context, r *Reader) []peer.ID {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.at) >= livingFor {
-		known, _, err := r.others(ctx)
-		if err != nil {
-			return nil
-		}
-		l.at, l.known = time.Now(), known
+	known, fresh := l.list()
+	if !fresh {
+		known = l.read(ctx, r)
 	}
-	answering := make([]peer.ID, 0, len(l.known))
-	for _, p := range l.known {
+	answering := make([]peer.ID, 0, len(known))
+	for _, p := range known {
 		if !r.silent.has(p) {
 			answering = append(answering, p)
 		}
 	}
 	return answering
+}
+
+// list returns what is known, and whether that is of a moment ago.
+func (l *livingPeers) list() (known []peer.ID, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known, time.Since(l.at) < livingFor
+}
+
+// read reads the list anew, unless another request has while this one waited.
+func (l *livingPeers) read(ctx context.Context, r *Reader) []peer.ID {
+	ctx, cancel := context.WithTimeout(ctx, newestPatience)
+	defer cancel()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+	}
+	known, fresh := l.list()
+	if fresh || ctx.Err() != nil {
+		return known
+	}
+	read, _, err := r.others(ctx)
+	if err != nil {
+		return known
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at, l.known = time.Now(), read
+	return read
 }

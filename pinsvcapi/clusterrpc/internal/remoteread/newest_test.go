@@ -2,6 +2,8 @@ package remoteread
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +148,59 @@ func TestReader_ASilentPeerIsNotWaitedForEachTime(t *testing.T) {
 		time.Sleep(silentFor)
 		if again := waits(); again != newestPatience {
 			t.Errorf("later it is not asked again: %s", again)
+		}
+	})
+}
+
+// hangs is a client whose monitor does not answer.
+type hangs struct {
+	Client
+	reads atomic.Int64
+}
+
+func (h *hangs) LatestMetrics(ctx context.Context, _ string) ([]api.Metric, error) {
+	h.reads.Add(1)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A removal waits for its own reading of who lives, and not for that of others. When that does not end, those
+// are asked who lived before.
+func TestReader_AMonitorThatHangsHoldsNoRemovalForLong(t *testing.T) {
+	rec, newer := record(pinsvctest.RawCID(1), 2), record(pinsvctest.RawCID(1), 3)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.has(rec)
+		w.past = []api.Pin{rec}
+		w.setPinGet(func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return rec, nil })
+		if err := w.reader.AwaitNewest(t.Context(), rec.Cid); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(livingFor)
+		w.setPinGet(func(context.Context, peer.ID, api.Cid) (api.Pin, error) { return newer, nil })
+		h := &hangs{Client: w.reader.cfg.Client}
+		w.reader.cfg.Client = h
+		var removals sync.WaitGroup
+		for range 8 {
+			removals.Go(func() {
+				began := time.Now()
+				isKind(t, "AwaitNewest", w.reader.AwaitNewest(t.Context(), rec.Cid), pinsvc.KindUnavailable)
+				if took := time.Since(began); took != newestPatience+DefaultTimeout {
+					t.Errorf("it took %s", took)
+				}
+			})
+		}
+		removals.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), newestPatience/2)
+			defer cancel()
+			began := time.Now()
+			_ = w.reader.AwaitNewest(ctx, rec.Cid) // Its request has ended.
+			if took := time.Since(began); took != newestPatience/2 {
+				t.Errorf("a request that ends waits %s", took)
+			}
+		})
+		removals.Wait()
+		if n := h.reads.Load(); n > 2 {
+			t.Errorf("the list was read %d times at once", n)
 		}
 	})
 }

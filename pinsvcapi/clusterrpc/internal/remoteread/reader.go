@@ -123,7 +123,7 @@ type Reader struct {
 	flights flights
 	denied  notedPeers // that refused PinGet
 	silent  notedPeers // that did not answer AwaitNewest
-	living  livingPeers
+	living  *livingPeers
 	shown   *shownPins
 	counts  [outcomes]atomic.Uint64
 }
@@ -162,7 +162,9 @@ func New(cfg Config) *Reader {
 	if err != nil {
 		panic(err) // The constants are valid.
 	}
-	return &Reader{cfg: cfg, limiter: limiter, waiting: newWaiting(cfg.MaxWaiting), shown: newShownPins()}
+	return &Reader{
+		cfg: cfg, limiter: limiter, waiting: newWaiting(cfg.MaxWaiting), shown: newShownPins(), living: newLivingPeers(),
+	}
 }
 
 // Await returns nil once this peer knows the pin, however late its news come. Its errors are

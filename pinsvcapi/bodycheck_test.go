@@ -2,6 +2,7 @@ package pinsvcapi
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -94,6 +95,43 @@ func TestBoundBodyTime_SlowBodiesAreCutOff(t *testing.T) {
 			_, reader := dialRaw(t, s, tt.request)
 			resp, err := http.ReadResponse(reader, nil)
 			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", resp.StatusCode, tt.status)
+			}
+			closed(t, reader)
+		})
+	}
+}
+
+// What follows a request whose end a proxy may see elsewhere is not read as another one.
+func TestIdentify_ADoubtfulLengthEndsTheConnection(t *testing.T) {
+	const login = "Host: x\r\nAuthorization: Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==\r\nContent-Type: application/json\r\n"
+	const smuggled = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+	chunked := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body(1, "")), body(1, ""))
+	tests := []struct {
+		name, request string
+		status        int
+	}{
+		{"a length and chunks", "POST /pins HTTP/1.1\r\n" + login + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked, 202},
+		{"a length and no chunk", "POST /pins HTTP/1.1\r\n" + login + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+		{"of a request without a body", "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200},
+		{"of a refused request", "POST /pins HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 401},
+		{"a coding in HTTP/1.0", "POST /pins HTTP/1.0\r\nConnection: keep-alive\r\n" + login + "Transfer-Encoding: chunked\r\n\r\n", 400},
+		{"a length and a coding in HTTP/1.0", "POST /pins HTTP/1.0\r\nConnection: keep-alive\r\n" + login +
+			fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n%s", len(body(1, "")), body(1, "")), 202},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t)
+			_, reader := dialRaw(t, s, tt.request+smuggled)
+			resp, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 				t.Fatal(err)
 			}
 			resp.Body.Close()

@@ -39,9 +39,22 @@ func (api *API) identify(next http.Handler) http.Handler {
 		defer api.requests.add(-1)
 		rq, w, r := api.newRequest(w, r)
 		w.Header().Set(requestIDHeader, rq.id)
+		if lengthIsDoubtful(r) {
+			w.Header().Set("Connection", "close")
+		}
 		api.boundBodyTime(rq, r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// lengthIsDoubtful reports whether a proxy in front may take another place for the
+// end of the request, so that what follows it on the connection may be of somebody
+// else (request smuggling). RFC 9112, section 6.1, has the connection end after a
+// request with Content-Length and Transfer-Encoding, and after one of HTTP/1.0 with
+// Transfer-Encoding. net/http goes on, and removes the header that does not count, so
+// that both look like any chunked request and any request of HTTP/1.0.
+func lengthIsDoubtful(r *http.Request) bool {
+	return len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)
 }
 
 // recoverPanic is for panics of middleware and of streams; dispatch recovers

@@ -165,7 +165,9 @@ func (p *Peer) connect() error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	confirming := p.confirmPins(inner)
-	p.begins = &tracking.Connector{IPFSConnector: p.dialOrigins(confirming), Barrier: p.pins.UnpinBarrier}
+	p.begins = &tracking.Connector{
+		IPFSConnector: p.dialOrigins(confirming), Barrier: p.pins.UnpinBarrier, Keep: p.keepsMoved,
+	}
 	p.connector = newReadyConnector(p.begins)
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil

@@ -22,7 +22,7 @@ func (p *Peer) newOrphanScanner() error {
 		name = pinName
 	}
 	p.orphans = orphans.New(orphans.Config{
-		Node: orphans.NewKubo(p.ipfsRPC), List: p.listWanted, Wanted: p.wanted, Gone: p.knownGone,
+		Node: orphans.NewKubo(p.ipfsRPC), List: p.listWanted, Wanted: p.wanted, Moved: p.moved, Gone: p.knownGone,
 		Untrack: func(ctx context.Context, key cid.Cid) (bool, error) {
 			return p.tracker.UntrackAbsent(ctx, api.NewCid(key))
 		},
@@ -65,6 +65,27 @@ func (p *Peer) listWanted(ctx context.Context, each func(cid.Cid)) error {
 func (p *Peer) wanted(ctx context.Context, key cid.Cid) (bool, error) {
 	pin, found, err := p.record(ctx, key)
 	return found && !p.heldByOthers(pin), err
+}
+
+// moved reports whether the shared state has a pin that others are to hold.
+func (p *Peer) moved(ctx context.Context, key cid.Cid) (bool, error) {
+	pin, found, err := p.record(ctx, key)
+	return found && p.heldByOthers(pin), err
+}
+
+// keepsMoved reports whether the IPFS node has a pin that others are to hold, and that this peer may have
+// the only copy of: it was away when the pin was given to others, which cannot get the content. The scanner
+// of orphans asks them, and has the pin removed. The state may not show the record yet that says so.
+func (p *Peer) keepsMoved(ctx context.Context, key api.Cid) (bool, error) {
+	if p.cfg.Helper.Configs().Ipfshttp.UnpinDisable {
+		return false, nil
+	}
+	pinned, _, err := orphans.NewKubo(p.ipfsRPC).Pinned(ctx, key.Cid)
+	if err != nil || !pinned {
+		return false, err
+	}
+	p.orphans.GivenUp(key.Cid, false)
+	return true, nil
 }
 
 // record is the record of a pin in the shared state.

@@ -234,6 +234,46 @@ func TestPinsThatMovedWhileAnIPFSNodeWasAwayAreRemoved(t *testing.T) {
 	harness.Eventually(t, time.Minute, "they are removed", func() error { return gone(two, contents) })
 }
 
+// Pins are given to a peer that cannot get their content, as those of a peer that was away may be. The one
+// that has it comes to know, and keeps it until the other one has it too (U98).
+func TestPinsThatMovedToAPeerWithoutThemStay(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peers := h.Cluster(2, "crdt")
+	one, two := peers[0], peers[1]
+	one.Edit(func(c harness.Section) {
+		c.Section("ipfs_connector", "managed").Set("restart_delay_min", "20s")
+		c.Section("cluster").Set("pin_recover_interval", "5s")
+	})
+	one.Stop()
+	one.Start()
+	contents := heldByAll(t, peers, 3)
+	harness.Eventually(t, harness.Timeout, "two may allocate to one", func() error { return restAllocates(two, one) })
+	kill(t, managedKubo(t, one))
+	for _, c := range contents {
+		allocate(t, two, c, one)
+	}
+	harness.Eventually(t, harness.Timeout, "two knows that they moved", func() error {
+		got, err := others(two)
+		if err == nil && len(got) != len(contents) {
+			err = fmt.Errorf("it says of others %v", got)
+		}
+		return err
+	})
+	harness.Always(t, harness.Settle, "two has the content", func() error {
+		for _, c := range contents {
+			if gone(two, []string{c}) == nil {
+				return fmt.Errorf("%s is removed, and the other node is away", c)
+			}
+		}
+		return nil
+	})
+	harness.Eventually(t, 4*time.Minute, "they are removed when one has them", func() error { return gone(two, contents) })
+	if gone(one, contents) == nil {
+		t.Error("nobody has them")
+	}
+}
+
 // everybody has all peers hold a pin, through the REST API of one.
 func everybody(t *testing.T, at *harness.Peer, cid string) {
 	t.Helper()

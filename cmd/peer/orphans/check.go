@@ -115,6 +115,9 @@ func (s *Scanner) check(ctx context.Context, key cid.Cid) (told bool, err error)
 			return s.tell(key), nil
 		}
 	}
+	if kept, err := s.kept(ctx, key, pinned); err != nil || kept {
+		return false, err
+	}
 	begun, err := s.cfg.Untrack(ctx, key)
 	if err != nil {
 		return false, err
@@ -129,6 +132,30 @@ func (s *Scanner) ours(ctx context.Context, key cid.Cid, name string) (bool, err
 		return false, nil
 	}
 	return s.cfg.Gone(ctx, key)
+}
+
+// kept reports whether a pin stays for now, which others are to hold: it is not known that they have it (U98
+// in docs/upstream-faults.md).
+func (s *Scanner) kept(ctx context.Context, key cid.Cid, pinned bool) (bool, error) {
+	if !pinned {
+		return false, nil
+	}
+	if moved, err := s.cfg.Moved(ctx, key); err != nil || !moved {
+		return false, err
+	}
+	gone, err := s.cfg.Gone(ctx, key)
+	if err != nil { // Others could not be asked, which is no fault of the node.
+		logger.Debugf("whether others hold %s: %s", key, err)
+	}
+	if gone {
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if current, ok := s.suspects[key]; ok {
+		current.due = s.now().Add(keptDelay)
+	}
+	return true, nil
 }
 
 // untracked notes that the pin tracker removes a pin, and has the result looked at.

@@ -7,7 +7,8 @@
 // pin tracker alone and not repeated (U41), also when other peers are to hold the pin
 // (U98). Nothing of upstream looks for either: it walks only what the shared state has.
 //
-// A pin that the peer gave up itself is looked at again soon after, and removed. What a
+// A pin that the peer gave up itself is looked at again soon after, and removed: one that others are to
+// hold when they say that they do, as this peer may have the only copy. What a
 // scan of all recursive pins finds beside those is removed only if the node is managed,
 // the pin has the name of the peer's pins, and the shared state knows that the pin was
 // deleted, or other peers say that they hold it: absence alone is no reason, since the
@@ -39,6 +40,8 @@ const (
 	// awayDelay is the time between two looks at a node that does not respond, and at
 	// removals that fail.
 	awayDelay = 5 * time.Second
+	// keptDelay is the time between two questions whether those have a pin that are to hold it.
+	keptDelay = 30 * time.Second
 	// scanShare is the share of time that scans may take: one in so many.
 	scanShare = 20
 )
@@ -65,6 +68,8 @@ type Config struct {
 	List func(ctx context.Context, each func(cid.Cid)) error
 	// Wanted reports whether the shared state has a pin that this peer is to hold.
 	Wanted func(ctx context.Context, key cid.Cid) (bool, error)
+	// Moved reports whether the shared state has a pin that other peers are to hold.
+	Moved func(ctx context.Context, key cid.Cid) (bool, error)
 	// Gone reports whether it is known that a pin, which is not wanted, was deleted or is held by
 	// other peers.
 	Gone func(ctx context.Context, key cid.Cid) (bool, error)

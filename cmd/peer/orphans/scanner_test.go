@@ -32,6 +32,7 @@ type peer struct {
 	pins    map[cid.Cid]string
 	state   map[cid.Cid]bool
 	deleted map[cid.Cid]bool
+	moved   map[cid.Cid]bool
 	away    error // of the node
 	broken  error // of removals
 	scanner *Scanner
@@ -82,6 +83,12 @@ func (p *peer) knows(_ context.Context, key cid.Cid) (bool, error) {
 	return p.deleted[key], nil
 }
 
+func (p *peer) others(_ context.Context, key cid.Cid) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moved[key], nil
+}
+
 // Untrack removes the pin at once, or fails as the connector does.
 func (p *peer) Untrack(_ context.Context, key cid.Cid) (bool, error) {
 	p.mu.Lock()
@@ -124,7 +131,7 @@ func scanned(t *testing.T, name string, f func(*peer, *Scanner)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &peer{t: t, pins: make(map[cid.Cid]string), state: make(map[cid.Cid]bool), deleted: make(map[cid.Cid]bool)}
-		s := New(Config{Node: p, List: p.list, Wanted: p.has, Gone: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
+		s := New(Config{Node: p, List: p.list, Wanted: p.has, Moved: p.others, Gone: p.knows, Untrack: p.Untrack, Name: name, Interval: interval})
 		p.scanner = s
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -210,6 +217,22 @@ func TestGivenUp_IsRemovedWhenTheNodeIsBack(t *testing.T) {
 		after(30 * time.Second)
 		p.want("30 s after it is back")
 	})
+}
+
+// A pin that others are to hold stays until they have it.
+func TestGivenUp_APinThatOthersAreToHoldStaysUntilTheyDo(t *testing.T) {
+	for _, name := range []string{ours, ""} {
+		scanned(t, name, func(p *peer, s *Scanner) {
+			c := key(t, "moved")
+			p.set(func() { p.pins[c], p.moved = ours, map[cid.Cid]bool{c: true} })
+			s.GivenUp(c, false)
+			after(time.Hour)
+			p.want("while they do not have it", c)
+			p.set(func() { p.deleted = map[cid.Cid]bool{c: true} })
+			after(keptDelay + time.Second)
+			p.want("when they have it")
+		})
+	}
 }
 
 // A direct pin does not show among the recursive ones.

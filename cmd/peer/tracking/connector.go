@@ -18,6 +18,9 @@ type Connector struct {
 	Tracker *Tracker
 	// Barrier returns nil when the IPFS node has begun all requests to unpin that it got before.
 	Barrier func(context.Context) error
+	// Keep reports whether the IPFS node keeps a pin that other peers are to hold, because too few of
+	// them may have it yet. Who is asked sees to the removal then. nil: it keeps none.
+	Keep func(context.Context, api.Cid) (bool, error)
 }
 
 // Pin implements ipfscluster.IPFSConnector, with the newest record of the pin. Content whose last
@@ -50,6 +53,7 @@ func (c *Connector) Pin(ctx context.Context, pin api.Pin) error {
 // Unpin implements ipfscluster.IPFSConnector. What other peers are to hold is given up when the node
 // does not respond in time.
 func (c *Connector) Unpin(ctx context.Context, key api.Cid) error {
+	late := c.Tracker.unanswered.of(key)
 	request, moved, err := c.Tracker.begunUnpin(ctx, key)
 	if err != nil {
 		return err
@@ -58,10 +62,28 @@ func (c *Connector) Unpin(ctx context.Context, key api.Cid) error {
 		limited, cancel := context.WithTimeout(ctx, c.Tracker.removalLimit)
 		defer cancel()
 		ctx = limited
+		if keep, err := c.keep(ctx, key); keep || err != nil {
+			if late == nil { // Nothing was sent.
+				c.Tracker.unanswered.settled(key, request)
+			}
+			return err
+		}
 	}
 	err = c.IPFSConnector.Unpin(ctx, key)
 	if answered := ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded); answered {
 		c.Tracker.unanswered.settled(key, request)
 	}
 	return err
+}
+
+func (c *Connector) keep(ctx context.Context, key api.Cid) (bool, error) {
+	if c.Keep == nil {
+		return false, nil
+	}
+	keep, err := c.Keep(ctx, key)
+	if err != nil {
+		c.Tracker.cfg.GivenUp(key)
+		return false, fmt.Errorf("looking whether this peer has the only copy: %w", err)
+	}
+	return keep, nil
 }

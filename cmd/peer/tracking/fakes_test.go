@@ -202,9 +202,10 @@ func (s *shared) set(pin api.Pin) {
 // setup is upstream's tracker with ours in front, as in a peer.
 type setup struct {
 	*Tracker
-	ipfs    *ipfs
-	shared  *shared
-	release func()
+	connector *Connector
+	ipfs      *ipfs
+	shared    *shared
+	release   func()
 
 	notes   sync.Mutex
 	givenUp map[api.Cid]int
@@ -221,11 +222,11 @@ func newSetup(t *testing.T, workers int) *setup {
 	st := func(context.Context) (state.ReadOnly, error) { return s.shared, nil }
 	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), Config{Self: self, State: st, GivenUp: s.giveUp})
 	s.unanswered.settle = 10 * time.Millisecond
-	connector := &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker, Barrier: func(ctx context.Context) error {
+	s.connector = &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker, Barrier: func(ctx context.Context) error {
 		return s.ipfs.Unpin(ctx, api.CidUndef)
 	}}
 	server := rpc.NewServer(nil, "test")
-	for name, service := range map[string]any{"Cluster": clusterService{}, "IPFSConnector": connectorService{connector, s.ipfs}} {
+	for name, service := range map[string]any{"Cluster": clusterService{}, "IPFSConnector": connectorService{s.connector, s.ipfs}} {
 		if err := server.RegisterName(name, service); err != nil {
 			t.Fatal(err)
 		}

@@ -237,3 +237,47 @@ func TestTracker_ARaftPeerLeavesNoGoroutineToWaitForTheNode(t *testing.T) {
 	returns(t, "an entry of Raft", func() error { wg.Wait(); return nil })
 	await.True(t, "the node is asked", func() bool { return s.ipfs.waiting() == 1 })
 }
+
+// What others are to hold is not removed while this peer may have the only copy, and nothing waits for
+// that; what was deleted is. A later record of the pin meets no request that was not sent.
+func TestTracker_APinOfAnotherPeerIsKeptWhileItMayBeTheOnlyCopy(t *testing.T) {
+	s := newSetup(t, 1)
+	failing := errors.New("no answer")
+	kept, unknown, held, deleted := record(1, ""), record(2, ""), record(3, ""), record(4, "")
+	s.connector.Keep = func(_ context.Context, c api.Cid) (bool, error) {
+		switch c {
+		case kept.Cid, deleted.Cid:
+			return true, nil
+		case unknown.Cid:
+			return false, failing
+		}
+		return false, nil
+	}
+	for _, pin := range []api.Pin{kept, unknown, held, deleted} {
+		s.ipfs.pins[pin.Cid] = pin
+	}
+	for _, pin := range []api.Pin{kept, unknown, held} {
+		s.shared.set(elsewhere(pin))
+		must(t, s.Track(t.Context(), elsewhere(pin)))
+	}
+	must(t, s.Untrack(t.Context(), deleted.Cid))
+	await.True(t, "two are removed", func() bool { return len(s.ipfs.has()) == 2 })
+	pins := s.ipfs.has()
+	_, hasKept := pins[kept.Cid]
+	if _, hasUnknown := pins[unknown.Cid]; !hasKept || !hasUnknown {
+		t.Errorf("the node has %v", pins)
+	}
+	for _, pin := range []api.Pin{kept, unknown} {
+		if info := s.Status(t.Context(), pin.Cid); info.Status != api.TrackerStatusRemote || info.Error != "" {
+			t.Errorf("the status is %+v", info)
+		}
+		if s.unanswered.of(pin.Cid) != nil {
+			t.Error("a request is remembered that was not sent")
+		}
+	}
+	s.notes.Lock()
+	defer s.notes.Unlock()
+	if s.givenUp[unknown.Cid] != 1 || s.givenUp[kept.Cid] != 0 {
+		t.Errorf("given up are %v", s.givenUp)
+	}
+}

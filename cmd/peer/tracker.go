@@ -26,7 +26,7 @@ func (p *Peer) newTracker() {
 	p.teardown.push("pin tracker", closeLimit, p.tracker.Shutdown)
 	p.pins.WatchSpace(p.retryPin)
 	if p.raft != nil {
-		p.raftTracker = raftstate.NewTracker(p.tracker, p.consensus.State)
+		p.raftTracker = raftstate.NewTracker(p.tracker, p.consensus.State, p.raft.Applied())
 		p.raft.OnRestore(p.raftTracker.Restored)
 		p.teardown.push("pin tracker of Raft", closeLimit, p.raftTracker.Shutdown)
 	}

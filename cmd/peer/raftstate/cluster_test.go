@@ -68,6 +68,7 @@ type recorder struct {
 	ipfscluster.PinTracker
 	mu      sync.Mutex
 	tracked map[api.Cid]string // The name; the pin is gone once it is untracked.
+	left    []api.Cid          // What was untracked, in that order.
 	seen    []string           // What marks or faults it was told.
 }
 
@@ -86,6 +87,7 @@ func (r *recorder) Untrack(_ context.Context, c api.Cid) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.tracked, c)
+	r.left = append(r.left, c)
 	if isBarrier(c) {
 		r.seen = append(r.seen, "untrack "+c.String())
 	}
@@ -211,7 +213,7 @@ func (m *member) create(all []*member) {
 		m.ours, err = New(m.host, cfg, m.store, false)
 		noError(m.t, err)
 		m.consensus = m.ours
-		m.follower = NewTracker(m.tracker, m.ours.State)
+		m.follower = NewTracker(m.tracker, m.ours.State, m.ours.Applied())
 		m.ours.OnRestore(m.follower.Restored)
 		tracker = m.follower
 	}

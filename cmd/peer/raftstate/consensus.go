@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,7 +27,11 @@ import (
 // Consensus is the cluster's Raft component with a state that holds what was asked for.
 type Consensus struct {
 	ipfscluster.Consensus
-	store  *Store
+	store *Store
+	// applied is closed when this peer has applied all that was committed before its start.
+	applied     chan struct{}
+	appliedOnce sync.Once
+
 	writes *writes
 	keys   *keys
 	self   peer.ID
@@ -59,7 +64,7 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 	if err != nil {
 		return nil, err
 	}
-	c := &Consensus{Consensus: inner, store: wrapped, writes: newWrites(h), keys: newKeys(), self: h.ID()}
+	c := &Consensus{Consensus: inner, store: wrapped, applied: make(chan struct{}), writes: newWrites(h), keys: newKeys(), self: h.ID()}
 	if err := c.writes.serve(c); err != nil {
 		return nil, errors.Join(err, c.Shutdown(context.Background()))
 	}
@@ -217,11 +222,17 @@ func (c *Consensus) WaitForSync(ctx context.Context) error {
 	}
 	for {
 		err := c.barrier(ctx)
+		if err == nil {
+			c.appliedOnce.Do(func() { close(c.applied) })
+		}
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
+
+// Applied returns a channel that is closed by the first WaitForSync that succeeds.
+func (c *Consensus) Applied() <-chan struct{} { return c.applied }
 
 // barrier proposes an entry that changes nothing, the removal of a pin that cannot exist, and waits
 // until it is applied here.

@@ -155,6 +155,41 @@ func TestConsensus_WaitForSyncWaitsForTheLog(t *testing.T) {
 	}
 }
 
+// U103: a restart applies the log again, and unpinned what was removed and added since, for a moment.
+func TestTracker_ARestartUnpinsNothingThatIsPinned(t *testing.T) {
+	t.Parallel()
+	const pins = 20
+	m := members(t, 1, 0, nil)[0]
+	want := make(map[api.Cid]api.Pin)
+	for i := range pins {
+		pin := api.PinCid(cidOf(i))
+		noError(t, m.consensus.LogPin(t.Context(), pin))
+		noError(t, m.consensus.LogUnpin(t.Context(), pin))
+		if i%2 == 0 {
+			noError(t, m.consensus.LogPin(t.Context(), pin))
+			want[pin.Cid] = pin
+		}
+	}
+	m.kill() // Its snapshot is older than all of that.
+	m.listen()
+	m.start([]*member{m})
+	m.awaitSync()
+	noError(t, m.expect(want))
+	await.Success(t, "the tracker follows", func() error { return m.follows(len(want)) })
+	await.True(t, "what is gone is unpinned", func() bool {
+		m.tracker.mu.Lock()
+		defer m.tracker.mu.Unlock()
+		return len(m.tracker.left) >= pins-len(want)
+	})
+	m.tracker.mu.Lock()
+	defer m.tracker.mu.Unlock()
+	for _, c := range m.tracker.left {
+		if _, pinned := want[c]; pinned {
+			t.Errorf("%s was unpinned", c)
+		}
+	}
+}
+
 // Pins that cannot be stored were committed, and Raft ended on every peer that applied them.
 func TestConsensus_RefusesWhatCannotBeStored(t *testing.T) {
 	t.Parallel()

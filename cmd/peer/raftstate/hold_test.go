@@ -100,12 +100,13 @@ func (l *lateTracker) Untrack(ctx context.Context, c api.Cid) error {
 func TestTracker_FollowsASnapshotWhenItHasItsClient(t *testing.T) {
 	for _, connect := range []bool{true, false} {
 		inner := &lateTracker{recorder: recorder{tracked: map[api.Cid]string{cidOf(1): "old"}}}
-		asked := make(chan struct{}, 1)
+		asked, applied := make(chan struct{}, 1), make(chan struct{})
+		close(applied)
 		empty := emptyState{}
 		tracker := NewTracker(inner, func(context.Context) (state.ReadOnly, error) {
 			asked <- struct{}{}
 			return empty, nil
-		})
+		}, applied)
 		tracker.Restored(Restored{Removed: []api.Cid{cidOf(1)}})
 		if connect {
 			tracker.SetClient(nil)

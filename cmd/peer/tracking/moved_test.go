@@ -223,7 +223,9 @@ func TestTracker_ShutdownEndsRemovalsOfPinsOfOtherPeers(t *testing.T) {
 func TestTracker_ARaftPeerLeavesNoGoroutineToWaitForTheNode(t *testing.T) {
 	s := newSetup(t, 1)
 	defer s.ipfs.blocks()()
-	raft := raftstate.NewTracker(s.Tracker, func(context.Context) (state.ReadOnly, error) { return s.shared, nil })
+	applied := make(chan struct{})
+	close(applied)
+	raft := raftstate.NewTracker(s.Tracker, func(context.Context) (state.ReadOnly, error) { return s.shared, nil }, applied)
 	var wg sync.WaitGroup
 	for n := range 500 {
 		pin := elsewhere(record(n, ""))

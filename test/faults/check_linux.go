@@ -29,6 +29,26 @@ func rowsOf(list []pin) map[string]row {
 	return rows
 }
 
+// twice is content that a list has two rows of.
+type twice struct {
+	text string
+	// moved: they are different rows. While peers come to agree, a pin whose record comes to be an older one goes
+	// down the list between two pages, and a CIDv0 and a CIDv1 are not one pin yet.
+	moved bool
+}
+
+func twiceIn(list []pin) (found []twice) {
+	first := map[string]pin{}
+	for _, p := range list {
+		c := canonical(p.Pin.CID)
+		if one, ok := first[c]; ok {
+			found = append(found, twice{fmt.Sprintf("%s twice: %+v, %+v", c, one, p), one.Pin.CID != p.Pin.CID || one.Created != p.Created})
+		}
+		first[c] = p
+	}
+	return found
+}
+
 // look asks peers and their nodes.
 func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
 	var all []sight
@@ -38,8 +58,11 @@ func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
 			return nil, err
 		}
 		s := sight{name: n.name, rows: rowsOf(list)}
-		if len(s.rows) != len(list) {
-			r.problems.add(Agreement, "%s lists %d rows of %d CIDs", n.name, len(list), len(s.rows))
+		for _, twice := range twiceIn(list) {
+			if !twice.moved {
+				r.problems.add(Agreement, "%s lists %s", n.name, twice.text)
+			}
+			s.twice = append(s.twice, twice.text)
 		}
 		if s.pins, err = n.kubo().pins(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", n.name, err)

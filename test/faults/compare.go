@@ -20,6 +20,8 @@ type sight struct {
 	name string
 	rows map[string]row
 	pins map[string]bool
+	// twice tells of rows of one content.
+	twice []string
 }
 
 // keeps reports whether the content of a replaced pin may still be pinned: a pin that
@@ -60,6 +62,11 @@ func compare(all []sight, u universe) []Problem {
 	var found []Problem
 	add := func(i Invariant, format string, args ...any) {
 		found = append(found, Problem{Invariant: i, Text: fmt.Sprintf(format, args...)})
+	}
+	for _, s := range all {
+		for _, text := range s.twice {
+			add(Agreement, "%s lists %s", s.name, text)
+		}
 	}
 	for _, cid := range u.cids {
 		first, listed := all[0].rows[cid]

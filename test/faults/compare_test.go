@@ -36,6 +36,8 @@ func TestCompare(t *testing.T) {
 		"not pinned yet":         {sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, sight{rows: list(with(func(r *row) { r.Status = "queued" }))}, false, []Invariant{Recovery, Recovery}, 1},
 		"of content that nobody has": {sight{rows: list(with(func(r *row) { r.Status = "failed" }))},
 			sight{rows: list(with(func(r *row) { r.Status = "failed" }))}, true, nil, 1},
+		"two rows of one": {sight{rows: list(a), pins: pinned("a"), twice: []string{"a twice"}}, sight{rows: list(a), pins: pinned("a")}, false,
+			[]Invariant{Agreement}, 1},
 		"in a node and in no list": {sight{pins: pinned("a")}, sight{}, false, []Invariant{Strays}, 1},
 	}
 	for name, tt := range tests {

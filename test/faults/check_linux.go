@@ -141,7 +141,7 @@ func (r *runner) checkRegisters(initial map[string]Value, groups map[string][]Op
 			continue
 		}
 		checks.Go(func() error {
-			wrong, unknown := checkRegister(cmp.Or(initial[k.cid], Absent), groups[k.cid], registerTimeout)
+			wrong, unknown := checkRegister(cmp.Or(initial[k.cid], Absent), groups[k.cid], r.opts.Mode == Raft, registerTimeout)
 			if wrong != "" {
 				r.problems.add(Register, "%s: %s", k.cid, wrong)
 			}
@@ -192,7 +192,7 @@ func (r *runner) finalRead(ctx context.Context, k *key, n *node) (Value, bool) {
 		return nil
 	})
 	op := c.op(k, n.index, Read, Absent, a)
-	op.Client, op.Home, op.Request, op.Method = "checker", !k.shared, r.workload.history.request(), "GET (final)"
+	op.Client, op.Home, op.Last, op.Request, op.Method = "checker", !k.shared, true, r.workload.history.request(), "GET (final)"
 	switch {
 	case a.err == nil && a.code == http.StatusNotFound:
 	case a.err == nil && a.code == http.StatusOK:

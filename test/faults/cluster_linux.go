@@ -150,11 +150,15 @@ func (n *node) removePeer(ctx context.Context, id string) error {
 }
 
 // close ends everything, in good order where it runs.
-func (c *cluster) close() error {
+// With a folder for evidence, the folders of the peers are kept there without the IPFS repos.
+func (c *cluster) close(evidence string) error {
 	var all []error
 	for _, n := range c.nodes {
 		if n.running() {
 			all = append(all, n.stop())
+		}
+		if evidence != "" {
+			all = append(all, n.keepFolder(filepath.Join(evidence, n.name+".folder")))
 		}
 	}
 	all = append(all, c.network.close())

@@ -43,7 +43,9 @@ type Op struct {
 	Generation int `json:"generation"`
 	// Home says that the client's writes to the CID go to this peer, so that a
 	// read there sees the last one.
-	Home    bool    `json:"home"`
+	Home bool `json:"home"`
+	// Last says that all is healed: a read sees the last write wherever it is made.
+	Last    bool    `json:"last,omitempty"`
 	Value   Value   `json:"value"` // written, or read
 	Outcome Outcome `json:"outcome"`
 	Method  string  `json:"method"`

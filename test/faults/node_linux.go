@@ -213,6 +213,21 @@ func (n *node) stop() error {
 	return nil
 }
 
+// keepFolder copies the peer's folder without the IPFS repo.
+func (n *node) keepFolder(to string) error {
+	entries, err := os.ReadDir(n.dir)
+	if err != nil {
+		return err
+	}
+	var all []error
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != "ipfs" {
+			all = append(all, os.CopyFS(filepath.Join(to, e.Name()), os.DirFS(filepath.Join(n.dir, e.Name()))))
+		}
+	}
+	return errors.Join(all...)
+}
+
 // freeze stops the daemon and its Kubo, as a machine that hangs.
 func (n *node) freeze() error {
 	n.mu.Lock()

@@ -14,6 +14,8 @@ import (
 // each peer was seen to be in them.
 type registerState struct {
 	values []Value
+	// acknowledged is the index of the last value that an acknowledged write made.
+	acknowledged int
 	// seen are indexes into values, by the start of a peer.
 	seen map[peerStart]int
 }
@@ -21,16 +23,17 @@ type registerState struct {
 // peerStart is one start of a peer.
 type peerStart struct{ peer, generation int }
 
-func (s registerState) apply(v Value) registerState {
-	return registerState{values: append(slices.Clip(s.values), v), seen: s.seen}
+func (s registerState) apply(v Value, acknowledged bool) registerState {
+	s.values = append(slices.Clip(s.values), v)
+	if acknowledged {
+		s.acknowledged = len(s.values) - 1
+	}
+	return s
 }
 
-// see is the state after a peer reported a value, and whether it could.
-func (s registerState) see(at peerStart, v Value, home bool) (registerState, bool) {
-	from := s.seen[at]
-	if home {
-		from = len(s.values) - 1
-	}
+// see is the state after a peer reported a value that is not older than one, and whether it could.
+func (s registerState) see(at peerStart, v Value, oldest int) (registerState, bool) {
+	from := max(s.seen[at], oldest)
 	i := slices.Index(s.values[from:], v)
 	if i < 0 {
 		return s, false
@@ -38,7 +41,8 @@ func (s registerState) see(at peerStart, v Value, home bool) (registerState, boo
 	if from+i == s.seen[at] {
 		return s, true
 	}
-	next := registerState{values: s.values, seen: make(map[peerStart]int, len(s.seen)+1)}
+	next := s
+	next.seen = make(map[peerStart]int, len(s.seen)+1)
 	for k, v := range s.seen {
 		next.seen[k] = v
 	}
@@ -47,7 +51,7 @@ func (s registerState) see(at peerStart, v Value, home bool) (registerState, boo
 }
 
 func (s registerState) equal(other registerState) bool {
-	if len(s.seen) != len(other.seen) || !slices.Equal(s.values, other.values) {
+	if len(s.seen) != len(other.seen) || s.acknowledged != other.acknowledged || !slices.Equal(s.values, other.values) {
 		return false
 	}
 	for at, i := range s.seen {
@@ -61,14 +65,22 @@ func (s registerState) equal(other registerState) bool {
 // registerModel is the register of a CID that only one client writes. Reads at
 // the home of the CID see the last write. Reads elsewhere may see an older one,
 // but none that is older than what the same start of the peer showed before. A
-// write that failed took effect or did not.
-func registerModel(initial Value) porcupine.Model {
+// write that failed took effect or did not. elsewhereFirst: what an unacknowledged write did may show
+// at other peers first. A Raft follower that is cut off has proposed it, and has not seen that it was committed.
+func registerModel(initial Value, elsewhereFirst bool) porcupine.Model {
 	nondeterministic := porcupine.NondeterministicModel{
 		Init: func() []any { return []any{registerState{values: []Value{initial}}} },
 		Step: func(state, input, _ any) []any {
 			s, op := state.(registerState), input.(Op)
 			if op.Kind == Read {
-				next, ok := s.see(peerStart{op.Peer, op.Generation}, op.Value, op.Home)
+				oldest := 0
+				switch {
+				case op.Home && elsewhereFirst && !op.Last:
+					oldest = s.acknowledged
+				case op.Home:
+					oldest = len(s.values) - 1
+				}
+				next, ok := s.see(peerStart{op.Peer, op.Generation}, op.Value, oldest)
 				if !ok {
 					return nil
 				}
@@ -78,7 +90,7 @@ func registerModel(initial Value) porcupine.Model {
 			if op.Kind == Remove {
 				v = Absent
 			}
-			after := s.apply(v)
+			after := s.apply(v, op.Outcome == Done)
 			if op.Outcome == Done {
 				return []any{after}
 			}
@@ -120,11 +132,11 @@ func operations(ops []Op) []porcupine.Operation {
 // checkRegister returns what is wrong with the history of one CID, empty for
 // nothing. The history ends with reads of all peers after healing, with Home
 // set: there every peer sees the last write. unknown is set when the time did
-// not suffice to tell.
-func checkRegister(initial Value, ops []Op, within time.Duration) (wrong string, unknown bool) {
+// not suffice to tell. elsewhereFirst is explained at registerModel.
+func checkRegister(initial Value, ops []Op, elsewhereFirst bool, within time.Duration) (wrong string, unknown bool) {
 	slices.SortStableFunc(ops, func(a, b Op) int { return int(a.Call - b.Call) })
 	intervals := operations(ops)
-	switch result, info := porcupine.CheckOperationsVerbose(registerModel(initial), intervals, within); result {
+	switch result, info := porcupine.CheckOperationsVerbose(registerModel(initial, elsewhereFirst), intervals, within); result {
 	case porcupine.Ok:
 		return "", false
 	case porcupine.Unknown:

@@ -66,7 +66,7 @@ func TestCheckRegister(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			wrong, unknown := checkRegister(Absent, tt.ops, 10*time.Second)
+			wrong, unknown := checkRegister(Absent, tt.ops, false, 10*time.Second)
 			if unknown || (wrong != "") != tt.wrong {
 				t.Errorf("want wrong: %v, got %q, unknown: %v", tt.wrong, wrong, unknown)
 			}
@@ -74,11 +74,39 @@ func TestCheckRegister(t *testing.T) {
 	}
 }
 
+// A Raft follower that is cut off shows what its own unacknowledged write did later than the others do.
+func TestCheckRegister_ElsewhereFirst(t *testing.T) {
+	last := func(op Op) Op { op.Last = true; return op }
+	for name, tt := range map[string]struct {
+		ops                  []Op
+		wrongHere, wrongRaft bool
+	}{
+		"a failed write shows elsewhere first": {
+			story(write(0, "a"), ended(write(0, "b"), Failed), elsewhere(1, "b"), atHome(0, "a"), atHome(0, "b")), true, false},
+		"and not at home again": {
+			story(write(0, "a"), ended(write(0, "b"), Failed), elsewhere(1, "b"), atHome(0, "b"), atHome(0, "a")), true, true},
+		"and never at home": {
+			story(write(0, "a"), ended(write(0, "b"), Failed), elsewhere(1, "b"), atHome(0, "a"), last(atHome(0, "a"))), true, true},
+		"an acknowledged one": {
+			story(write(0, "a"), write(0, "b"), elsewhere(1, "b"), atHome(0, "a")), true, true},
+	} {
+		for _, raft := range []bool{false, true} {
+			want := tt.wrongHere
+			if raft {
+				want = tt.wrongRaft
+			}
+			if wrong, unknown := checkRegister(Absent, tt.ops, raft, 10*time.Second); unknown || (wrong != "") != want {
+				t.Errorf("%s, Raft %v: want wrong: %v, got %q", name, raft, want, wrong)
+			}
+		}
+	}
+}
+
 func TestCheckRegister_BeginsWithTheLastRound(t *testing.T) {
-	if wrong, _ := checkRegister("a", story(atHome(0, "a")), time.Second); wrong != "" {
+	if wrong, _ := checkRegister("a", story(atHome(0, "a")), false, time.Second); wrong != "" {
 		t.Error(wrong)
 	}
-	if wrong, _ := checkRegister("a", story(atHome(0, Absent)), time.Second); wrong == "" {
+	if wrong, _ := checkRegister("a", story(atHome(0, Absent)), false, time.Second); wrong == "" {
 		t.Error("what was there at the start of the round is gone, and that is right")
 	}
 }
@@ -89,7 +117,7 @@ func TestCheckRegister_ManyUnanswered(t *testing.T) {
 	for i := range 12 {
 		ops = append(ops, ended(write(0, Value(rune('a'+i))), Unanswered), write(0, Value(rune('A'+i))), atHome(0, Value(rune('A'+i))))
 	}
-	if wrong, unknown := checkRegister(Absent, story(ops...), 10*time.Second); wrong != "" || unknown {
+	if wrong, unknown := checkRegister(Absent, story(ops...), false, 10*time.Second); wrong != "" || unknown {
 		t.Errorf("%q, unknown: %v", wrong, unknown)
 	}
 }

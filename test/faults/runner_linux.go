@@ -63,7 +63,7 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 	r.cluster, err = newCluster(ctx, settings{mode: opts.Mode, copies: opts.Copies, users: users}, opts.Folder, programs{service, opts.Ipfs})
 	if err != nil {
 		if r.cluster != nil {
-			err = errors.Join(err, r.cluster.close())
+			err = errors.Join(err, r.cluster.close(""))
 		}
 		return Summary{}, fmt.Errorf("starting the cluster: %w", err)
 	}
@@ -72,10 +72,14 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		n.onEnd(r.ended)
 	}
 	if err := r.prepare(ctx, users); err != nil {
-		return Summary{}, errors.Join(err, r.cluster.close())
+		return Summary{}, errors.Join(err, r.cluster.close(""))
 	}
 	r.rounds(ctx, opts.Plan.Rounds())
-	if err := r.cluster.close(); err != nil {
+	evidence := ""
+	if len(r.problems.all()) > 0 {
+		evidence = opts.Folder
+	}
+	if err := r.cluster.close(evidence); err != nil {
 		r.problems.add(Processes, "%v", err)
 	}
 	r.scanLogs()

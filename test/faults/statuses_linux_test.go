@@ -23,7 +23,7 @@ func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
 	c, err := newCluster(ctx, settings{mode: CRDT, users: map[string]string{who.User: who.Password}}, folder(t), programs{harness.Service(t), harness.Ipfs(t)})
 	if c != nil {
 		defer func() {
-			if err := c.close(); err != nil {
+			if err := c.close(""); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -27,8 +27,9 @@ const (
 	replacedRetry = 5 * time.Second
 	// maxReplacedTries bounds the pins that one call of UnpinDue tries to unpin.
 	maxReplacedTries = 256
-	// idleShare is how many times as long as a look at the replaced pins the next waits.
-	idleShare = 20
+	// idleShare is how many times as long as a look at the replaced pins the next waits, and maxIdle
+	// bounds it: a look in which the peer was frozen, or the state did not answer, is no measure.
+	idleShare, maxIdle = 20, 10 * time.Second
 )
 
 // ReplacedConfig is what a Replaced needs. All fields are required.
@@ -109,7 +110,7 @@ func (r *Replaced) look(ctx context.Context) error {
 	r.examineChains(ctx)
 	r.due = r.cfg.Index.Due()
 	now := r.cfg.Now()
-	r.resume = now.Add(idleShare * now.Sub(began))
+	r.resume = now.Add(min(idleShare*now.Sub(began), maxIdle))
 	next := make(map[pinrecord.Replaced]time.Time, len(r.due))
 	for _, pin := range r.due {
 		at, known := r.next[pin]

@@ -124,6 +124,29 @@ func TestReplaced_IsUnpinnedOnceTheNewPinIsPinned(t *testing.T) {
 	}
 }
 
+// A peer that was frozen during a look did not look again for twenty times as long: pins that were renamed
+// and replaced showed again, and replaced ones were not unpinned.
+func TestReplaced_AFreezeIsFollowedByALook(t *testing.T) {
+	f := newReplacedFixture(t)
+	f.report(api.TrackerStatusPinning)
+	calls := 0
+	f.cfg.Now = func() time.Time {
+		if calls++; calls == 3 { // After the begin of the look.
+			f.clock.Advance(17 * time.Second)
+		}
+		return f.clock.Now()
+	}
+	f.UnpinDue(t.Context())
+	if calls < 3 {
+		t.Fatalf("the clock was read %d times", calls)
+	}
+	f.report(api.TrackerStatusPinned)
+	f.step(maxIdle)
+	if !f.unpinned() {
+		t.Error("the replaced pin is pinned still")
+	}
+}
+
 // What the view says is asked once more before anything is unpinned.
 func TestReplaced_StaysWhenNobodyConfirmsTheNewPinNow(t *testing.T) {
 	f := newReplacedFixture(t)

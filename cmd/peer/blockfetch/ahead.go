@@ -1,6 +1,7 @@
 package blockfetch
 
-// maxAhead bounds the bytes of blocks that came with another one and are not asked for yet.
+// maxAhead bounds the bytes of blocks that came with another one and are not asked for yet, and those of
+// one response: a peer may send more than maxBytes.
 const maxAhead = 8 << 20
 
 // firstCount is how many blocks are wanted of a branch at first: mostly the others are here. Where a

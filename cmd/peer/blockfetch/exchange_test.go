@@ -1,8 +1,10 @@
 package blockfetch
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -269,6 +271,38 @@ func TestExchange_Bounds(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("all requests are taken")
+	}
+}
+
+// A peer that sends more than a response has takes no more memory for that.
+func TestExchange_TakesNoMoreThanItKeeps(t *testing.T) {
+	all := newChain(t, 24, 1<<20)
+	source := startMember(t, &shelf{chain: all}, everybody)
+	source.host.SetStreamHandler(Protocol, func(s network.Stream) {
+		q, err := readRequest(s)
+		for n := slices.Index(all.ids, q.id); err == nil && n >= 0; n-- {
+			err = writeField(s, all.data[n])
+		}
+		_ = s.Close()
+	})
+	m := startMember(t, empty(), everybody, source)
+	newest := len(all.ids) - 1
+	m.ahead.below = map[string]int{all.ids[newest]: maxBlocks}
+	r := m.ask(t.Context(), source.host.ID(), all.ids[newest])
+	if r == nil {
+		t.Fatal("no block came")
+	}
+	size := 0
+	for _, data := range r.blocks[1:] {
+		size += len(data)
+	}
+	if size > maxAhead {
+		t.Errorf("%d bytes came with the first block", size)
+	}
+	for n := newest; n >= 0; n-- {
+		if data, ok := m.Get(t.Context(), all.ids[n]); !ok || !bytes.Equal(data, all.data[n]) {
+			t.Fatalf("block %d did not come", n)
+		}
 	}
 }
 

@@ -111,6 +111,7 @@ type response struct {
 	count  int // that were asked for
 	ids    []string
 	blocks [][]byte
+	more   int             // bytes of those that came with the first
 	links  map[string]bool // out of them
 }
 
@@ -159,6 +160,11 @@ func (e *Exchange) request(ctx context.Context, r *response, id string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if len(r.blocks) > 0 {
+			if r.more += len(data); r.more > maxAhead {
+				return nil // The next request gets the rest.
+			}
 		}
 		if err := r.add(data); err != nil {
 			return err

@@ -40,6 +40,8 @@ type eventQueue struct {
 	mu      sync.Mutex
 	waiting map[cid.Cid]Event
 	order   []cid.Cid
+	// reading is the pin of waiting or failed that was taken last, until the next is.
+	reading cid.Cid
 	// failed are the events whose pins could not be read, failedOrder their order, and failedDue is
 	// when to try the next.
 	failed      map[cid.Cid]Event
@@ -81,12 +83,13 @@ func (q *eventQueue) add(e Event) {
 	}
 }
 
-// has reports whether the first read for an event of a pin is to come, or events were lost.
+// has reports whether the first read for an event of a pin has not succeeded yet, or events were lost.
 func (q *eventQueue) has(key cid.Cid) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_, ok := q.waiting[key]
-	return ok || q.overflowed
+	_, waits := q.waiting[key]
+	_, failed := q.failed[key]
+	return waits || failed || q.reading == key || q.overflowed
 }
 
 // overflow needs the lock.
@@ -96,10 +99,15 @@ func (q *eventQueue) overflow() {
 }
 
 // take returns an event that is due and how often it was read already, or how long
-// none is due.
+// none is due. The caller has read the one before.
 func (q *eventQueue) take() (e Event, reads int, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer func() {
+		if q.reading = cid.Undef; wait == 0 && reads == 0 {
+			q.reading = e.CID
+		}
+	}()
 	if len(q.order) > 0 {
 		e = q.waiting[q.order[0]]
 		delete(q.waiting, q.order[0])

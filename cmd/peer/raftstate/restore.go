@@ -22,6 +22,7 @@ type Restored struct {
 type restore struct {
 	rows    map[datastore.Key]struct{}
 	changed []datastore.Key
+	ended   chan struct{}
 }
 
 func (r *restore) put(ctx context.Context, store datastore.Datastore, key datastore.Key, row []byte) {
@@ -36,6 +37,7 @@ func (r *restore) put(ctx context.Context, store datastore.Datastore, key datast
 // too: marks are taken out, also of pins that were exported by ipfs-cluster-service.
 func Offline(cfg *raft.Config, store datastore.Datastore) (state.State, error) {
 	wrapped := NewStore(store, cfg.DatastoreNamespace)
+	wrapped.offline = true
 	wrapped.beginRestore()
 	return raft.OfflineState(cfg, wrapped)
 }
@@ -52,7 +54,8 @@ func (s *Store) OnRestore(f func(Restored)) {
 func (s *Store) beginRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.restore = &restore{rows: make(map[datastore.Key]struct{})}
+	s.releaseQueries()
+	s.restore = &restore{rows: make(map[datastore.Key]struct{}), ended: make(chan struct{})}
 	for w := range s.watches {
 		w.all = true
 	}
@@ -63,7 +66,43 @@ func (s *Store) beginRestore() {
 func (s *Store) abandonRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.releaseQueries()
 	s.restore = nil
+}
+
+// releaseQueries ends the wait of queries. It needs the lock.
+func (s *Store) releaseQueries() {
+	if s.restore != nil {
+		close(s.restore.ended)
+	}
+}
+
+// Query implements datastore.Read. A query of the state waits for the end of a restore. The goroutine that
+// restores a snapshot goes on before Raft has told its logger, and the state has rows until then that the
+// snapshot does not have: a snapshot of its own that the peer took in between had them for good.
+func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	if prefix := datastore.NewKey(q.Prefix); s.namespace.Equal(prefix) || s.namespace.IsDescendantOf(prefix) {
+		if err := s.awaitRestore(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.Datastore.Query(ctx, q)
+}
+
+func (s *Store) awaitRestore(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		pending := s.restore
+		s.mu.Unlock()
+		if pending == nil || s.offline {
+			return nil
+		}
+		select {
+		case <-pending.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // endRestore removes what the snapshot does not have: upstream only puts (U32 in
@@ -76,6 +115,7 @@ func (s *Store) endRestore() {
 	}
 	done := s.restore
 	s.restore = nil
+	defer close(done.ended) // When what the snapshot does not have is gone.
 	defer func() {
 		close(s.snapshot)
 		s.snapshot = make(chan struct{})

@@ -18,6 +18,7 @@ type Store struct {
 	datastore.Datastore
 	namespace datastore.Key
 	hold      *hold // Nil where entries need no RPC client.
+	offline   bool  // All that is put are rows of a snapshot, and nothing ends that.
 
 	mu       sync.Mutex
 	last     entry // The last one with a mark of its own.

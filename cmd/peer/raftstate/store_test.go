@@ -1,6 +1,8 @@
 package raftstate
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"maps"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	"github.com/multiformats/go-multihash"
 )
 
@@ -208,6 +211,44 @@ func TestStore_AFailedRestoreRemovesNothing(t *testing.T) {
 	a.add(namedPin(gone, "again", 3))
 	if a.name(gone) != "again" || a.store.restore != nil {
 		t.Error("the restore goes on")
+	}
+}
+
+// A snapshot that this peer takes when the rows of one are in the state, and what it lacks is not gone yet, has
+// no more than that one. It had it for good, and a restart brought removed pins back.
+func TestStore_ASnapshotOfItsOwnWaitsForTheEndOfARestore(t *testing.T) {
+	a, kept, gone := newApplied(t), raw(t, "kept"), raw(t, "gone")
+	a.add(mustMark(t, namedPin(kept, "kept", 1)))
+	a.add(mustMark(t, namedPin(gone, "gone", 1)))
+	for _, end := range []func(restoreLogger){
+		func(l restoreLogger) { l.Error(msgRestoreFailed) },
+		func(l restoreLogger) { l.Info(msgInstalled) },
+	} {
+		logger := restoreLogger{hclog.NewNullLogger(), a.store}
+		logger.With("id", "x", argSnapshotSize, 1)
+		record, err := namedPin(kept, "kept", 1).ProtoMarshal()
+		check(t, err)
+		check(t, a.store.Put(t.Context(), a.store.key(kept), record))
+		given, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := a.store.Query(given, query.Query{Prefix: a.store.namespace.String()}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a query during the restore: %v", err)
+		}
+		others, err := a.store.Query(t.Context(), query.Query{Prefix: "/peers"})
+		check(t, err)
+		check(t, others.Close())
+		snapshot := make(chan error, 1)
+		var taken bytes.Buffer
+		go func() { snapshot <- a.state.Marshal(&taken) }()
+		end(logger)
+		check(t, <-snapshot)
+		_, err = a.state.Get(t.Context(), gone)
+		if has := bytes.Contains(taken.Bytes(), []byte("gone")); has != (err == nil) {
+			t.Errorf("the snapshot has the pin: %v, the state: %v", has, err)
+		}
+	}
+	if _, err := a.state.Get(t.Context(), gone); err == nil {
+		t.Error("the removed pin is there")
 	}
 }
 

@@ -127,7 +127,7 @@ func (r *runner) finish(ctx context.Context, round int, initial map[string]Value
 		for _, wrong := range checkReads(groups[k.cid], r.troubles.calm) {
 			r.problems.add(Reads, "%s", wrong)
 		}
-		k.value, k.unsettled = final[k.cid], false
+		k.value, k.unsettled, k.moved = final[k.cid], false, nil
 	}
 	return final
 }

@@ -23,10 +23,28 @@ type key struct {
 	// home is the peer that the writes go to. It changes when the client has
 	// seen the last write at another peer: then its writes there follow it.
 	home int
+	// moved is the move to a home that has not accepted a write since; nil: it has, or was the first.
+	moved *move
 	// value is what the last write left; unsettled says that it is not known
 	// whether one took effect.
 	value     Value
 	unsettled bool
+}
+
+// move is how a key got its home. The start of the peer showed the last write, which it may have from
+// another peer: its own state has it a moment later, and the next start of the peer may never have heard of it.
+type move struct {
+	from       int
+	generation int
+}
+
+// keepHomes takes moves back to homes that were started again since.
+func (c *client) keepHomes() {
+	for _, k := range c.keys {
+		if k.moved != nil && c.nodes[k.home].generation() != k.moved.generation {
+			k.home, k.moved = k.moved.from, nil
+		}
+	}
 }
 
 // text is the CID for a request.
@@ -91,6 +109,7 @@ func (c *client) step(ctx context.Context) {
 		c.expire(ctx)
 		return
 	}
+	c.keepHomes()
 	k := c.keys[c.rng.IntN(len(c.keys))]
 	switch n := c.rng.IntN(100); {
 	case n < 25:
@@ -217,7 +236,7 @@ func (c *client) wrote(k *key, kind Kind, v Value, a answer, request int) {
 		op.Kind, op.Value, op.Outcome = Read, Absent, Done
 	case op.Outcome == Done:
 		c.count.acknowledged.Add(1)
-		k.value, k.unsettled = v, false
+		k.value, k.unsettled, k.moved = v, false, nil
 	case op.Outcome == Failed:
 		c.count.failed.Add(1)
 		k.unsettled = true
@@ -231,9 +250,11 @@ func (c *client) wrote(k *key, kind Kind, v Value, a answer, request int) {
 }
 
 func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
+	generation := c.nodes[peer].generation()
+	home := peer == k.home && !k.shared && (k.moved == nil || k.moved.generation == generation)
 	return Op{
-		Request: 0, Client: c.name, CID: k.cid, Kind: kind, Peer: peer, Generation: c.nodes[peer].generation(),
-		Home: peer == k.home && !k.shared, Value: v, Outcome: Done, Method: a.method, Code: a.code, Status: a.text(),
+		Request: 0, Client: c.name, CID: k.cid, Kind: kind, Peer: peer, Generation: generation,
+		Home: home, Value: v, Outcome: Done, Method: a.method, Code: a.code, Status: a.text(),
 		Call: a.call, Return: a.call + a.took,
 	}
 }
@@ -327,8 +348,13 @@ func (c *client) move(ctx context.Context, k *key) {
 		return
 	}
 	for range 8 {
+		generation := c.nodes[to].generation()
 		if v, ok := c.get(ctx, k, to); ok && v == k.value {
-			k.home = to
+			from := k.home
+			if k.moved != nil {
+				from = k.moved.from
+			}
+			k.home, k.moved = to, &move{from, generation}
 			return
 		}
 		time.Sleep(200 * time.Millisecond)

@@ -57,6 +57,7 @@ type member struct {
 	stopped   bool
 	client    *rpc.Client
 	// frozen lets redirected writes wait until it thaws.
+	disk   *full
 	frozen atomic.Bool
 	thawed chan struct{}
 	// waiting are the writes that wait for that.
@@ -210,7 +211,8 @@ func (m *member) create(all []*member) {
 		m.consensus = inner
 	} else {
 		var err error
-		m.ours, err = New(m.host, cfg, m.store, false)
+		m.disk = &full{Datastore: m.store}
+		m.ours, err = New(m.host, cfg, m.disk, false)
 		noError(m.t, err)
 		m.consensus = m.ours
 		m.follower = NewTracker(m.tracker, m.ours.State, m.ours.Applied())

@@ -80,6 +80,7 @@ func (c *Consensus) SetClient(client *rpc.Client) {
 // Shutdown stops the component. Without a client, entries that wait for it are not applied.
 func (c *Consensus) Shutdown(ctx context.Context) error {
 	c.store.hold.end(errNoClient)
+	c.store.stop()
 	c.writes.close()
 	return c.Consensus.Shutdown(ctx)
 }

@@ -3,6 +3,7 @@ package raftstate
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,14 +22,14 @@ type Restored struct {
 // restore is a snapshot that is being put into the state.
 type restore struct {
 	rows    map[datastore.Key]struct{}
-	changed []datastore.Key
+	changed map[datastore.Key]struct{} // Also by restores before it that failed half-way.
 	ended   chan struct{}
 }
 
 func (r *restore) put(ctx context.Context, store datastore.Datastore, key datastore.Key, row []byte) {
 	r.rows[key] = struct{}{}
 	if old, err := store.Get(ctx, key); err != nil || !bytes.Equal(old, row) {
-		r.changed = append(r.changed, key)
+		r.changed[key] = struct{}{}
 	}
 }
 
@@ -54,27 +55,38 @@ func (s *Store) OnRestore(f func(Restored)) {
 func (s *Store) beginRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.releaseQueries()
-	s.restore = &restore{rows: make(map[datastore.Key]struct{}), ended: make(chan struct{})}
+	s.abandonLocked()
+	s.restore = &restore{
+		rows: make(map[datastore.Key]struct{}), changed: s.unfinished, ended: make(chan struct{}),
+	}
+	if s.unfinished = nil; s.restore.changed == nil {
+		s.restore.changed = make(map[datastore.Key]struct{})
+	}
+	if !s.offline {
+		s.pending.Store(s.restore)
+	}
 	for w := range s.watches {
 		w.all = true
 	}
 }
 
-// abandonRestore ends a restore that failed. Raft restores another snapshot, or asks the leader for
-// one again.
+// abandonRestore ends a restore that failed, as on a full disk. Raft restores another snapshot, or asks
+// the leader for one again, which finds the rows that this one wrote to be as they should (U104 in
+// docs/upstream-faults.md).
 func (s *Store) abandonRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.releaseQueries()
-	s.restore = nil
+	s.abandonLocked()
 }
 
-// releaseQueries ends the wait of queries. It needs the lock.
-func (s *Store) releaseQueries() {
-	if s.restore != nil {
-		close(s.restore.ended)
+func (s *Store) abandonLocked() {
+	if s.restore == nil {
+		return
 	}
+	s.unfinished = s.restore.changed
+	s.pending.Store(nil)
+	close(s.restore.ended)
+	s.restore = nil
 }
 
 // Query implements datastore.Read. A query of the state waits for the end of a restore. The goroutine that
@@ -91,10 +103,8 @@ func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error)
 
 func (s *Store) awaitRestore(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		pending := s.restore
-		s.mu.Unlock()
-		if pending == nil || s.offline {
+		pending := s.pending.Load() // Not by the lock, which a write to a full disk may hold.
+		if pending == nil {
 			return nil
 		}
 		select {
@@ -115,7 +125,10 @@ func (s *Store) endRestore() {
 	}
 	done := s.restore
 	s.restore = nil
-	defer close(done.ended) // When what the snapshot does not have is gone.
+	defer func() { // What the snapshot does not have is gone.
+		s.pending.Store(nil)
+		close(done.ended)
+	}()
 	defer func() {
 		close(s.snapshot)
 		s.snapshot = make(chan struct{})
@@ -125,7 +138,7 @@ func (s *Store) endRestore() {
 	if err != nil {
 		log.Errorf("removing pins that the snapshot of the leader does not have: %s; restart the peer", err)
 	}
-	change := Restored{Written: s.cids(done.changed), Removed: s.cids(removed)}
+	change := Restored{Written: s.cids(slices.Collect(maps.Keys(done.changed))), Removed: s.cids(removed)}
 	if s.restored == nil || len(change.Written)+len(change.Removed) == 0 {
 		return
 	}

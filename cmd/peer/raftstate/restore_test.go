@@ -215,7 +215,7 @@ func TestOffline_HasNoMarks(t *testing.T) {
 	s := newShapes(t, all)
 	for i := range 30 {
 		pin := s.pin(cidOf(i))
-		noError(t, all[2].consensus.LogPin(t.Context(), pin))
+		noError(t, again(func() error { return all[2].consensus.LogPin(t.Context(), pin) }))
 		asked[pin.Cid] = pin
 	}
 	theirs := all[0]

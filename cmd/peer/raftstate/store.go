@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/boxo/datastore/dshelp"
@@ -20,11 +22,20 @@ type Store struct {
 	hold      *hold // Nil where entries need no RPC client.
 	offline   bool  // All that is put are rows of a snapshot, and nothing ends that.
 
+	// pending is the restore that queries wait for.
+	pending atomic.Pointer[restore]
+	// stopped ends what waits for the disk.
+	stopped  chan struct{}
+	stopOnce sync.Once
+
 	mu       sync.Mutex
 	last     entry // The last one with a mark of its own.
 	told     bool  // That records are kept as Raft merged them.
 	restore  *restore
 	restored func(Restored)
+	// unfinished are the rows that a restore changed which failed; nil: none did since the last one.
+	unfinished map[datastore.Key]struct{}
+
 	waiters  map[string]map[chan struct{}]struct{}
 	snapshot chan struct{} // Closed and replaced when one has been restored.
 	watches  map[*watch]struct{}
@@ -40,7 +51,7 @@ type entry struct {
 func NewStore(inner datastore.Datastore, namespace string) *Store {
 	return &Store{
 		Datastore: inner, namespace: datastore.NewKey(namespace),
-		waiters: make(map[string]map[chan struct{}]struct{}), snapshot: make(chan struct{}), watches: make(map[*watch]struct{}),
+		waiters: make(map[string]map[chan struct{}]struct{}), snapshot: make(chan struct{}), stopped: make(chan struct{}), watches: make(map[*watch]struct{}),
 	}
 }
 
@@ -62,12 +73,51 @@ func (s *Store) Put(ctx context.Context, key datastore.Key, row []byte) error {
 	}
 	row, nonce := s.ofEntry(row)
 	s.touch(key)
-	err := s.Datastore.Put(ctx, key, row)
+	err := s.untilWritten(func() error { return s.Datastore.Put(ctx, key, row) })
 	if err == nil {
 		s.wake(nonce)
 	}
 	return err
 }
+
+// writePause is the time between two tries to write an entry.
+const writePause = 250 * time.Millisecond
+
+// untilWritten repeats a write of an entry that fails, as on a full disk, until the peer is stopped. An
+// entry that cannot be applied makes Raft take the state for inconsistent until the next start (U104 in
+// docs/upstream-faults.md). It needs the lock, and gives it away in between; Raft applies nothing else meanwhile.
+func (s *Store) untilWritten(write func() error) error {
+	told := false
+	for {
+		err := write()
+		if err == nil || errors.Is(err, datastore.ErrNotFound) {
+			if told {
+				log.Info("changes of the shared state are written again")
+			}
+			return err
+		}
+		if !told {
+			told = true
+			log.Errorf("writing a change of the shared state: %s: it is tried again until it succeeds", err)
+		}
+		s.mu.Unlock()
+		pause := time.NewTimer(writePause)
+		select {
+		case <-pause.C:
+		case <-s.stopped:
+		}
+		pause.Stop()
+		s.mu.Lock()
+		select {
+		case <-s.stopped:
+			return err
+		default:
+		}
+	}
+}
+
+// stop ends waiting for the disk. The entry is applied at the next start.
+func (s *Store) stop() { s.stopOnce.Do(func() { close(s.stopped) }) }
 
 // Delete implements datastore.Write. A key that is not there is reported, which the state ignores:
 // otherwise it would count one pin less.
@@ -81,10 +131,13 @@ func (s *Store) Delete(ctx context.Context, key datastore.Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.touch(key)
-	has, err := s.Datastore.Has(ctx, key)
-	if err == nil && has {
-		err = s.Datastore.Delete(ctx, key)
-	}
+	has := false
+	err := s.untilWritten(func() (err error) {
+		if has, err = s.Datastore.Has(ctx, key); err == nil && has {
+			err = s.Datastore.Delete(ctx, key)
+		}
+		return err
+	})
 	if err != nil && !errors.Is(err, datastore.ErrNotFound) {
 		return err
 	}

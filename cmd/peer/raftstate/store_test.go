@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -257,5 +258,52 @@ func TestBarrier_IsKnown(t *testing.T) {
 	check(t, err)
 	if !isBarrier(c) || isBarrier(raw(t, "one")) || isBarrier(api.CidUndef) {
 		t.Error("barriers are not told from pins")
+	}
+}
+
+// full is a datastore that keeps nothing more while it is full.
+type full struct {
+	datastore.Datastore
+	full    atomic.Bool
+	refused atomic.Int32
+}
+
+func (f *full) Put(ctx context.Context, key datastore.Key, row []byte) error {
+	if f.full.Load() {
+		f.refused.Add(1)
+		return errors.New("no space left on device")
+	}
+	return f.Datastore.Put(ctx, key, row)
+}
+
+// A snapshot was restored half-way when the disk was full, and again later: nobody was told of what the
+// first try had changed.
+func TestStore_TellsWhatAFailedRestoreHasChanged(t *testing.T) {
+	disk := &full{Datastore: inmem.New()}
+	store := NewStore(disk, "/r")
+	var told []Restored
+	store.OnRestore(func(r Restored) { told = append(told, r) })
+	first, second := api.PinCid(raw(t, "first")), api.PinCid(raw(t, "second"))
+	put := func(pin api.Pin) error {
+		row, err := pin.ProtoMarshal()
+		check(t, err)
+		return store.Put(t.Context(), store.key(pin.Cid), row)
+	}
+	store.beginRestore()
+	check(t, put(first))
+	disk.full.Store(true)
+	if put(second) == nil {
+		t.Error("the disk is not full")
+	}
+	store.abandonRestore()
+	disk.full.Store(false)
+	for range 2 {
+		store.beginRestore()
+		check(t, put(first))
+		check(t, put(second))
+		store.endRestore()
+	}
+	if len(told) != 1 || len(told[0].Written) != 2 || len(told[0].Removed) != 0 {
+		t.Errorf("told of %+v", told)
 	}
 }

@@ -26,6 +26,9 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 	if err := await(ctx, user, c); err != nil {
 		return err
 	}
+	if err := b.readReplaced(ctx, user, c, await); err != nil {
+		return err
+	}
 	unlock, err := b.lockWithKept(ctx, c)
 	if err != nil {
 		return err
@@ -44,6 +47,39 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 		}
 	}
 	return b.writer.Delete(ctx, rec)
+}
+
+// readReplaced reads the records without which it is not known what a pin keeps: it was renamed before
+// it was replaced, and news of one of the two has just come, or is still to come. What is not known to be
+// kept would not be unpinned, and would show again.
+func (b *Backend) readReplaced(
+	ctx context.Context, user pinsvc.User, c cid.Cid, await func(context.Context, pinsvc.User, cid.Cid) error,
+) error {
+	keys := []cid.Cid{c}
+	if other, ok := pinsvc.OtherForm(c); ok {
+		keys = append(keys, other)
+	}
+	read := make(map[cid.Cid]bool)
+	for again := true; again; {
+		again = false
+		for _, key := range keys {
+			for _, unread := range b.index.Unread(key) {
+				if read[unread.Key] {
+					continue
+				}
+				read[unread.Key], again = true, true
+				if unread.Behind {
+					if err := await(ctx, user, unread.Key); err != nil {
+						return err
+					}
+				}
+				if _, _, err := b.syncer.Get(ctx, api.NewCid(unread.Key)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // release unpins what a pin has replaced, unless it was requested anew since. The caller has its lock.

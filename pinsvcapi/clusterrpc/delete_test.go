@@ -1,12 +1,15 @@
 package clusterrpc_test
 
 import (
+	"maps"
 	"testing"
+	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
@@ -53,6 +56,37 @@ func TestDelete_ReleasesWhatWasReplacedWhereNobodyCompares(t *testing.T) {
 	b.fake.Set(func() { b.fake.NoConditions = true })
 	if err := b.Delete(t.Context(), "", st.RequestID); err != nil || b.fake.Len() != 0 {
 		t.Errorf("%d records are left, %v", b.fake.Len(), err)
+	}
+}
+
+// A pin that was renamed before another peer replaced it stayed when its replacement was deleted as soon as this
+// peer knew of it, and was shown again.
+func TestDelete_ReleasesWhatWasRenamedAndReplacedElsewhere(t *testing.T) {
+	for name, renamedHere := range map[string]bool{"renamed before": true, "news of the rename is still to come": false} {
+		t.Run(name, func(t *testing.T) {
+			fake := clusterfake.New()
+			b := ready(t, fake, clusterrpc.Options{})
+			old := b.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+			rec, _ := fake.Record(pinsvctest.RawCID(1))
+			if renamedHere {
+				if _, err := b.Replace(t.Context(), "", old.RequestID, pinsvc.Pin{CID: pinsvctest.RawCID(1), Name: "renamed"}); err != nil {
+					t.Fatal(err)
+				}
+				rec, _ = fake.Record(pinsvctest.RawCID(1))
+			} else {
+				rec.Metadata = maps.Clone(rec.Metadata)
+				pinrecord.Revise(rec, old.Created.Add(time.Minute))
+				fake.Put(rec)
+			}
+			fresh := pinrecord.WithRequest(pinrecord.New(pinsvctest.RawCID(2)), pinsvc.Pin{CID: pinsvctest.RawCID(2)})
+			fresh.ReplicationFactorMin, fresh.ReplicationFactorMax = rec.ReplicationFactorMin, rec.ReplicationFactorMax
+			pinrecord.Stamp(fresh, old.Created.Add(time.Hour))
+			pinrecord.SetReplaced(fresh, []pinrecord.Replaced{{Key: rec.Cid.Cid, Revision: pinrecord.RevisionOf(rec)}})
+			fake.Put(fresh)
+			if err := b.Delete(t.Context(), "", pinsvctest.RawCID(2).String()); err != nil || fake.Len() != 0 {
+				t.Errorf("%d records are left, %v", fake.Len(), err)
+			}
+		})
 	}
 }
 

@@ -64,6 +64,40 @@ func (x *Index) Kept(key cid.Cid) []cid.Cid {
 	return kept
 }
 
+// Unread is a pin whose record has to be read before it is known whether another keeps it.
+type Unread struct {
+	Key cid.Cid
+	// Behind says that this peer has an older revision than the one that was replaced.
+	Behind bool
+}
+
+// Unread are the pins to which names lead from a pin, of which it is not known whether they are there
+// in the revision that was replaced. There may be more when these have been read.
+func (x *Index) Unread(key cid.Cid) (unread []Unread) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	seen := map[cid.Cid]struct{}{key: {}}
+	for queue := []cid.Cid{key}; len(queue) > 0; queue = queue[1:] {
+		for _, n := range x.named[queue[0]] {
+			if _, ok := seen[n.Key]; ok {
+				continue
+			}
+			seen[n.Key] = struct{}{}
+			if x.live(n.Replaced) {
+				queue = append(queue, n.Key)
+				continue
+			}
+			_, again := x.reread[n.Key]
+			row, ok := x.cfg.View.Get(n.Key)
+			behind := ok && row.CID.Equals(n.Key) && !row.Revised && row.Created.UnixMilli() < n.Revision
+			if again || behind {
+				unread = append(unread, Unread{n.Key, behind})
+			}
+		}
+	}
+	return unread
+}
+
 // KeptOnlyBy are the pins of Kept to which names lead from no other visible pin. A pin
 // comes after those that its record names.
 func (x *Index) KeptOnlyBy(key cid.Cid) []pinrecord.Replaced {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/pinrecord"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/replacement"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 )
 
@@ -55,31 +56,27 @@ func (b *Backend) Delete(ctx context.Context, user pinsvc.User, requestID string
 func (b *Backend) readReplaced(
 	ctx context.Context, user pinsvc.User, c cid.Cid, await func(context.Context, pinsvc.User, cid.Cid) error,
 ) error {
-	keys := []cid.Cid{c}
-	if other, ok := pinsvc.OtherForm(c); ok {
-		keys = append(keys, other)
-	}
 	read := make(map[cid.Cid]bool)
-	for again := true; again; {
-		again = false
-		for _, key := range keys {
-			for _, unread := range b.index.Unread(key) {
-				if read[unread.Key] {
-					continue
-				}
-				read[unread.Key], again = true, true
-				if unread.Behind {
-					if err := await(ctx, user, unread.Key); err != nil {
-						return err
-					}
-				}
-				if _, _, err := b.syncer.Get(ctx, api.NewCid(unread.Key)); err != nil {
-					return err
-				}
+	for {
+		unread := b.index.Unread(c)
+		if other, ok := pinsvc.OtherForm(c); ok {
+			unread = append(unread, b.index.Unread(other)...)
+		}
+		i := slices.IndexFunc(unread, func(u replacement.Unread) bool { return !read[u.Key] })
+		if i < 0 {
+			return nil
+		}
+		next := unread[i]
+		read[next.Key] = true
+		if next.Behind {
+			if err := await(ctx, user, next.Key); err != nil {
+				return err
 			}
 		}
+		if _, _, err := b.syncer.Get(ctx, api.NewCid(next.Key)); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // release unpins what a pin has replaced, unless it was requested anew since. The caller has its lock.

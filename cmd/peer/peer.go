@@ -49,7 +49,7 @@ var logger = logging.Logger("peer")
 // Limits of the steps of Stop. That of the API is its own, shutdown_timeout,
 // and this on top; the managed Kubo's is stop_timeout and this on top.
 const (
-	clusterStopLimit = time.Minute
+	clusterStopLimit = 30 * time.Second
 	stopMargin       = 5 * time.Second
 	closeLimit       = 15 * time.Second
 )

@@ -60,7 +60,7 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 		cfg.RaftConfig.Logger = hclog.NewNullLogger()
 	}
 	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
-	inner, err := raft.NewConsensus(h, cfg, wrapped, staging)
+	inner, err := raft.NewConsensus(pipelineHost{h}, cfg, wrapped, staging)
 	if err != nil {
 		return nil, err
 	}

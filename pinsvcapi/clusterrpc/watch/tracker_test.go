@@ -32,23 +32,24 @@ type peerState struct {
 	mu    sync.Mutex
 	pin   *api.Pin
 	fails error
-	calls []string
+	// refused is what Track and Untrack return; nil: they do as they are told.
+	refused error
+	calls   []string
 }
 
-func (p *peerState) call(name string) {
+func (p *peerState) call(name string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, name)
+	return p.refused
 }
 
 func (p *peerState) Track(context.Context, api.Pin) error {
-	p.call("track")
-	return nil
+	return p.call("track")
 }
 
 func (p *peerState) Untrack(context.Context, api.Cid) error {
-	p.call("untrack")
-	return nil
+	return p.call("untrack")
 }
 
 func (p *peerState) Shutdown(context.Context) error { return nil }
@@ -68,6 +69,12 @@ func (p *peerState) Get(_ context.Context, c api.Cid) (api.Pin, error) {
 func (p *peerState) Has(ctx context.Context, c api.Cid) (bool, error) {
 	_, err := p.Get(ctx, c)
 	return err == nil, nil
+}
+
+func (p *peerState) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = err
 }
 
 func (p *peerState) set(pin *api.Pin) {

@@ -146,17 +146,26 @@ func (t *Tracker) checkRemoval(c cid.Cid) {
 		t.checkAgain(r)
 	case wanted && !r.tracked:
 		log.Infof("pin %s was removed, but is wanted all the same: it is kept", c)
-		r.tracked = true
-		if err := t.PinTracker.Track(t.ctx, pin); err != nil {
+		err := t.PinTracker.Track(t.ctx, pin)
+		if r.tracked = err == nil; err != nil { // As with a queue that is full.
 			log.Warnf("track pin %s again: %s", c, err)
+			t.followAgain(r)
 		}
 		t.announce(clusterrpc.RecordEvent(pin))
 	case !wanted && r.tracked:
-		r.tracked = false
-		if err := t.PinTracker.Untrack(t.ctx, api.NewCid(c)); err != nil {
+		err := t.PinTracker.Untrack(t.ctx, api.NewCid(c))
+		if r.tracked = err != nil; err != nil {
 			log.Warnf("unpin %s: %s", c, err)
+			t.followAgain(r)
 		}
 		t.announce(clusterrpc.RemovalEvent(api.NewCid(c)))
+	}
+}
+
+// followAgain has what the tracker refused tried again: by the next check, or by the last one once more.
+func (t *Tracker) followAgain(r *removal) {
+	if r.checks >= len(t.delays) {
+		t.checkAgain(r)
 	}
 }
 

@@ -52,6 +52,35 @@ func TestCheckRemoval_IsMadeAgainAfterAnError(t *testing.T) {
 	})
 }
 
+// The tracker's queue is full for a minute, so that it takes up nothing, not even at the last check.
+func TestCheckRemoval_WhatTheTrackerRefusedIsTriedAgain(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		p.set(&pin)
+		_ = tracker.Untrack(t.Context(), pin.Cid)
+		p.refuse(errors.New("the queue is full"))
+		time.Sleep(10 * time.Second)
+		p.expect(t, "after the second check", "untrack", "track", "track")
+		time.Sleep(50 * time.Second)
+		p.expect(t, "after a minute", "untrack", "track", "track", "track")
+		p.refuse(nil)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "track", "track", "track", "track")
+	})
+}
+
+// And so for content that is to be unpinned: otherwise it stays in the IPFS node.
+func TestCheckRemoved_ARemovalThatTheTrackerRefusedIsTriedAgain(t *testing.T) {
+	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {
+		tracker.CheckRemoved(pin.Cid)
+		p.refuse(errors.New("the queue is full"))
+		time.Sleep(time.Second)
+		p.expect(t, "after a second", "untrack")
+		p.refuse(nil)
+		time.Sleep(time.Hour)
+		p.expect(t, "in the end", "untrack", "untrack")
+	})
+}
+
 // A removal that was not passed on, as the pin is being rewritten, is followed if the pin is gone.
 func TestCheckRemoved_FollowsTheState(t *testing.T) {
 	watched(t, func(t *testing.T, p *peerState, tracker *Tracker, pin api.Pin) {

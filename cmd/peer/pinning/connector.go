@@ -159,7 +159,11 @@ func (c *Connector) fetch(ctx context.Context, pin api.Pin) error {
 	}
 	stats.Record(c.ctx, observations.PinsPinAddError.M(1))
 	if noSpace(err) {
-		c.space.lacked(pin.Cid.Cid, err, before, fetched)
+		// Not with the context of the try, which may have ended.
+		c.space.lacked(c.ctx, pin.Cid.Cid, err, before, fetched)
+		if ctx.Err() != nil {
+			c.space.forget(pin.Cid.Cid) // It was removed meanwhile, and Unpin had nothing to forget.
+		}
 	}
 	return err
 }

@@ -40,6 +40,7 @@ type node struct {
 	size     string // of content, as JSON; empty: it is not known
 	repo     uint64
 	silent   bool
+	asked    func() // if not nil, called with each request that a silent node gets
 	// note is the response to a try to write.
 	note    http.HandlerFunc
 	probes  chan struct{} // Gets a value for each request of the version, as far as it has room.
@@ -53,7 +54,7 @@ func newNode(t *testing.T, add http.HandlerFunc) *node {
 
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
-	add, size, repo, silent := n.add, n.size, n.repo, n.silent
+	add, size, repo, silent, asked := n.add, n.size, n.repo, n.silent, n.asked
 	if r.URL.Query().Get("arg") == probeCID().String() && n.note != nil {
 		note := n.note
 		n.mu.Unlock()
@@ -69,6 +70,9 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case command == "pin/add":
 		add(w, r)
 	case silent:
+		if asked != nil {
+			asked()
+		}
 		<-r.Context().Done()
 	case command == "repo/stat":
 		fmt.Fprintf(w, `{"RepoSize":%d}`, repo)

@@ -162,10 +162,10 @@ func (w *waiting) free(now usage, reserved uint64) uint64 {
 
 func (w *waiting) removed(now usage) uint64 { return w.after.repo - min(now.repo, w.after.repo) }
 
-// lacked notes that a pin failed for lack of space, with so many bytes fetched.
-func (s *space) lacked(key cid.Cid, failure error, before usage, fetched uint64) {
-	// Not that of the try, which may have ended.
-	ctx, cancel := context.WithTimeout(context.Background(), measureLimit)
+// lacked notes that a pin failed for lack of space, with so many bytes fetched. It asks the node for what
+// it notes, for measureLimit at most.
+func (s *space) lacked(ctx context.Context, key cid.Cid, failure error, before usage, fetched uint64) {
+	ctx, cancel := context.WithTimeout(ctx, measureLimit)
 	defer cancel()
 	w := &waiting{reason: reasonOf(failure), since: s.now(), before: before, fetched: fetched, total: s.sizeOf(ctx, key)}
 	w.after, _ = s.storage.usage(ctx) // Nothing when it fails: the next try decides.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,5 +194,57 @@ func TestSpace_IsNotKeptForPinsThatAreGone(t *testing.T) {
 	c.checkFull(t.Context())
 	if !c.space.idle() {
 		t.Errorf("it waits: %q", c.Details())
+	}
+}
+
+// fillsUp is a node whose storage fills up, and that says nothing of itself after that. The connector's try
+// to pin has begun to ask it when asked is closed.
+func fillsUp(t *testing.T) (c *Connector, asked <-chan struct{}) {
+	t.Helper()
+	var n *node
+	begun := make(chan struct{})
+	n = newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		failsLate(full)(w, r)
+		n.set(func() { n.silent = true })
+	})
+	n.asked = sync.OnceFunc(func() { close(begun) })
+	return n.connector(nil), begun
+}
+
+// What a full node has is measured for some seconds. The end of the peer does not wait for that.
+func TestSpace_ShutdownEndsTheMeasuring(t *testing.T) {
+	c, asked := fillsUp(t)
+	ended := make(chan error, 1)
+	go func() { ended <- c.Pin(context.Background(), pinOf(t, content)) }()
+	<-asked
+	began := time.Now()
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantFull(t, <-ended)
+	if took := time.Since(began); took > measureLimit/2 {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A pin that is removed while it is measured does not wait for space.
+func TestSpace_APinThatIsRemovedMeanwhileIsForgotten(t *testing.T) {
+	c, asked := fillsUp(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = c.Pin(ctx, pinOf(t, content))
+	}()
+	<-asked
+	cancel()
+	if err := c.Unpin(t.Context(), pinOf(t, content).Cid); err != nil {
+		t.Error(err)
+	}
+	c.cancel() // So that the measuring ends.
+	<-ended
+	if c.space.waits(pinOf(t, content).Cid.Cid) {
+		t.Error("it waits for space for ever")
 	}
 }

@@ -126,10 +126,13 @@ func (s *scans) peers() []peer.ID {
 	return ids
 }
 
-// RunScans scans the members in turn, each when it is due, until the context ends.
+// RunScans scans the members in turn, each when it is due, and probes those that did not respond, until
+// the context ends.
 func (p *Poller) RunScans(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { p.probeAlways(ctx) }) // A scan takes minutes where the IPFS node does not respond.
+	defer wg.Wait()
 	for ctx.Err() == nil {
-		p.probeOpen(ctx)
 		for _, id := range p.cfg.Tracker.Members() {
 			if !p.scans.due(id, p.cfg.ScanInterval) || !p.responds(ctx, id) {
 				continue
@@ -146,6 +149,12 @@ func (p *Poller) RunScans(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+func (p *Poller) probeAlways(ctx context.Context) {
+	for backoff.Sleep(ctx, min(scanCheck, p.cfg.ScanInterval)) {
+		p.probeOpen(ctx)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterapi"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/peerstatus"
 )
@@ -171,6 +172,41 @@ func TestRunScans(t *testing.T) {
 		time.Sleep(time.Hour)
 		if f.scans.completed(other).Equal(now) {
 			t.Error("the other was scanned once only")
+		}
+		cancel()
+		<-ended
+	})
+}
+
+// scansHang is a client whose reports on all pins of a peer do not come, as while its IPFS node is frozen.
+type scansHang struct{ Client }
+
+func (c scansHang) TrackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error {
+	if filter == clusterapi.AllStatuses {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.Client.TrackerStatuses(ctx, p, filter, each)
+}
+
+// A peer that responds again is noticed soon, however long a scan takes meanwhile.
+func TestRunScans_APeerThatComesBackDuringAScanIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.cfg.Now, f.scans.now, f.breaker.now = time.Now, time.Now, time.Now
+		f.cfg.Client = scansHang{f.cfg.Client}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.RunScans(ctx)
+		}()
+		synctest.Wait()
+		f.breaker.Failure(other)
+		time.Sleep(breakerPause + scanCheck + time.Second)
+		synctest.Wait()
+		if f.breaker.Open(other) {
+			t.Error("the peer counts as one that does not respond for as long as the scan takes")
 		}
 		cancel()
 		<-ended

@@ -27,8 +27,18 @@ const (
 
 // nodePins are the pins of this peer's IPFS node: 8 bytes for each.
 type nodePins struct {
-	began  time.Time
-	pinned []uint64 // sorted, by confirmations.hash
+	began time.Time
+	// pinned are the recursive ones and direct the others, sorted, by confirmations.hash.
+	pinned, direct []uint64
+}
+
+// has reports whether the node has a pin: of one that is recursive a direct pin is the root alone.
+func (n *nodePins) has(hash uint64, direct bool) bool {
+	_, ok := slices.BinarySearch(n.pinned, hash)
+	if !ok && direct {
+		_, ok = slices.BinarySearch(n.direct, hash)
+	}
+	return ok
 }
 
 // ConfirmOwn begins to read the pins of this peer's IPFS node and returns at once. finish,
@@ -69,8 +79,11 @@ func (p *Poller) readNode(ctx context.Context) (*nodePins, error) {
 	defer stalled.Stop()
 	err := p.cfg.Client.NodePins(call, func(info api.IPFSPinInfo) error {
 		stalled.Reset(scanStall)
-		if info.Type.ToTrackerStatus() == api.TrackerStatusPinned {
+		switch info.Type {
+		case api.IPFSPinStatusRecursive:
 			node.pinned = append(node.pinned, p.confirmed.hash(info.Cid.Cid))
+		case api.IPFSPinStatusDirect:
+			node.direct = append(node.direct, p.confirmed.hash(info.Cid.Cid))
 		}
 		p.scans.progress.Step()
 		return nil
@@ -79,6 +92,7 @@ func (p *Poller) readNode(ctx context.Context) (*nodePins, error) {
 		err = errStalled
 	}
 	slices.Sort(node.pinned)
+	slices.Sort(node.direct)
 	return node, err
 }
 
@@ -97,7 +111,7 @@ func (p *Poller) confirmFrom(ctx context.Context, node *nodePins) error {
 		if _, ok := busy[hash]; ok {
 			return r, false // Entered already.
 		}
-		if _, ok := slices.BinarySearch(node.pinned, hash); ok {
+		if node.has(hash, m.Direct) {
 			return peerstatus.Report{
 				Status: api.TrackerStatusPinned, RecordTime: int64(m.Written), Since: time.Unix(int64(m.Written), 0),
 			}, true

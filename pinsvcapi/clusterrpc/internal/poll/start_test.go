@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -131,4 +132,25 @@ func TestConfirmOwn_ConfirmationsCount(t *testing.T) {
 
 func mutableOf(row pinset.Pin) pinset.Mutable {
 	return pinset.Mutable{Placement: row.Placement, Vector: row.Vector}
+}
+
+// rootOnly is a client whose IPFS node has a direct pin of one CID, and no others.
+type rootOnly struct {
+	Client
+	pin api.Cid
+}
+
+func (c rootOnly) NodePins(_ context.Context, each func(api.IPFSPinInfo) error) error {
+	return each(api.IPFSPinInfo{Cid: c.pin, Type: api.IPFSPinStatusDirect})
+}
+
+// A direct pin in the IPFS node is the root alone, whoever made it: it does not confirm a recursive pin.
+func TestConfirmOwn_ADirectPinConfirmsNoRecursiveOne(t *testing.T) {
+	f := newFixture(t)
+	rec := f.pin(1, api.TrackerStatusUnexpectedlyUnpinned)
+	f.cfg.Client = rootOnly{f.cfg.Client, rec.Cid}
+	f.confirm()
+	if status := f.row(1).Status; status == pinned {
+		t.Errorf("it is %s", status)
+	}
 }

@@ -101,7 +101,7 @@ func TestRestore_RemovesWhatTheSnapshotDoesNotHave(t *testing.T) {
 			away.cut(all)
 			gone := 20
 			for i := range gone {
-				noError(t, lead.consensus.LogUnpin(t.Context(), asked[cidOf(i)]))
+				noError(t, again(func() error { return lead.consensus.LogUnpin(t.Context(), asked[cidOf(i)]) }))
 				delete(asked, cidOf(i))
 			}
 			for c, pin := range write(t, lead, 100, keep*2) {

@@ -3,6 +3,7 @@ package raftstate
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -13,6 +14,9 @@ import (
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 )
+
+// errStopped ends what waits for the end of a restore.
+var errStopped = errors.New("the peer was stopped while a snapshot was being restored")
 
 // Restored is what a snapshot changed in the state.
 type Restored struct {
@@ -109,6 +113,8 @@ func (s *Store) awaitRestore(ctx context.Context) error {
 		}
 		select {
 		case <-pending.ended:
+		case <-s.stopped: // It may have no end.
+			return errStopped
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -116,7 +122,9 @@ func (s *Store) awaitRestore(ctx context.Context) error {
 }
 
 // endRestore removes what the snapshot does not have: upstream only puts (U32 in
-// docs/upstream-faults.md).
+// docs/upstream-faults.md). A removal that fails, as on a full disk, is tried again until it succeeds, as an
+// entry is (U104). The restore goes on meanwhile. If the peer is stopped first, it has no end: the state may
+// have rows that the snapshot does not have, and the next start restores that again.
 func (s *Store) endRestore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,21 +132,20 @@ func (s *Store) endRestore() {
 		return
 	}
 	done := s.restore
+	removed := make(map[datastore.Key]struct{})
+	if err := s.untilWritten(func() error { return s.removeOthers(done.rows, removed) }); err != nil {
+		return
+	}
 	s.restore = nil
 	defer func() { // What the snapshot does not have is gone.
+		close(s.snapshot)
+		s.snapshot = make(chan struct{})
 		s.pending.Store(nil)
 		close(done.ended)
 	}()
-	defer func() {
-		close(s.snapshot)
-		s.snapshot = make(chan struct{})
-	}()
-	ctx := context.Background()
-	removed, err := s.without(ctx, done.rows)
-	if err != nil {
-		log.Errorf("removing pins that the snapshot of the leader does not have: %s; restart the peer", err)
+	change := Restored{
+		Written: s.cids(slices.Collect(maps.Keys(done.changed))), Removed: s.cids(slices.Collect(maps.Keys(removed))),
 	}
-	change := Restored{Written: s.cids(slices.Collect(maps.Keys(done.changed))), Removed: s.cids(removed)}
 	if s.restored == nil || len(change.Written)+len(change.Removed) == 0 {
 		return
 	}
@@ -146,27 +153,28 @@ func (s *Store) endRestore() {
 	s.restored(change)
 }
 
-// without removes all keys of the state but those and returns the removed ones.
-func (s *Store) without(ctx context.Context, kept map[datastore.Key]struct{}) (removed []datastore.Key, err error) {
+// removeOthers removes all keys of the state but the kept ones and enters those that it has removed.
+func (s *Store) removeOthers(kept, removed map[datastore.Key]struct{}) error {
+	ctx := context.Background()
 	results, err := s.Datastore.Query(ctx, query.Query{Prefix: s.namespace.String(), KeysOnly: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	entries, err := results.Rest()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range entries {
 		key := datastore.NewKey(e.Key)
 		if _, keep := kept[key]; keep {
 			continue
 		}
-		if err := s.Datastore.Delete(ctx, key); err != nil {
-			return removed, err
+		if err := s.Datastore.Delete(ctx, key); err != nil && !errors.Is(err, datastore.ErrNotFound) {
+			return err
 		}
-		removed = append(removed, key)
+		removed[key] = struct{}{}
 	}
-	return removed, nil
+	return nil
 }
 
 func (s *Store) cids(keys []datastore.Key) []api.Cid {

@@ -51,7 +51,8 @@ type entry struct {
 func NewStore(inner datastore.Datastore, namespace string) *Store {
 	return &Store{
 		Datastore: inner, namespace: datastore.NewKey(namespace),
-		waiters: make(map[string]map[chan struct{}]struct{}), snapshot: make(chan struct{}), stopped: make(chan struct{}), watches: make(map[*watch]struct{}),
+		stopped: make(chan struct{}), waiters: make(map[string]map[chan struct{}]struct{}),
+		snapshot: make(chan struct{}), watches: make(map[*watch]struct{}),
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,11 +15,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/inmem"
+	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 	"github.com/multiformats/go-multihash"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // applied is a state on a Store, fed as Raft feeds it.
@@ -261,7 +267,7 @@ func TestBarrier_IsKnown(t *testing.T) {
 	}
 }
 
-// full is a datastore that keeps nothing more while it is full.
+// full is a datastore that takes no change while it is full.
 type full struct {
 	datastore.Datastore
 	full    atomic.Bool
@@ -274,6 +280,14 @@ func (f *full) Put(ctx context.Context, key datastore.Key, row []byte) error {
 		return errors.New("no space left on device")
 	}
 	return f.Datastore.Put(ctx, key, row)
+}
+
+func (f *full) Delete(ctx context.Context, key datastore.Key) error {
+	if f.full.Load() {
+		f.refused.Add(1)
+		return errors.New("no space left on device")
+	}
+	return f.Datastore.Delete(ctx, key)
 }
 
 // A snapshot was restored half-way when the disk was full, and again later: nobody was told of what the
@@ -305,5 +319,46 @@ func TestStore_TellsWhatAFailedRestoreHasChanged(t *testing.T) {
 	}
 	if len(told) != 1 || len(told[0].Written) != 2 || len(told[0].Removed) != 0 {
 		t.Errorf("told of %+v", told)
+	}
+}
+
+// What a snapshot lacks could not be removed when the disk was full, and stayed until the peer was started anew.
+func TestStore_TheEndOfARestoreWaitsForSpace(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		t.Run(fmt.Sprint("stop=", stop), func(t *testing.T) {
+			disk := &full{Datastore: inmem.New()}
+			store := NewStore(disk, "/r")
+			var told []Restored
+			store.OnRestore(func(r Restored) { told = append(told, r) })
+			st, err := dsstate.New(t.Context(), store, "/r", dsstate.DefaultHandle())
+			check(t, err)
+			gone := raw(t, "gone")
+			check(t, st.Add(t.Context(), mustMark(t, namedPin(gone, "gone", 1))))
+			store.beginRestore()
+			disk.full.Store(true)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				store.endRestore()
+			}()
+			await.True(t, "a removal that is tried again", func() bool { return disk.refused.Load() > 1 })
+			snapshot := make(chan error, 1)
+			go func() { snapshot <- st.Marshal(io.Discard) }()
+			if stop {
+				store.stop()
+			} else {
+				disk.full.Store(false)
+			}
+			<-ended
+			if err := <-snapshot; stop != errors.Is(err, errStopped) {
+				t.Errorf("the peer's own snapshot: %v", err)
+			}
+			if _, err := st.Get(t.Context(), gone); stop == errors.Is(err, state.ErrNotFound) {
+				t.Errorf("the removed pin: %v", err)
+			}
+			if got := len(told) == 1 && slices.Equal(told[0].Removed, []api.Cid{gone}); got == stop {
+				t.Errorf("told of %+v", told)
+			}
+		})
 	}
 }

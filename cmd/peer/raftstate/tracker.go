@@ -32,8 +32,8 @@ type Tracker struct {
 	connected *hold
 
 	// replay are the pins that Raft told of while it applied its log again, and applied is closed when it
-	// has: what was removed and added since was unpinned by each restart for a moment, in which this peer may be the only
-	// one that has the content (U103 in docs/upstream-faults.md).
+	// has: what was removed and added since was unpinned by each restart for a moment, in which this peer
+	// may be the only one that has the content (U103 in docs/upstream-faults.md).
 	replay  replay
 	applied <-chan struct{}
 
@@ -106,18 +106,17 @@ func (t *Tracker) follow(ctx context.Context, c api.Cid) error {
 // once.
 func (t *Tracker) Restored(change Restored) {
 	t.wg.Go(func() {
-		if t.awaitState() {
+		if t.awaitApplied() && t.connected.wait() == nil {
 			t.followAll("a snapshot", slices.Concat(change.Removed, change.Written))
 		}
 	})
 }
 
-// awaitState waits until the state is complete and the inner tracker has its RPC client. It returns
-// false when the tracker is shut down before.
-func (t *Tracker) awaitState() bool {
+// awaitApplied waits until the state is complete. It returns false when the tracker is shut down before.
+func (t *Tracker) awaitApplied() bool {
 	select {
 	case <-t.applied:
-		return t.connected.wait() == nil
+		return true
 	case <-t.ctx.Done():
 		return false
 	}
@@ -125,9 +124,7 @@ func (t *Tracker) awaitState() bool {
 
 // endReplay follows what the log was about when all of it is applied.
 func (t *Tracker) endReplay() {
-	select {
-	case <-t.applied:
-	case <-t.ctx.Done():
+	if !t.awaitApplied() {
 		return
 	}
 	if pins := t.replay.end(); t.connected.wait() == nil {

@@ -161,8 +161,9 @@ func (c *Consensus) makeHere(ctx context.Context, w ConditionalWrite) error {
 	return nil
 }
 
-// propose commits a write at this peer and nowhere else, and returns when that is applied. Where this
-// peer is no leader any more, upstream would hand the write to the new one, which does not compare: the
+// propose commits a write at this peer and nowhere else, and returns when that is applied. It is tried once:
+// the comparison does not hold any more for an entry that is proposed after the office was lost (U106 in
+// docs/upstream-faults.md). Where this peer is no leader any more, upstream would hand the write to the new one, which does not compare: the
 // context for that has ended, and the new leader would ask this peer, which does not wait for such a
 // nonce.
 func (c *Consensus) propose(key api.Cid, w ConditionalWrite) error {

@@ -35,6 +35,8 @@ type Consensus struct {
 	writes *writes
 	keys   *keys
 	self   peer.ID
+	// retries is how often a write that upstream refuses is made again: commit_retries.
+	retries int
 }
 
 const (
@@ -60,11 +62,16 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 		cfg.RaftConfig.Logger = hclog.NewNullLogger()
 	}
 	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
-	inner, err := raft.NewConsensus(pipelineHost{h}, cfg, wrapped, staging)
+	once := *cfg
+	once.CommitRetries = 0 // By makeAgain instead.
+	inner, err := raft.NewConsensus(pipelineHost{h}, &once, wrapped, staging)
 	if err != nil {
 		return nil, err
 	}
-	c := &Consensus{Consensus: inner, store: wrapped, applied: make(chan struct{}), writes: newWrites(h), keys: newKeys(), self: h.ID()}
+	c := &Consensus{
+		Consensus: inner, store: wrapped, applied: make(chan struct{}), writes: newWrites(h), keys: newKeys(), self: h.ID(),
+		retries: cfg.CommitRetries,
+	}
 	if err := c.writes.serve(c); err != nil {
 		return nil, errors.Join(err, c.Shutdown(context.Background()))
 	}
@@ -133,6 +140,26 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	return c.awaitRemoval(ctx, entry, pin.Cid)
 }
 
+// AddPeer adds a member to the cluster.
+func (c *Consensus) AddPeer(ctx context.Context, id peer.ID) error {
+	return c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.AddPeer(ctx, id) })
+}
+
+// RmPeer removes a member from the cluster.
+func (c *Consensus) RmPeer(ctx context.Context, id peer.ID) error {
+	return c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.RmPeer(ctx, id) })
+}
+
+// makeAgain repeats what upstream refuses, as upstream would. That would also repeat a write with a condition
+// without comparing again (U106 in docs/upstream-faults.md). Upstream pauses before it refuses.
+func (c *Consensus) makeAgain(ctx context.Context, write func(context.Context) error) error {
+	for try := 0; ; try++ {
+		if err := write(ctx); err == nil || try >= c.retries || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // underOneLeader ends a write that another leader than the present one would have to accept. A write
 // that was redirected to a leader that is frozen gets no response, and would wait for as long as its
 // caller does. It returns when upstream has: what upstream goes on with may still be committed (U70 in
@@ -141,7 +168,7 @@ func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Conte
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- write(ctx) }()
+	go func() { done <- c.makeAgain(ctx, write) }()
 	tick := time.NewTicker(leaderPoll)
 	defer tick.Stop()
 	first, _ := c.Leader(ctx) // Empty when there is none now.
@@ -247,7 +274,8 @@ func (c *Consensus) barrier(ctx context.Context) error {
 	// await's look at the state would be satisfied at once.
 	entry, forget := c.store.expect(c.store.key(key).String())
 	defer forget()
-	if err := c.Consensus.LogUnpin(ctx, api.PinCid(key)); err != nil {
+	propose := func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, api.PinCid(key)) }
+	if err := c.makeAgain(ctx, propose); err != nil {
 		return err
 	}
 	select {

@@ -189,6 +189,8 @@ func (p *Peer) newConsensus() error {
 		}
 		p.raft = inner
 		p.consensus = newReadyRaft(inner, p.missingQuorum)
+		p.consensus.full = p.logFull
+		p.details.add(fullDetails(p.logFull))
 	} else {
 		inner, err := p.newCRDT()
 		if err != nil {

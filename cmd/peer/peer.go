@@ -225,7 +225,7 @@ func (p *Peer) openStore(ctx context.Context) error {
 			p.store = p.reserved
 		}
 	}
-	p.details.add(p.storeDetails)
+	p.details.add(fullDetails(p.storeFull))
 	p.pushClose("datastore", p.store)
 	return nil
 }

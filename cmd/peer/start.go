@@ -7,6 +7,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/kubo"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
@@ -131,12 +132,22 @@ func (p *Peer) storeFull() error {
 	return p.space.Full()
 }
 
-// storeDetails is a source of healthDetails.
-func (p *Peer) storeDetails() []string {
-	if p.storeFull() == nil {
-		return nil
+// logFull returns why a Raft peer begins no change, or nil. Its log is on the disk, and its state in
+// memory. An entry that cannot be written costs a leader its office, and a term that cannot be written ends
+// the process (U107 in docs/upstream-faults.md).
+func (p *Peer) logFull() error {
+	folder := p.cfg.Helper.Configs().Raft.GetDataFolder()
+	return checkReserve(func() (uint64, bool) { return kubo.FreeSpace(folder) }, storeReserve)
+}
+
+// fullDetails is a source of healthDetails.
+func fullDetails(full func() error) func() []string {
+	return func() []string {
+		if full() == nil {
+			return nil
+		}
+		return []string{errStoreFull.Error() + ": no change of the pinset is accepted until there is space"}
 	}
-	return []string{errStoreFull.Error() + ": no change of the pinset is accepted until there is space"}
 }
 
 // stop is Stop's first call.

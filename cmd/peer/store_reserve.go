@@ -25,9 +25,11 @@ type reservedStore struct {
 }
 
 // check returns an error when a write is to be refused.
-func (s *reservedStore) check() error {
-	if free, known := s.free(); known && free < s.reserve {
-		return fmt.Errorf("%w: %s free, of which %s are kept", errStoreFull, humanize.IBytes(free), humanize.IBytes(s.reserve))
+func (s *reservedStore) check() error { return checkReserve(s.free, s.reserve) }
+
+func checkReserve(free func() (uint64, bool), reserve uint64) error {
+	if free, known := free(); known && free < reserve {
+		return fmt.Errorf("%w: %s free, of which %s are kept", errStoreFull, humanize.IBytes(free), humanize.IBytes(reserve))
 	}
 	return nil
 }

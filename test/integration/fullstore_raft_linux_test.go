@@ -1,0 +1,50 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
+)
+
+// A Raft peer keeps its state in memory and its log on the disk. While that is full, changes are refused, for the
+// reason, and reads go on; with space again all goes on without a restart, and nothing accepted is lost.
+func TestFullStore_WithRaft(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	s := &fullStore{t: t, disk: h.Disk(96 << 20), peer: h.Peer(harness.InitOptions{Args: []string{"--consensus", "raft"}})}
+	s.peer.Edit(func(c harness.Section) { c.Section("consensus", "raft").Set("data_folder", s.disk.Dir+"/raft") })
+	s.peer.Start()
+	for range 20 {
+		if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
+			t.Fatalf("%v %d %s", err, r.Status, r.Body)
+		}
+	}
+	free := s.fill()
+	const reason = "the disk of the peer's datastore is full"
+	if r, err := s.post(); err != nil || r.Status != http.StatusServiceUnavailable || !strings.Contains(string(r.Body), reason) {
+		t.Errorf("with the disk full: %v %d %s", err, r.Status, r.Body)
+	}
+	if r, err := s.peer.Ask(http.MethodGet, "/ready", nil); err != nil || !strings.Contains(string(r.Body), "the disk of the datastore is full") {
+		t.Errorf("ready: %v %d %s", err, r.Status, r.Body)
+	}
+	s.reads("with the disk full")
+	free()
+	began := time.Now()
+	harness.Eventually(t, 30*time.Second, "changes are accepted again", func() error {
+		r, err := s.post()
+		if err == nil && r.Status != http.StatusAccepted {
+			err = fmt.Errorf("%d %s", r.Status, r.Body)
+		}
+		return err
+	})
+	t.Logf("changes are accepted %s after there was space", time.Since(began).Round(time.Millisecond))
+	s.reads("with space again")
+	s.peer.Kill()
+	s.peer.Start()
+	s.reads("after a kill")
+	s.peer.Stop() // Before its disk is gone.
+}

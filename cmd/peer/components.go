@@ -60,8 +60,9 @@ func (p *Peer) startCluster() error {
 	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
 	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
+	p.addresses = openAddressBook(p.ctx, p.network.host, cfgs.Cluster.GetPeerstorePath())
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
-		p.network.host, p.network.bandwidth, p.network.dht, cfgs.Cluster, p.store,
+		p.network.host, p.network.bandwidth, p.network.dht, withoutPeerstore(cfgs.Cluster), p.store,
 		p.clusterConsensus(), p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
 	if err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)

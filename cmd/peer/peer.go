@@ -66,11 +66,13 @@ type Peer struct {
 
 	store   datastore.Datastore
 	network *network
-	apis    apis
-	node    *kubo.Node
-	tracer  ipfscluster.Tracer
-	metrics *peerMetrics
-	details healthDetails
+	// addresses is set by Start.
+	addresses *addressBook
+	apis      apis
+	node      *kubo.Node
+	tracer    ipfscluster.Tracer
+	metrics   *peerMetrics
+	details   healthDetails
 	// reloader is nil when the configuration has no api.pinsvcapi.
 	reloader *reloader
 	created  time.Time // When New began.

@@ -48,6 +48,11 @@ func (p *Peer) Start(ctx context.Context) error {
 		defer cancel()
 		p.network.redialAlways(ctx)
 	})
+	p.background.Go(func() {
+		ctx, cancel := p.untilDone()
+		defer cancel()
+		p.addresses.keep(ctx)
+	})
 	p.background.Go(func() { p.join(p.opts.Bootstraps) })
 	if p.reloader != nil {
 		p.background.Go(func() {

@@ -50,9 +50,11 @@ type Options struct {
 	// own. Shutdown does not close it.
 	Host host.Host
 
-	// For tests: rows to add to the table of routes, and another writeGrace.
+	// For tests: rows to add to the table of routes, another writeGrace and another
+	// drainQuiet.
 	endpoints  []endpoint
 	writeGrace time.Duration
+	drainQuiet time.Duration
 }
 
 // API is the component: it implements ipfscluster.API. Make one with NewAPI.
@@ -74,9 +76,9 @@ type API struct {
 	decoder              pinsvc.Decoder
 
 	server    *http.Server
-	listeners []net.Listener // HTTP or HTTPS
-	libp2p    net.Listener   // nil without libp2p
-	host      host.Host      // nil without libp2p
+	listeners []*boundedListener // HTTP or HTTPS
+	libp2p    net.Listener       // nil without libp2p
+	host      host.Host          // nil without libp2p
 	ownHost   bool
 	serving   sync.WaitGroup // the listeners
 	requests  requestCounter
@@ -120,6 +122,9 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	}
 	if opts.writeGrace == 0 {
 		opts.writeGrace = writeGrace
+	}
+	if opts.drainQuiet == 0 {
+		opts.drainQuiet = drainQuiet
 	}
 	api := &API{
 		cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath),
@@ -192,7 +197,7 @@ func (api *API) newServer(ctx context.Context) {
 		ErrorLog:          connectionLog(),
 	}
 	api.server.ConnState = api.conns.track
-	api.server.RegisterOnShutdown(api.conns.closeFresh)
+	api.server.RegisterOnShutdown(api.conns.closeUnread)
 }
 
 // SetClient connects the component to the cluster. It is called once, before

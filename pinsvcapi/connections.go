@@ -2,6 +2,7 @@ package pinsvcapi
 
 import (
 	"container/list"
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -15,11 +16,15 @@ type connections struct {
 	slots chan struct{}
 
 	mu sync.Mutex // guards what follows
-	// fresh are connections that have not sent a byte yet. Browsers open some in
-	// advance, and the shutdown of net/http would give each 5 seconds.
-	fresh map[net.Conn]struct{}
-	idle  *list.List // net.Conn, idle longest first
-	at    map[net.Conn]*list.Element
+	// fresh are connections whose first request was not answered yet, with whether it was
+	// read. Browsers open some in advance, and the shutdown of net/http would give each 5
+	// seconds.
+	fresh map[net.Conn]bool
+	// noneFresh, when not nil, is closed once none is fresh.
+	noneFresh chan struct{}
+
+	idle *list.List // net.Conn, idle longest first
+	at   map[net.Conn]*list.Element
 	// waiting are the connections that wait for a slot, and wanted those of them for
 	// which no idle one was closed yet.
 	waiting, wanted int
@@ -28,7 +33,7 @@ type connections struct {
 func newConnections(limit int) *connections {
 	return &connections{
 		slots: make(chan struct{}, limit),
-		fresh: make(map[net.Conn]struct{}),
+		fresh: make(map[net.Conn]bool),
 		idle:  list.New(),
 		at:    make(map[net.Conn]*list.Element),
 	}
@@ -45,6 +50,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	_, fresh := c.fresh[conn]
 	delete(c.fresh, conn)
 	if e := c.at[conn]; e != nil {
 		c.idle.Remove(e)
@@ -52,18 +58,47 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateNew:
-		c.fresh[conn] = struct{}{}
+		c.fresh[conn] = false
+	case http.StateActive:
+		if fresh {
+			c.fresh[conn] = true
+		}
 	case http.StateIdle:
 		c.at[conn] = c.idle.PushBack(conn)
 	}
+	if c.noneFresh != nil && len(c.fresh) == 0 {
+		close(c.noneFresh)
+		c.noneFresh = nil
+	}
 }
 
-// closeFresh is called by the server once it accepts no more connections.
-func (c *connections) closeFresh() {
+// awaitFresh waits until no connection is fresh, or ctx ends. It is called once, before
+// the shutdown of the server: from then on net/http drops what it has read and not yet
+// handed to a handler.
+func (c *connections) awaitFresh(ctx context.Context) {
+	none := make(chan struct{})
+	c.mu.Lock()
+	if len(c.fresh) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.noneFresh = none
+	c.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	}
+}
+
+// closeUnread is called by the server once it accepts no more connections. It closes those
+// of which no request was read.
+func (c *connections) closeUnread() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn := range c.fresh {
-		logFault("closing a connection", conn.Close())
+	for conn, read := range c.fresh {
+		if !read {
+			logFault("closing a connection", conn.Close())
+		}
 	}
 }
 
@@ -119,58 +154,4 @@ func (c *connections) take() bool {
 	c.mu.Unlock()
 	c.evict()
 	return true
-}
-
-// bound makes l accept no more connections than there are slots.
-func (c *connections) bound(l net.Listener) net.Listener {
-	return &boundedListener{Listener: l, all: c, closed: make(chan struct{})}
-}
-
-// boundedListener holds one connection more than the limit while that waits for a
-// slot.
-type boundedListener struct {
-	net.Listener
-	all    *connections
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *boundedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if l.all.take() {
-		return l.counted(conn), nil
-	}
-	defer l.all.wait()()
-	select {
-	case l.all.slots <- struct{}{}:
-		return l.counted(conn), nil
-	case <-l.closed:
-		logFault("closing a connection", conn.Close())
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *boundedListener) counted(conn net.Conn) net.Conn {
-	return &countedConn{Conn: conn, release: sync.OnceFunc(func() { <-l.all.slots })}
-}
-
-// Close implements net.Listener.
-func (l *boundedListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// countedConn gives its slot back when it is closed.
-type countedConn struct {
-	net.Conn
-	release func()
-}
-
-func (c *countedConn) Close() error {
-	err := c.Conn.Close()
-	c.release()
-	return err
 }

@@ -120,6 +120,7 @@ func startUnready(t *testing.T, change ...func(*setup)) *service {
 		NewBackend: func(*rpc.Client) Backend { return s.backend },
 		Registerer: s.metrics,
 		Version:    "1.2.3",
+		drainQuiet: 10 * time.Millisecond,
 	}}
 	for _, c := range change {
 		c(&set)

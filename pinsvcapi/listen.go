@@ -1,6 +1,7 @@
 package pinsvcapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -58,9 +59,11 @@ func bind(addr multiaddr.Multiaddr) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api.pinsvcapi.http_listen_multiaddress: %s: %w", addr, err)
 	}
-	l, err := net.Listen(network, hostport)
+	var listen net.ListenConfig
+	listen.SetMultipathTCP(false) // Linux allows no filter of it, see keepOut.
+	l, err := listen.Listen(context.Background(), network, hostport)
 	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && removeStaleSocket(hostport) {
-		l, err = net.Listen(network, hostport)
+		l, err = listen.Listen(context.Background(), network, hostport)
 	}
 	if err == nil {
 		return l, nil

@@ -75,8 +75,15 @@ type quorum struct {
 	unreachable        []string
 }
 
+// counts says what is missing. Connections do not elect a leader alone: packets may get
+// through in one direction only.
 func (q quorum) counts() string {
-	return fmt.Sprintf("%d of %d Raft peers are connected, %d are needed", q.connected, q.members, q.members/2+1)
+	needed := q.members/2 + 1
+	if q.connected >= needed {
+		return fmt.Sprintf("%d of %d Raft peers are connected, which is enough, but none is elected: an election is under way, "+
+			"or a link between them passes packets in one direction only", q.connected, q.members)
+	}
+	return fmt.Sprintf("%d of %d Raft peers are connected, %d are needed", q.connected, q.members, needed)
 }
 
 // names lists the unreachable peers, if any.

@@ -46,6 +46,7 @@ func (s *storeSpace) watch(cfg *pebbleconfig.Config) {
 	if base == nil {
 		base = vfs.Default
 	}
+	limitSpaceErrors(&cfg.PebbleOptions, spaceLogPause)
 	folder := cfg.GetFolder()
 	cfg.PebbleOptions.FS = waitingFS{FS: vfs.OnDiskFull(base, func() { s.wait(folder) }), tables: base}
 }

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -109,4 +112,69 @@ func (u *upload) finish(t *testing.T) int {
 		t.Error(err)
 	}
 	return resp.StatusCode
+}
+
+// While clients send, each on a connection of its own, a stop answers whatever was sent:
+// a client sees a full answer, or that it cannot connect.
+func TestStop_UnderLoadAnswersWhatWasSent(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	peer := h.Peer(harness.InitOptions{})
+	peer.Start()
+	const clients = 64
+	var next, answered atomic.Int64
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for {
+				body := fmt.Appendf(nil, `{"cid":%q}`, inline(t, fmt.Sprintf("load %d", next.Add(1))))
+				connected, err := postOnce(peer, body)
+				switch {
+				case err == nil:
+					answered.Add(1)
+				case connected:
+					t.Errorf("a request that was sent got no answer: %v", err)
+					return
+				default:
+					return
+				}
+			}
+		})
+	}
+	harness.Eventually(t, harness.Timeout, "load", func() error {
+		if n := answered.Load(); n < 4*clients {
+			return fmt.Errorf("%d requests were answered", n)
+		}
+		return nil
+	})
+	peer.Process().Signal(syscall.SIGTERM)
+	all.Wait()
+	if err := peer.Process().Wait(harness.StopTimeout); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d requests were answered", answered.Load())
+}
+
+// postOnce sends a POST on a connection of its own, and reports whether it could connect.
+func postOnce(p *harness.Peer, body []byte) (connected bool, err error) {
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(p.Endpoint(), "http://"), harness.Timeout)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(harness.Timeout)); err != nil {
+		return true, err
+	}
+	_, err = fmt.Fprintf(conn, "POST /pins HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		base64.StdEncoding.EncodeToString([]byte(p.User+":"+p.Password)), len(body), body)
+	if err != nil {
+		return true, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return true, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return true, errors.Join(err, resp.Body.Close())
 }

@@ -19,7 +19,7 @@ func (p *Peer) newTracker() {
 	cfgs := p.cfg.Helper.Configs()
 	upstream := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
 	inner := tracking.NewTracker(upstream, tracking.Config{
-		Self: p.ID(), State: p.consensus.State, GivenUp: func(c api.Cid) { p.givenUp(c.Cid, true) },
+		Self: p.ID(), State: p.consensus.State, Node: p.connector, GivenUp: func(c api.Cid) { p.givenUp(c.Cid, true) },
 	})
 	p.begins.Tracker = inner
 	p.tracker = watch.NewTracker(p.trackOrigins(inner), p.ID(), p.consensus.State)

@@ -84,7 +84,6 @@ func TestAdd_ADirectPinOfARealPeerIsPinnedWhenItsChildrenAreThere(t *testing.T) 
 	trackerReports(t, s.peer, c, api.TrackerStatusPinned)
 	s.becomes(c.String(), pinsvc.StatusPinned)
 	s.peer.Node.Hold(c)
-	s.peer.Node.Lose(c) // To the node of the test, a direct pin is as good as a recursive one.
 	if st := s.add(pinsvc.Pin{CID: c}); st.Status == pinsvc.StatusPinned {
 		t.Error("it is pinned, and the children are not there")
 	}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -140,7 +141,7 @@ func (c *Connector) updates(ctx context.Context, pin api.Pin) bool {
 	if !pin.PinUpdate.Defined() {
 		return false
 	}
-	held, err := c.PinLsCid(ctx, api.PinWithOpts(pin.PinUpdate, pin.PinOptions))
+	held, err := c.IPFSConnector.PinLsCid(ctx, api.PinWithOpts(pin.PinUpdate, pin.PinOptions))
 	return err == nil && held.IsPinned(-1)
 }
 
@@ -190,7 +191,19 @@ func (c *Connector) confirm(ctx context.Context, pin api.Pin) error {
 
 func (c *Connector) holds(ctx context.Context, pin api.Pin) (bool, error) {
 	held, err := c.PinLsCid(ctx, pin)
-	return held.IsPinned(pin.MaxDepth), err
+	return held.IsPinned(pin.MaxDepth) || pin.MaxDepth == 0 && held.IsPinned(-1), err
+}
+
+// PinLsCid implements ipfscluster.IPFSConnector. Upstream's looks for pins of the kind that is wanted; a root
+// that is wanted alone is pinned as well when all below it is, and Kubo refuses to pin it once more (U109 in
+// docs/upstream-faults.md).
+func (c *Connector) PinLsCid(ctx context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
+	held, err := c.IPFSConnector.PinLsCid(ctx, pin)
+	if err != nil || held != api.IPFSPinStatusUnpinned || pin.MaxDepth != 0 {
+		return held, err
+	}
+	pin.Mode, pin.MaxDepth = api.PinModeRecursive, -1
+	return c.IPFSConnector.PinLsCid(ctx, pin)
 }
 
 // Unpin implements ipfscluster.IPFSConnector.
@@ -227,9 +240,11 @@ func (c *Connector) PinLs(ctx context.Context, types []string, out chan<- api.IP
 	}
 	err := <-failed
 	if err == nil && ctx.Err() == nil {
-		c.mu.Lock()
-		c.pins = n
-		c.mu.Unlock()
+		if slices.Contains(types, "recursive") { // The direct ones are few, or none.
+			c.mu.Lock()
+			c.pins = n
+			c.mu.Unlock()
+		}
 		c.count(0)
 	}
 	return err

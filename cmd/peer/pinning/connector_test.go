@@ -106,7 +106,7 @@ func (n *node) added() int {
 func (n *node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pinned[pin.Cid.Cid] {
+	if n.pinned[pin.Cid.Cid] && pin.MaxDepth != 0 { // Kubo finds no direct pin then.
 		return api.IPFSPinStatusRecursive, nil
 	}
 	return api.IPFSPinStatusUnpinned, nil
@@ -311,5 +311,20 @@ func TestUnpin_ThatFailsIsGivenUp(t *testing.T) {
 	n.unpinErr = errors.New("connection refused")
 	if err := c.Unpin(t.Context(), pin.Cid); !errors.Is(err, n.unpinErr) || len(n.givenUp) != 1 || !n.failed {
 		t.Errorf("got %v, given up %v", err, n.givenUp)
+	}
+}
+
+// A root that is wanted alone is pinned when all below it is: Kubo refuses to pin it once more (U109).
+func TestPin_ARootIsPinnedWithAllBelowIt(t *testing.T) {
+	pin := pinOf(t, content)
+	n := newNode(t, failsLate("pin: "+content+" already pinned recursively"))
+	n.pinned[pin.Cid.Cid] = true
+	c := n.connector(nil)
+	pin.Mode, pin.MaxDepth = api.PinModeDirect, 0
+	if err := c.Pin(t.Context(), pin); err != nil || n.added() != 0 {
+		t.Errorf("%v, and the node was asked %d times", err, n.added())
+	}
+	if status, err := c.PinLsCid(t.Context(), pin); err != nil || status != api.IPFSPinStatusRecursive {
+		t.Errorf("it is %s, %v", status, err)
 	}
 }

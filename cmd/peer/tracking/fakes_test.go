@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,10 @@ type ipfs struct {
 	before func(ctx context.Context, c api.Cid) error
 	// late, if not nil, has the node carry out the removals whose requests were cancelled when it is closed.
 	late chan struct{}
+	// allKinds has PinLs list all kinds of pins that it is called for, and listErr is what it returns.
+	allKinds bool
+	listErr  error
+	lists    []string // the kinds that were listed
 	// removals are the requests to unpin that wait, and ended those that were answered or cancelled.
 	removals, ended int
 }
@@ -94,6 +99,23 @@ func (f *ipfs) unpinned(c api.Cid) bool {
 	return ok
 }
 
+// PinLs lists the pins of the first kind, as upstream's connector (U109), or of all kinds.
+func (f *ipfs) PinLs(_ context.Context, kinds []string, out chan<- api.IPFSPinInfo) error {
+	defer close(out)
+	f.mu.Lock()
+	f.lists = append(f.lists, kinds...)
+	if !f.allKinds {
+		kinds = kinds[:1]
+	}
+	f.mu.Unlock()
+	for c, pin := range f.has() {
+		if status := pin.MaxDepth.ToPinMode().ToIPFSPinStatus(); slices.Contains(kinds, status.String()) {
+			out <- api.IPFSPinInfo{Cid: c, Type: status}
+		}
+	}
+	return f.listErr
+}
+
 // waiting is how many requests to unpin wait.
 func (f *ipfs) waiting() int {
 	f.mu.Lock()
@@ -149,21 +171,15 @@ func (s connectorService) Unpin(ctx context.Context, in api.Pin, _ *struct{}) er
 }
 
 func (s connectorService) PinLsCid(_ context.Context, in api.Pin, out *api.IPFSPinStatus) error {
-	s.ipfs.mu.Lock()
-	defer s.ipfs.mu.Unlock()
 	*out = api.IPFSPinStatusUnpinned
-	if _, ok := s.ipfs.pins[in.Cid]; ok {
-		*out = api.IPFSPinStatusRecursive
+	if pin, ok := s.ipfs.has()[in.Cid]; ok && pin.MaxDepth == in.MaxDepth {
+		*out = in.MaxDepth.ToPinMode().ToIPFSPinStatus()
 	}
 	return nil
 }
 
-func (s connectorService) PinLs(_ context.Context, _ <-chan []string, out chan<- api.IPFSPinInfo) error {
-	defer close(out)
-	for c := range s.ipfs.has() {
-		out <- api.IPFSPinInfo{Cid: c, Type: api.IPFSPinStatusRecursive}
-	}
-	return nil
+func (s connectorService) PinLs(ctx context.Context, in <-chan []string, out chan<- api.IPFSPinInfo) error {
+	return s.ipfs.PinLs(ctx, <-in, out)
 }
 
 // shared is the state.
@@ -220,7 +236,7 @@ func newSetup(t *testing.T, workers int) *setup {
 	}
 	cfg.ConcurrentPins = workers
 	st := func(context.Context) (state.ReadOnly, error) { return s.shared, nil }
-	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), Config{Self: self, State: st, GivenUp: s.giveUp})
+	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), Config{Self: self, State: st, Node: s.ipfs, GivenUp: s.giveUp})
 	s.unanswered.settle = 10 * time.Millisecond
 	s.connector = &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker, Barrier: func(ctx context.Context) error {
 		return s.ipfs.Unpin(ctx, api.CidUndef)

@@ -26,11 +26,15 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 	defer cancel()
 	infos := make(chan api.PinInfo, cap(out))
 	failed := make(chan error, 1)
-	go func() { failed <- t.Inner.StatusAll(ctx, filter, infos) }()
+	go func() { failed <- t.Inner.StatusAll(ctx, withRoots(filter), infos) }()
 	if !filter.Match(fromState) {
 		return t.sendOperations(ctx, filter, infos, failed, out)
 	}
+	var node roots
 	for info := range infos {
+		if err := t.describeRoot(ctx, &info, &node); err != nil {
+			return err
+		}
 		if err := t.send(ctx, filter, info, out); err != nil {
 			return err
 		}

@@ -75,12 +75,20 @@ type Tracker struct {
 	maxMoved     int
 }
 
+// Node is an IPFS node: an ipfscluster.IPFSConnector.
+type Node interface {
+	// PinLs sends the pins of the first of the types, and closes out.
+	PinLs(ctx context.Context, types []string, out chan<- api.IPFSPinInfo) error
+}
+
 // Config is what a Tracker needs.
 type Config struct {
 	// Self is the peer.
 	Self peer.ID
 	// State is the shared state.
 	State func(context.Context) (state.ReadOnly, error)
+	// Node is the peer's IPFS node.
+	Node Node
 	// GivenUp is called when the IPFS node may keep a pin that other peers are to hold. It returns
 	// at once.
 	GivenUp func(api.Cid)

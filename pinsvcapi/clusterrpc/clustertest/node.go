@@ -206,18 +206,20 @@ func (n *Node) tryPin(pin api.Pin) (done bool, changed chan struct{}, err error)
 	defer n.mu.Unlock()
 	c := pin.Cid.Cid
 	outcome, decided := n.outcomes[c]
-	_, has := n.status(c)
+	held, _ := n.status(c)
 	switch {
 	case n.unavailable:
 		return true, nil, errAway
-	case has:
+	case held == pin.MaxDepth.ToPinMode().ToIPFSPinStatus():
 		return true, nil, nil
+	case held == api.IPFSPinStatusRecursive:
+		return true, nil, fmt.Errorf("pin: %s already pinned recursively", pin.Cid)
 	case decided && outcome != nil:
 		return true, nil, outcome
 	case !decided && n.waits(c):
 		return false, n.changed, nil
 	}
-	n.pins[c] = pin.Mode.ToIPFSPinStatus()
+	n.pins[c] = pin.MaxDepth.ToPinMode().ToIPFSPinStatus()
 	return true, nil, nil
 }
 
@@ -238,21 +240,23 @@ func (n *Node) Unpin(_ context.Context, c api.Cid) error {
 	return nil
 }
 
-// PinLsCid implements ipfscluster.IPFSConnector.
+// PinLsCid implements ipfscluster.IPFSConnector. It looks for pins of the kind that is wanted, as the
+// cluster's own connector.
 func (n *Node) PinLsCid(_ context.Context, pin api.Pin) (api.IPFSPinStatus, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.unavailable {
 		return api.IPFSPinStatusError, errAway
 	}
-	if status, ok := n.status(pin.Cid.Cid); ok {
+	if status, ok := n.status(pin.Cid.Cid); ok && status == pin.MaxDepth.ToPinMode().ToIPFSPinStatus() {
 		return status, nil
 	}
 	return api.IPFSPinStatusUnpinned, nil
 }
 
-// PinLs implements ipfscluster.IPFSConnector.
-func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo) error {
+// PinLs implements ipfscluster.IPFSConnector. It lists the pins of the first kind, as the cluster's own
+// connector (U109 in docs/upstream-faults.md).
+func (n *Node) PinLs(ctx context.Context, kinds []string, out chan<- api.IPFSPinInfo) error {
 	defer close(out)
 	n.mu.Lock()
 	unavailable, pins, kept := n.unavailable, maps.Clone(n.pins), n.kept.all()
@@ -261,6 +265,9 @@ func (n *Node) PinLs(ctx context.Context, _ []string, out chan<- api.IPFSPinInfo
 		return errAway
 	}
 	send := func(c cid.Cid, status api.IPFSPinStatus) error {
+		if status.String() != kinds[0] {
+			return nil
+		}
 		select {
 		case out <- api.IPFSPinInfo{Cid: api.NewCid(c), Type: status}:
 			return nil

@@ -110,10 +110,16 @@ func (c Client) TrackerStatuses(ctx context.Context, p peer.ID, filter api.Track
 	return stream(ctx, c.rpc, p, "PinTracker", "StatusAll", []api.TrackerStatus{filter}, each)
 }
 
-// NodePins hands over the pins of this peer's IPFS node that count for its tracker, the
-// recursive and the direct ones, in no order.
+// NodePins hands over the pins of this peer's IPFS node that count for its tracker: the
+// direct ones, and then the recursive ones. The cluster's connector lists the first of several
+// types alone (U109 in docs/upstream-faults.md).
 func (c Client) NodePins(ctx context.Context, each func(api.IPFSPinInfo) error) error {
-	return stream(ctx, c.rpc, Local, "IPFSConnector", "PinLs", [][]string{{"recursive", "direct"}}, each)
+	for _, kind := range []string{"direct", "recursive"} {
+		if err := stream(ctx, c.rpc, Local, "IPFSConnector", "PinLs", [][]string{{kind}}, each); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Recover has the tracker of one peer retry a pin that is in error or that

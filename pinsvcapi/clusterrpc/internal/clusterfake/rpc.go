@@ -212,10 +212,12 @@ func (c *connector) BlockGet(_ context.Context, in api.Cid, out *[]byte) (err er
 	return err
 }
 
-// PinLs has the pins that the tracker reports to be pinned.
+// PinLs has the pins that the tracker reports to be pinned, all of them recursive.
 func (c *connector) PinLs(_ context.Context, in <-chan []string, out chan<- api.IPFSPinInfo) error {
 	defer close(out)
-	<-in
+	if kinds := <-in; kinds[0] != api.IPFSPinStatusRecursive.String() {
+		return nil
+	}
 	if err := c.s.begin("IPFSConnector.PinLs"); err != nil {
 		return err
 	}

@@ -167,6 +167,9 @@ func TestStore_AWalkBeginsWithItsRoot(t *testing.T) {
 	noError(t, err)
 	noError(t, b.blocks.Put(t.Context(), root))
 	arrived := b.store.Mark()
+	if b.store.HoldsBack(before, stall) || !b.store.HoldsBack(arrived, stall) {
+		t.Errorf("before the root is merged: %t, %t", b.store.HoldsBack(before, stall), b.store.HoldsBack(arrived, stall))
+	}
 	b.network.limit(5)
 	catchUp(t, b, a)
 	if b.store.HoldsBack(before, stall) || !b.store.HoldsBack(arrived, stall) {

@@ -81,9 +81,13 @@ type batch struct {
 
 	keys   map[string]*touched
 	heads  []string
-	blocks []string
-	// lastBlock is the data of the last of them.
-	lastBlock []byte
+	blocks []arrivedBlock
+}
+
+// arrivedBlock is a block that is written.
+type arrivedBlock struct {
+	id   string
+	data []byte
 }
 
 // Put implements datastore.Batch.
@@ -117,7 +121,7 @@ func (b *batch) note(key datastore.Key, value []byte) {
 	case headKind:
 		b.heads = append(b.heads, id)
 	case blockKind:
-		b.blocks, b.lastBlock = append(b.blocks, id), value
+		b.blocks = append(b.blocks, arrivedBlock{id, value})
 	}
 }
 

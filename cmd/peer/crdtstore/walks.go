@@ -19,8 +19,8 @@ import (
 //	root  a block that arrived and is neither a child that a walk was going to nor a
 //	      head yet. Blocks of this peer's own writes are roots until they are heads, too: a
 //	      kill between their merge and their head would keep them from others (U28).
-//	open  a child of a processed block that is not processed itself. Its value is the number of the
-//	      walk that comes to it: see progress.go and early.go.
+//	open  a child of a root or of a processed block that is not processed itself. Its value is the
+//	      number of the walk that comes to it: see progress.go and early.go.
 //
 // Without a walk in progress there are none.
 
@@ -77,26 +77,11 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 	}
 	s.walks.order.Lock()
 	defer s.walks.order.Unlock()
-	for _, id := range b.blocks {
-		if _, child := s.walks.open[id]; child {
-			continue
-		}
-		if known, err := s.Batching.Has(ctx, s.keys.processed(id)); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		// A walk begins with its root, whose value is shown before its branches are known.
-		s.walks.change(func(w *walks) {
-			w.begun++
-			w.roots[id] = rootBlock{number: w.begun}
-		})
-		if err := b.inner.Put(ctx, s.keys.rootMark(id), nil); err != nil {
+	for _, arrived := range b.blocks {
+		if err := s.noteRoot(ctx, b.inner, arrived); err != nil {
 			return err
 		}
-	}
-	if n := len(b.blocks); n > 0 {
-		s.walks.change(func(w *walks) { w.last, w.lastData = b.blocks[n-1], b.lastBlock })
+		s.walks.change(func(w *walks) { w.last, w.lastData = arrived.id, arrived.data })
 	}
 	for _, id := range b.heads {
 		if _, ok := s.walks.roots[id]; ok {
@@ -118,6 +103,44 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 			})
 		}
 	}
+	return nil
+}
+
+// noteRoot adds to a batch the marks of a block to which no walk was going. Its own walk begins with it:
+// go-ds-crdt shows what it brings, and marks it as processed after that. If the blocks below it were
+// known only then, a delete between the two would not wait for them, and they would undo it (U51). It needs
+// the lock of order.
+func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrivedBlock) error {
+	if _, child := s.walks.open[arrived.id]; child {
+		return nil
+	}
+	if known, err := s.Batching.Has(ctx, s.keys.processed(arrived.id)); err != nil || known {
+		return err
+	}
+	if err := b.Put(ctx, s.keys.rootMark(arrived.id), nil); err != nil {
+		return err
+	}
+	links, err := Links(arrived.data)
+	if err != nil {
+		log.Debugf("block %s is none of the CRDT: %s", arrived.id, err) // It is not merged.
+	}
+	below, err := s.unprocessed(ctx, links)
+	if err != nil {
+		return err
+	}
+	number := cmp.Or(s.walks.roots[arrived.id].number, s.walks.begun+1) // It may be written more than once.
+	for _, id := range below {
+		if err := s.putOpen(ctx, b, id, number); err != nil {
+			return err
+		}
+	}
+	s.walks.change(func(w *walks) {
+		w.begun, w.roots[arrived.id] = max(w.begun, number), rootBlock{number: number}
+		for _, id := range below {
+			w.open[id] = s.openSince(id, number)
+		}
+		w.begin(number, below)
+	})
 	return nil
 }
 

@@ -227,7 +227,9 @@ func TestStore_RootsThatLinkToEachOtherAreResumed(t *testing.T) {
 	for range 10 {
 		block, err := a.blocks.Get(t.Context(), last)
 		noError(t, err)
-		noError(t, b.blocks.Put(t.Context(), block))
+		id := blockID(last.Hash()) // Roots have what is below them open: these are as a failed disk may leave them.
+		noError(t, b.disk.Put(t.Context(), b.store.keys.block(id), block.RawData()))
+		noError(t, b.disk.Put(t.Context(), b.store.keys.rootMark(id), nil))
 		node, err := merkledag.DecodeProtobuf(block.RawData())
 		noError(t, err)
 		last = node.Links()[0].Cid

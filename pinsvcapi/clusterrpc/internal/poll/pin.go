@@ -72,15 +72,17 @@ func (p *Poller) Row(ctx context.Context, row pinset.Pin) <-chan struct{} {
 // many did.
 func (p *Poller) pin(ctx context.Context, key api.Cid, holders []peer.ID, required int) (pinned int) {
 	targets := p.pollTargets(holders, required)
-	if len(targets) == 1 {
-		if holds, _ := p.pinAt(ctx, targets[0], key); holds {
+	if len(targets) == 1 && targets[0] == p.cfg.Self {
+		if holds, _ := p.pinAt(ctx, p.cfg.Self, key); holds {
 			pinned++
 		}
 		return pinned
 	}
+	required = max(required, 1)
 	reports := make(chan bool, len(targets))
 	for _, id := range targets {
-		// A report that is too late for the client is entered all the same.
+		// A report that is too late for the client is entered all the same, and so is that there is none:
+		// of clients that are less patient than StatusTimeout each would find a frozen peer anew.
 		if !p.cfg.Tasks.Go(func(ctx context.Context) {
 			holds, _ := p.pinAt(ctx, id, key)
 			reports <- holds

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
@@ -165,4 +166,28 @@ func TestPoller_ACancelledCallOpensNoCircuit(t *testing.T) {
 	if f.breaker.Open(other) || f.Stats()[other].Failed != 0 {
 		t.Errorf("%+v", f.Stats()[other])
 	}
+}
+
+// Clients that give up before a frozen peer has had its time do not keep it from being found frozen.
+func TestPoller_ImpatientClientsFindAFrozenPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		rec := f.pin(1, api.TrackerStatusPinned, other)
+		release := f.fake.Hang("PinTracker.Status")
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), f.cfg.StatusTimeout/2)
+		defer cancel()
+		if f.Record(ctx, rec) {
+			t.Error("it is confirmed")
+		}
+		if took := time.Since(began); took != f.cfg.StatusTimeout/2 {
+			t.Errorf("the client waited for %s", took)
+		}
+		time.Sleep(f.cfg.StatusTimeout)
+		synctest.Wait()
+		if !f.breaker.Open(other) || f.Stats()[other].Failed != 1 {
+			t.Errorf("%+v", f.Stats()[other])
+		}
+		release()
+	})
 }

@@ -24,6 +24,8 @@ const (
 	// scanCheck is the longest time between two checks of which peers are due, and
 	// scanPause the shortest.
 	scanCheck, scanPause = 5 * time.Second, 100 * time.Millisecond
+	// scansAtOnce is how many peers are scanned at once: one that stops in the middle holds up no other.
+	scansAtOnce = 4
 )
 
 // errStalled ends a scan of a peer that reports nothing for too long.
@@ -37,6 +39,7 @@ type scans struct {
 	wake     chan struct{}
 
 	mu        sync.Mutex
+	running   map[peer.ID]struct{} // by RunScans
 	requested map[peer.ID]struct{} // before their time
 	last      map[peer.ID]scanned
 }
@@ -52,7 +55,7 @@ type scanned struct {
 func newScans(now func() time.Time) *scans {
 	return &scans{
 		now: now, wake: make(chan struct{}, 1), progress: progress.Counter{Now: now},
-		requested: make(map[peer.ID]struct{}), last: make(map[peer.ID]scanned),
+		running: make(map[peer.ID]struct{}), requested: make(map[peer.ID]struct{}), last: make(map[peer.ID]scanned),
 	}
 }
 
@@ -86,6 +89,25 @@ func (s *scans) due(id peer.ID, interval time.Duration) bool {
 	default:
 		return since >= interval
 	}
+}
+
+// begin reports whether it is time to scan a peer that is not being scanned, and notes that it is.
+func (s *scans) begin(id peer.ID, interval time.Duration) bool {
+	if !s.due(id, interval) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, running := s.running[id]
+	s.running[id] = struct{}{}
+	return !running
+}
+
+// end undoes begin.
+func (s *scans) end(id peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, id)
 }
 
 func (s *scans) ended(id peer.ID, began time.Time, complete bool) {
@@ -126,20 +148,24 @@ func (s *scans) peers() []peer.ID {
 	return ids
 }
 
-// RunScans scans the members in turn, each when it is due, and probes those that did not respond, until
-// the context ends.
+// RunScans scans the members, each when it is due, and probes those that did not respond, until the
+// context ends.
 func (p *Poller) RunScans(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { p.probeAlways(ctx) }) // A scan takes minutes where the IPFS node does not respond.
-	defer wg.Wait()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { p.probeAlways(ctx) }) // A scan takes minutes where the IPFS node does not respond.
+	places := make(chan struct{}, scansAtOnce)
 	for ctx.Err() == nil {
 		for _, id := range p.cfg.Tracker.Members() {
-			if !p.scans.due(id, p.cfg.ScanInterval) || !p.responds(ctx, id) {
+			if !p.scans.begin(id, p.cfg.ScanInterval) {
 				continue
 			}
-			if err := p.Scan(ctx, id); err != nil && ctx.Err() == nil {
-				log.Infof("scan of peer %s: %s", id, err)
-			}
+			places <- struct{}{} // A scan ends with the context, too.
+			running.Go(func() {
+				defer func() { <-places }()
+				defer p.scans.end(id)
+				p.scanIfUp(ctx, id)
+			})
 		}
 		timer := time.NewTimer(min(scanCheck, p.cfg.ScanInterval))
 		select {
@@ -149,6 +175,16 @@ func (p *Poller) RunScans(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// scanIfUp scans a peer that responds.
+func (p *Poller) scanIfUp(ctx context.Context, id peer.ID) {
+	if !p.responds(ctx, id) {
+		return
+	}
+	if err := p.Scan(ctx, id); err != nil && ctx.Err() == nil {
+		log.Infof("scan of peer %s: %s", id, err)
 	}
 }
 

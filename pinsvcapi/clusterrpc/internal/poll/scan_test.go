@@ -212,3 +212,48 @@ func TestRunScans_APeerThatComesBackDuringAScanIsNoticed(t *testing.T) {
 		<-ended
 	})
 }
+
+// scanStops is a client whose reports on all pins of one peer stop in the middle.
+type scanStops struct {
+	Client
+	at peer.ID
+}
+
+func (c scanStops) TrackerStatuses(ctx context.Context, p peer.ID, filter api.TrackerStatus, each func(api.PinInfo) error) error {
+	if p != c.at {
+		return c.Client.TrackerStatuses(ctx, p, filter, each)
+	}
+	return scansHang{c.Client}.TrackerStatuses(ctx, p, filter, each)
+}
+
+// A peer that stops in the middle of its pins is given up late. The others are scanned meanwhile, and it is
+// scanned once at a time.
+func TestRunScans_APeerThatStopsInTheMiddleHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.cfg.Now, f.scans.now, f.breaker.now = time.Now, time.Now, time.Now
+		f.cfg.Client = scanStops{f.cfg.Client, other}
+		f.pin(1, api.TrackerStatusPinned)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.RunScans(ctx)
+		}()
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		f.report(1, api.TrackerStatusUnexpectedlyUnpinned)
+		f.RequestScan(self)
+		f.RequestScan(other)
+		time.Sleep(2 * scanCheck)
+		synctest.Wait()
+		f.want(1, pinning)
+		time.Sleep(scanStall)
+		synctest.Wait()
+		if last := f.scans.last[other]; last.complete || last.took != scanStall {
+			t.Errorf("the other peer's scan: %+v", last)
+		}
+		cancel()
+		<-ended
+	})
+}

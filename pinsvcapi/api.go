@@ -43,6 +43,9 @@ type Options struct {
 	// Registerer gets the metrics. Those that are registered already, by
 	// another API in the process, are shared. Nil means no metrics.
 	Registerer prometheus.Registerer
+	// Starting returns what the peer waits for before it calls SetClient, in words for clients,
+	// or "". It is called for each request until then, and returns from memory. May be nil.
+	Starting func() string
 	// Version is the version in /health and /. Empty means "unknown".
 	Version string
 	// Host, when not nil, is a libp2p host of the caller's over which HTTP

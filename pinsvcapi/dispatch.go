@@ -143,7 +143,7 @@ func (api *API) checkReady(ctx context.Context, rq *request) error {
 	}
 	b := api.backend.Load()
 	if b == nil {
-		return pinsvc.Errorf(pinsvc.KindUnavailable, "the peer is starting")
+		return api.starting()
 	}
 	rq.backend = b.Backend
 	ready := b.Ready()
@@ -151,6 +151,16 @@ func (api *API) checkReady(ctx context.Context, rq *request) error {
 		ready = w.Wait(ctx)
 	}
 	return unavailable(ready, "the peer is not ready")
+}
+
+// starting is the error of requests that come before SetClient.
+func (api *API) starting() error {
+	if api.opts.Starting != nil {
+		if cause := api.opts.Starting(); cause != "" {
+			return pinsvc.Errorf(pinsvc.KindUnavailable, "the peer is starting: %s", cause)
+		}
+	}
+	return pinsvc.Errorf(pinsvc.KindUnavailable, "the peer is starting")
 }
 
 // unavailable makes sure that err, if any, reads as 503.

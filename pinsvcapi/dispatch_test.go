@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	rpc "github.com/libp2p/go-libp2p-gorpc"
@@ -102,6 +103,19 @@ func TestCheckReady_EveryRouteThatNeedsThePeerIs503(t *testing.T) {
 	s.unavailableButHealth("the peer is not ready")
 	s.backend.SetReady(nil)
 	s.do(http.MethodPost, "/pins", body(1, "")).is(http.StatusAccepted)
+	s.do(http.MethodGet, "/ready", "", anonymous).is(http.StatusOK)
+}
+
+// Before there is a backend the peer itself says what it waits for.
+func TestCheckReady_SaysWhatTheStartWaitsFor(t *testing.T) {
+	var cause atomic.Pointer[string]
+	s := startUnready(t, func(set *setup) { set.opts.Starting = func() string { return *cause.Load() } })
+	none, full := "", "the disk is full"
+	cause.Store(&full)
+	s.unavailableButHealth("the peer is starting: the disk is full")
+	cause.Store(&none)
+	s.unavailableButHealth("the peer is starting")
+	s.api.SetClient(nil)
 	s.do(http.MethodGet, "/ready", "", anonymous).is(http.StatusOK)
 }
 

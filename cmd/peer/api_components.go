@@ -48,7 +48,26 @@ func (a *apis) connect() {
 	}
 }
 
-// openListeners builds the APIs whose sections are there.
+// openPinsvc builds the Pinning Service API, if it is configured. It comes before the datastore, which
+// may wait for space (U110 in docs/upstream-faults.md), so that GET /ready says so.
+func (p *Peer) openPinsvc() error {
+	if !p.cfg.HasPinsvcapi() {
+		return nil
+	}
+	built, err := p.newPinsvc()
+	if err != nil {
+		return fmt.Errorf("api.pinsvcapi: %w", err)
+	}
+	p.addAPI("api.pinsvcapi", built)
+	return nil
+}
+
+func (p *Peer) addAPI(name string, built ipfscluster.API) {
+	p.apis.all = append(p.apis.all, &lateClientAPI{API: built, name: name})
+	p.teardown.push(name, p.apis.drainLimit+closeLimit, built.Shutdown)
+}
+
+// openListeners builds the other APIs whose sections are there.
 func (p *Peer) openListeners() error {
 	p.report.enter(StageListeners, nil)
 	cfgs := p.cfg.Helper.Configs()
@@ -58,7 +77,6 @@ func (p *Peer) openListeners() error {
 		build      func() (ipfscluster.API, error)
 	}{
 		{"api.restapi", p.cfg.Has(clusterconfig.API, cfgs.Restapi.ConfigKey()), p.newREST},
-		{"api.pinsvcapi", p.cfg.HasPinsvcapi(), p.newPinsvc},
 		{"api.ipfsproxy", p.cfg.Has(clusterconfig.API, cfgs.Ipfsproxy.ConfigKey()), p.newProxy},
 	} {
 		if !component.configured {
@@ -68,8 +86,7 @@ func (p *Peer) openListeners() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", component.name, err)
 		}
-		p.apis.all = append(p.apis.all, &lateClientAPI{API: built, name: component.name})
-		p.teardown.push(component.name, p.apis.drainLimit+closeLimit, built.Shutdown)
+		p.addAPI(component.name, built)
 	}
 	return nil
 }
@@ -121,6 +138,7 @@ func (p *Peer) newPinsvc() (ipfscluster.API, error) {
 	built, err := pinsvcapi.NewAPI(p.ctx, p.cfg.Pinsvcapi, pinsvcapi.Options{
 		Registerer: observations.PromRegistry,
 		Version:    p.opts.Version,
+		Starting:   p.space.detail,
 		NewBackend: p.newBackend,
 	})
 	if err != nil {

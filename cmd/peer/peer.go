@@ -3,9 +3,9 @@
 // configuration. It is a drop-in for `ipfs-cluster-service daemon`: the same
 // files, lock, sections and environment variables mean the same.
 //
-// New takes the lock, opens the store and the host, starts a managed Kubo and
-// binds the listeners; Start runs the rest; Stop undoes all of it in reverse
-// order; Run is Start, waiting and Stop. An unreachable IPFS node or a Raft
+// New takes the lock, binds the Pinning Service API, opens the store and the host, starts a managed
+// Kubo and binds the other listeners; Start runs the rest; Stop undoes all of it in reverse
+// order; Run is Start, waiting and Stop. A full disk, an unreachable IPFS node or a Raft
 // cluster without a quorum does not stop a peer: it reports what it waits for,
 // and its API responds with 503 meanwhile.
 //
@@ -125,6 +125,7 @@ func New(ctx context.Context, opts Options) (*Peer, error) {
 	p := &Peer{
 		opts:    opts,
 		cfg:     opts.Configuration,
+		space:   &storeSpace{},
 		created: time.Now(),
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
@@ -138,7 +139,8 @@ func New(ctx context.Context, opts Options) (*Peer, error) {
 		return nil
 	})
 	for _, step := range []func() error{
-		p.takeLock, p.load, func() error { return p.openStore(ctx) }, p.openNetwork, p.observe, p.startIPFS, p.openListeners,
+		p.takeLock, p.load, p.nameInMetrics, p.openPinsvc, func() error { return p.openStore(ctx) },
+		p.openNetwork, p.observe, p.startIPFS, p.openListeners,
 	} {
 		err := ctx.Err()
 		if err == nil {
@@ -195,8 +197,17 @@ func (p *Peer) load() error {
 	return p.cfg.checkListeners()
 }
 
+// nameInMetrics puts the ID of the peer into the context of all components.
+func (p *Peer) nameInMetrics() error {
+	ctx, err := tag.New(p.ctx, tag.Upsert(observations.HostKey, p.cfg.Helper.Identity().ID.String()))
+	if err != nil {
+		return fmt.Errorf("naming the peer in metrics: %w", err)
+	}
+	p.ctx = ctx
+	return nil
+}
+
 func (p *Peer) openStore(ctx context.Context) error {
-	p.space = &storeSpace{}
 	p.report.enter(StageStore, p.space.detail)
 	kind, engine, err := p.cfg.Engines()
 	if err != nil {
@@ -216,13 +227,17 @@ func (p *Peer) openStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("consensus.%s: %w", kind, err)
 	}
-	p.store, err = p.space.open(ctx, states.GetStore)
+	folder, reserve := p.reserve(kind, engine)
+	free := func() (uint64, bool) { return kubo.FreeSpace(folder) }
+	err = p.space.await(ctx, folder, func() error { return checkReserve(free, reserve/2) })
+	if err == nil {
+		p.store, err = p.space.open(ctx, states.GetStore)
+	}
 	if err != nil {
 		return fmt.Errorf("opening the datastore (datastore.%s): %w", engine, err)
 	}
-	if folder, reserve := p.reserve(kind, engine); reserve > 0 {
+	if reserve > 0 {
 		if batching, ok := p.store.(datastore.Batching); ok {
-			free := func() (uint64, bool) { return kubo.FreeSpace(folder) }
 			p.reserved = &reservedStore{Batching: batching, reserve: reserve, free: free}
 			p.store = p.reserved
 		}
@@ -232,7 +247,8 @@ func (p *Peer) openStore(ctx context.Context) error {
 	return nil
 }
 
-// reserve is the folder of the datastore, and how much is to be kept free there.
+// reserve is the folder of the datastore, and how much is to be kept free there. Half of it must be
+// free for a start, which writes what is in the log (U81 in docs/upstream-faults.md).
 func (p *Peer) reserve(kind ConsensusKind, engine string) (folder string, bytes uint64) {
 	cfgs := p.cfg.Helper.Configs()
 	switch {
@@ -252,16 +268,11 @@ func (p *Peer) reserve(kind ConsensusKind, engine string) (folder string, bytes 
 func (p *Peer) openNetwork() error {
 	p.report.enter(StageHost, nil)
 	setProcessDefaults()
-	ident := p.cfg.Helper.Identity()
-	ctx, err := tag.New(p.ctx, tag.Upsert(observations.HostKey, ident.ID.String()))
-	if err != nil {
-		return fmt.Errorf("naming the peer in metrics: %w", err)
-	}
-	p.ctx = ctx
-	p.network, err = openNetwork(p.ctx, ident, p.cfg.Helper.Configs().Cluster, p.store)
+	opened, err := openNetwork(p.ctx, p.cfg.Helper.Identity(), p.cfg.Helper.Configs().Cluster, p.store)
 	if err != nil {
 		return fmt.Errorf("opening the libp2p host on cluster.listen_multiaddress: %w", err)
 	}
+	p.network = opened
 	p.teardown.push("libp2p host", closeLimit, func(context.Context) error {
 		p.cancel() // Pubsub has no other end.
 		return p.network.close()

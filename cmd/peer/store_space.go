@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,6 +16,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
 const (
@@ -22,6 +24,9 @@ const (
 	spaceProbe = 4 << 20
 	// spaceRetry is how often that is tried.
 	spaceRetry = time.Second
+	// spaceRetryMax is the longest pause before a store goes on that needs more than the probe, and
+	// twice that is how long it must have had space for the next pause to be none.
+	spaceRetryMax = 10 * time.Second
 )
 
 // errStoreFull is told to clients.
@@ -34,13 +39,20 @@ type storeSpace struct {
 	fits  func(folder string) bool
 	retry time.Duration
 
+	// opening is set while a store is opened.
+	opening atomic.Bool
+	// pauses and ended are of the waits, one of which runs at a time.
+	pauses backoff.Counter
+	ended  time.Time
+
 	mu        sync.Mutex
 	full      bool
 	committer *groupcommit.Committer
 }
 
 // watch has a pebble store wait. Tables are written in the background, and again when that failed:
-// only the files whose errors are fatal wait.
+// only the files whose errors are fatal wait. While the store is opened tables wait too: what is in
+// the log is written into tables first, and nothing goes on before (U110 in docs/upstream-faults.md).
 func (s *storeSpace) watch(cfg *pebbleconfig.Config) {
 	base := cfg.PebbleOptions.FS
 	if base == nil {
@@ -48,7 +60,7 @@ func (s *storeSpace) watch(cfg *pebbleconfig.Config) {
 	}
 	limitSpaceErrors(&cfg.PebbleOptions, spaceLogPause)
 	folder := cfg.GetFolder()
-	cfg.PebbleOptions.FS = waitingFS{FS: vfs.OnDiskFull(base, func() { s.wait(folder) }), tables: base}
+	cfg.PebbleOptions.FS = waitingFS{FS: vfs.OnDiskFull(base, func() { s.wait(folder) }), tables: base, opening: &s.opening}
 }
 
 // open opens the datastore. If ctx ends meanwhile it does not wait for that, and what is opened later
@@ -59,7 +71,9 @@ func (s *storeSpace) open(ctx context.Context, store func() (datastore.Datastore
 		err   error
 	}
 	opened := make(chan result, 1)
+	s.opening.Store(true)
 	go func() {
+		defer s.opening.Store(false)
 		opening, err := store()
 		opened <- result{opening, err}
 	}()
@@ -81,31 +95,65 @@ func (s *storeSpace) open(ctx context.Context, store func() (datastore.Datastore
 	return nil, ctx.Err()
 }
 
-// waitingFS waits for space, except for tables.
+// waitingFS waits for space, except for tables of a store that is open.
 type waitingFS struct {
 	vfs.FS
-	tables vfs.FS
+	tables  vfs.FS
+	opening *atomic.Bool
 }
 
 // Create implements vfs.FS.
 func (f waitingFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasSuffix(name, ".sst") {
+	if strings.HasSuffix(name, ".sst") && !f.opening.Load() {
 		return f.tables.Create(name, category)
 	}
 	return f.FS.Create(name, category)
 }
 
-// wait returns when there is space in the folder.
+// wait returns when there is space in the folder. A table that is larger than the probe may still not
+// fit then, and is begun again: the next wait is longer.
 func (s *storeSpace) wait(folder string) {
-	logger.Errorf("%s: %s. No change of the pinset is accepted until there is space", folder, errStoreFull)
-	s.set(true)
+	s.begin(folder, errStoreFull)
 	check := s.fits
 	if check == nil {
 		check = fits
 	}
-	for !check(folder) {
-		time.Sleep(cmp.Or(s.retry, spaceRetry))
+	retry := cmp.Or(s.retry, spaceRetry)
+	if time.Since(s.ended) < 2*spaceRetryMax {
+		s.pauses.Policy = backoff.Policy{Min: retry, Max: spaceRetryMax}
+		time.Sleep(s.pauses.Next())
+	} else {
+		s.pauses.Reset()
 	}
+	for !check(folder) {
+		time.Sleep(retry)
+	}
+	s.ended = time.Now()
+	s.end(folder)
+}
+
+// await returns when check finds space in the folder, or errStoreFull when ctx ends.
+func (s *storeSpace) await(ctx context.Context, folder string, check func() error) error {
+	err := check()
+	if err == nil {
+		return nil
+	}
+	s.begin(folder, err)
+	for ; err != nil; err = check() {
+		if !backoff.Sleep(ctx, cmp.Or(s.retry, spaceRetry)) {
+			return err
+		}
+	}
+	s.end(folder)
+	return nil
+}
+
+func (s *storeSpace) begin(folder string, why error) {
+	logger.Errorf("%s: %s. No change of the pinset is accepted until there is space", folder, why)
+	s.set(true)
+}
+
+func (s *storeSpace) end(folder string) {
 	s.set(false)
 	logger.Infof("%s: there is space again", folder)
 }

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	pebbleconfig "github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
+	"github.com/ipfs/go-datastore"
+	pebbleds "github.com/ipfs/go-ds-pebble"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
@@ -79,4 +83,79 @@ func TestStoreSpace_TablesDoNotWait(t *testing.T) {
 		}
 		noError(t, errors.Join(f.Close(), plain.Close()))
 	}
+}
+
+// A start after a kill writes the tables of what is in the log alone, and pebble is not open before. It
+// waits for space, and says so (U110 in docs/upstream-faults.md).
+func TestStoreSpace_AStartAfterAKillWaitsForSpace(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	store := openPebble(t, disk)
+	for i := range 100 {
+		noError(t, store.Put(t.Context(), datastore.NewKey(fmt.Sprint(i)), []byte("value")))
+	}
+	noError(t, store.Sync(t.Context(), datastore.NewKey("/")))
+	var full atomic.Bool
+	full.Store(true)
+	var writes atomic.Int32
+	killed := errorfs.Wrap(disk.CrashClone(vfs.CrashCloneCfg{}), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWrite {
+			writes.Add(1)
+			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+		}
+		return nil
+	}))
+	cfg := &pebbleconfig.Config{PebbleOptions: pebble.Options{FS: killed}}
+	space := &storeSpace{fits: func(string) bool { return !full.Load() }, retry: time.Millisecond}
+	space.watch(cfg)
+	type result struct {
+		store datastore.Datastore
+		err   error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		again, err := space.open(t.Context(), func() (datastore.Datastore, error) {
+			return pebbleds.NewDatastore("/store", pebbleds.WithPebbleOpts(&cfg.PebbleOptions))
+		})
+		opened <- result{again, err}
+	}()
+	await.Success(t, "the store says that it is full", func() error {
+		if space.Full() == nil {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	if n := writes.Load(); n > 1 {
+		t.Errorf("%d writes were tried on a full disk", n)
+	}
+	full.Store(false)
+	r := <-opened
+	noError(t, r.err)
+	defer func() { noError(t, r.store.Close()) }()
+	value, err := r.store.Get(t.Context(), datastore.NewKey("99"))
+	noError(t, err)
+	if string(value) != "value" || space.Full() != nil {
+		t.Errorf("after the start: %q, %v", value, space.Full())
+	}
+}
+
+// A table that is larger than the probe is begun again and again: not at once each time.
+func TestStoreSpace_ADiskThatIsFullAgainIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fit bool
+		space := &storeSpace{fits: func(string) bool { defer func() { fit = !fit }(); return fit }}
+		wait := func() time.Duration {
+			began := time.Now()
+			space.wait("")
+			return time.Since(began)
+		}
+		for i, want := range []time.Duration{1, 2, 3, 5, 9, 11, 11} {
+			if got := wait(); got != want*time.Second {
+				t.Errorf("wait %d took %s, want %ds", i+1, got, want)
+			}
+		}
+		time.Sleep(2 * spaceRetryMax)
+		if got := wait(); got != spaceRetry {
+			t.Errorf("the wait after a pause took %s", got)
+		}
+	})
 }

@@ -129,29 +129,56 @@ func TestFullStore(t *testing.T) {
 	}
 }
 
-// A daemon that is started on a full disk, which pebble waits for, ends on SIGTERM; with space it has all
-// that was accepted.
-func TestFullStore_AStartIsEnded(t *testing.T) {
+// A daemon that was killed is started on a full disk: pebble has to write what is in its log into tables
+// (U110 in docs/upstream-faults.md), and the others may break (U81). Meanwhile it says what it waits for, ends on SIGTERM, and is ready by
+// itself with space. Nothing accepted is lost.
+func TestFullStore_AStart(t *testing.T) {
 	t.Parallel()
-	h := harness.New(t)
-	s := &fullStore{t: t, disk: h.Disk(96 << 20), peer: h.Peer(harness.InitOptions{Args: []string{"--datastore", "pebble"}})}
-	s.peer.Edit(func(c harness.Section) { c.Section("datastore", "pebble").Set("folder", s.disk.Dir+"/store") })
-	s.peer.Start()
-	for range 20 {
-		if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
-			t.Fatalf("%v %d %s", err, r.Status, r.Body)
-		}
+	for engine, size := range map[string]int64{"pebble": 96 << 20, "leveldb": 96 << 20, "badger": 256 << 20, "badger3": 512 << 20} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			h := harness.New(t)
+			s := &fullStore{t: t, disk: h.Disk(size), peer: h.Peer(harness.InitOptions{Args: []string{"--datastore", engine}})}
+			s.peer.Edit(func(c harness.Section) { c.Section("datastore", engine).Set("folder", s.disk.Dir+"/store") })
+			s.peer.Start()
+			for range 600 {
+				if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
+					t.Fatalf("%v %d %s", err, r.Status, r.Body)
+				}
+			}
+			s.peer.Kill()
+			free := s.disk.Fill(0)
+			s.startsFull()
+			began := time.Now()
+			s.peer.Process().Signal(syscall.SIGTERM)
+			s.stopped()
+			t.Logf("stopped within %s", time.Since(began).Round(time.Millisecond))
+
+			s.startsFull()
+			free()
+			began = time.Now()
+			s.peer.WaitReady()
+			t.Logf("ready %s after there was space", time.Since(began).Round(time.Millisecond))
+			s.reads("after the start with space")
+			s.peer.Stop() // Before its disk is gone.
+		})
 	}
-	s.peer.Stop()
-	free := s.disk.Fill(0)
+}
+
+// startsFull starts the daemon on a full disk, and wants it to say so.
+func (s *fullStore) startsFull() {
+	s.t.Helper()
+	const full = "the disk of the datastore is full (no space left on device)"
 	s.peer.StartOnly()
 	s.peer.Process().WaitOutput(30*time.Second, "No change of the pinset is accepted until there is space")
-	began := time.Now()
-	s.peer.Process().Signal(syscall.SIGTERM)
-	s.stopped()
-	t.Logf("stopped within %s", time.Since(began).Round(time.Millisecond))
-	free()
-	s.peer.Start()
-	s.reads("after the start with space")
-	s.peer.Stop() // Before its disk is gone.
+	s.peer.WaitNotReady("the peer is starting: " + full)
+	if r := request(s.t, s.peer, http.MethodGet, "/health", nil); r.Status != http.StatusOK {
+		s.t.Errorf("GET /health: %d %s", r.Status, r.Body)
+	}
+	for method, path := range map[string]string{http.MethodGet: "/pins", http.MethodDelete: "/pins/" + s.accepted[0]} {
+		r := request(s.t, s.peer, method, path, nil)
+		if r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || !strings.Contains(string(r.Body), full) {
+			s.t.Errorf("%s of %s: %d %s", method, path, r.Status, r.Body)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -67,12 +68,17 @@ func (s *Store) resumeRoot(ctx context.Context, b datastore.Batch, id string, me
 	if _, child := s.walks.open[id]; child {
 		return nil
 	}
-	node, err := s.readBlock(ctx, id)
+	data, err := s.Block(ctx, id)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("reading block %s: %w", id, err)
+	}
+	node, err := decodeBlock(data)
+	if err != nil { // Any peer of the cluster can announce one, which was fetched and not merged.
+		log.Errorf("block %s, which another peer has announced, is none of the CRDT: %s", id, err)
+		return nil
 	}
 	known, err := s.Batching.Has(ctx, s.keys.processed(id))
 	if err != nil {

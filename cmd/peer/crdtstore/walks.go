@@ -120,11 +120,7 @@ func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrived
 	if err := b.Put(ctx, s.keys.rootMark(arrived.id), nil); err != nil {
 		return err
 	}
-	links, err := Links(arrived.data)
-	if err != nil {
-		log.Debugf("block %s is none of the CRDT: %s", arrived.id, err) // It is not merged.
-	}
-	below, err := s.unprocessed(ctx, links)
+	below, err := s.missingBelow(ctx, arrived)
 	if err != nil {
 		return err
 	}
@@ -142,6 +138,24 @@ func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrived
 		w.begin(number, below)
 	})
 	return nil
+}
+
+// missingBelow are the children of a block that are not processed: none of one that is no block of a CRDT,
+// whose branches are never walked.
+func (s *Store) missingBelow(ctx context.Context, arrived arrivedBlock) ([]string, error) {
+	links, malformed := Links(arrived.data)
+	below, err := s.unprocessed(ctx, links)
+	if err != nil {
+		return nil, err
+	}
+	if len(below) > 0 {
+		_, malformed = decodeBlock(arrived.data) // Of others alone, as it takes longer.
+	}
+	if malformed != nil {
+		log.Warnf("block %s, which another peer has announced, is none of the CRDT: %s", arrived.id, malformed)
+		return nil, nil
+	}
+	return below, nil
 }
 
 // change needs the lock of order.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
+	blocks "github.com/ipfs/go-block-format"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
@@ -243,5 +244,23 @@ func TestStore_RootsThatLinkToEachOtherAreResumed(t *testing.T) {
 		if known {
 			t.Errorf("%s is processed and open", id)
 		}
+	}
+}
+
+// A peer of the cluster announced what is no block of a CRDT. It was fetched, and no start came to its end.
+func TestStore_ABlockOfSomethingElseStopsNoStart(t *testing.T) {
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	raw, node, linked := merkledag.NewRawNode([]byte("no node")), merkledag.NodeWithData([]byte("\xff")), merkledag.NodeWithData([]byte("\xfe"))
+	noError(t, linked.AddNodeLink("", merkledag.NodeWithData([]byte("nowhere"))))
+	for _, block := range []blocks.Block{raw, node, linked} {
+		noError(t, b.blocks.Put(t.Context(), block))
+	}
+	if n := b.store.Unfinished(); n > 0 {
+		t.Errorf("%d branches are to be walked", n)
+	}
+	b = b.restart()
+	if marks := b.disk.marks(t); len(marks) > 0 || b.values()["/own"] != "value" {
+		t.Errorf("marks %q, values %v", marks, b.values())
 	}
 }

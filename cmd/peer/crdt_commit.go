@@ -250,8 +250,7 @@ func (c *committedCRDT) left(ctx context.Context, key api.Cid) (rec *api.Pin, go
 // Shutdown commits what was accepted and shuts the consensus down.
 func (c *committedCRDT) Shutdown(ctx context.Context) error {
 	c.cancel()
-	c.blocks.Close()
-	var failed error
+	failed := c.blocks.Close(ctx)
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -259,7 +258,7 @@ func (c *committedCRDT) Shutdown(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if opened := c.opened.Load(); opened != nil {
-		failed = opened.committer.Close(ctx)
+		failed = errors.Join(failed, opened.committer.Close(ctx))
 	}
 	return errors.Join(failed, c.Consensus.Shutdown(ctx), c.store.Close(), c.kept.Shutdown(ctx))
 }

@@ -58,7 +58,7 @@ func TestCommittedCRDT_ABranchIsMergedWithoutAPauseForEachBlock(t *testing.T) {
 	agree(t, writer, reader)
 	writer.stop(t)
 	noError(t, writer.host.Close())
-	reader.blocks.Close()
+	noError(t, reader.blocks.Close(t.Context()))
 	noError(t, reader.LogPin(t.Context(), testPin(pins, "last")))
 	third := startMapReplica(t, reader)
 	awaitNames(t, third, "0", "1")
@@ -68,7 +68,7 @@ func TestCommittedCRDT_ABranchIsMergedWithoutAPauseForEachBlock(t *testing.T) {
 // A peer of ipfs-cluster-service does not speak the protocol: both get each other's changes.
 func TestCommittedCRDT_APeerWithoutTheProtocol(t *testing.T) {
 	other := startMapReplica(t)
-	other.blocks.Close()
+	noError(t, other.blocks.Close(t.Context()))
 	r := startMapReplica(t)
 	for n := range 20 {
 		noError(t, other.LogPin(t.Context(), testPin(n, "theirs")))

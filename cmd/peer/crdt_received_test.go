@@ -55,7 +55,7 @@ func BenchmarkMerge(b *testing.B) {
 		filling.Wait()
 		for _, way := range []string{"merged", "synced", "bitswap"} {
 			if way == "bitswap" {
-				writer.blocks.Close()
+				noError(b, writer.blocks.Close(b.Context()))
 			}
 			b.Run(fmt.Sprintf("callers=%d/%s", callers, way), func(b *testing.B) {
 				for range b.N {

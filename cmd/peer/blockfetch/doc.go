@@ -9,6 +9,7 @@ package blockfetch
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ type Exchange struct {
 	last    peer.ID               // that had what was asked for last
 	resting map[peer.ID]time.Time // peers that are not asked until then
 	serving map[peer.ID]int       // requests of others that are being answered
+	answers sync.WaitGroup        // one for each of these; none is added once ctx has ended
 }
 
 // New makes an Exchange, which answers from now on.
@@ -64,8 +66,22 @@ func New(cfg Config) *Exchange {
 	return e
 }
 
-// Close ends all requests, and others are not answered any more.
-func (e *Exchange) Close() {
+// Close ends all requests, and others are not answered any more. It returns when nothing reads the blocks
+// of this peer for others, so that their datastore can be closed, or with an error when ctx has ended before.
+func (e *Exchange) Close(ctx context.Context) error {
 	e.cfg.Host.RemoveStreamHandler(Protocol)
+	e.mu.Lock()
 	e.stop()
+	e.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		e.answers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("other peers are still being answered: %w", ctx.Err())
+	}
 }

@@ -3,6 +3,7 @@ package blockfetch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -52,6 +53,7 @@ type shelf struct {
 	from     int // the first that is there
 	requests int
 	ctx      context.Context // when set, a request waits until it has ended
+	entered  chan struct{}   // when set, has a value while a request waits
 	lies     bool            // another block than asked for is handed out
 }
 
@@ -60,6 +62,10 @@ func (s *shelf) Branch(_ context.Context, id string, yield func([]byte) bool) er
 	defer s.mu.Unlock()
 	s.requests++
 	if s.ctx != nil {
+		select {
+		case s.entered <- struct{}{}:
+		default:
+		}
 		<-s.ctx.Done()
 	}
 	for n := len(s.ids) - 1; n >= s.from; n-- {
@@ -108,7 +114,9 @@ func startMember(t *testing.T, blocks Blocks, trusted func(context.Context, peer
 	noError(t, err)
 	m := &member{New(Config{Host: h, Blocks: blocks, Trusted: trusted}), h}
 	t.Cleanup(func() {
-		m.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), await.Limit)
+		defer cancel()
+		noError(t, m.Close(ctx))
 		noError(t, h.Close())
 	})
 	for _, other := range join {
@@ -229,6 +237,34 @@ func TestExchange_AFrozenPeer(t *testing.T) {
 }
 
 // Responses and what is kept are bounded, and so are the requests that are answered at once.
+// The datastore is closed after the Exchange, and pebble ends the process when it is read after that.
+func TestExchange_CloseWaitsForWhatIsAnswered(t *testing.T) {
+	disk, goOn := context.WithCancel(context.Background())
+	source := &shelf{chain: newChain(t, 3, 10), ctx: disk, entered: make(chan struct{}, 1)}
+	answering := startMember(t, source, everybody)
+	m := startMember(t, empty(), everybody, answering)
+	defer goOn()
+	var asking sync.WaitGroup
+	asking.Go(func() { m.Get(context.Background(), source.ids[2]) })
+	await.Closed(t, "a request", source.entered)
+	closed := make(chan error, 1)
+	go func() { closed <- answering.Close(context.Background()) }()
+	select {
+	case err := <-closed:
+		t.Errorf("closed while a block is read: %v", err)
+		closed <- err
+	case <-time.After(100 * time.Millisecond): // It is not.
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := answering.Close(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("closed in no time while a block is read: %v", err)
+	}
+	goOn()
+	noError(t, <-closed)
+	asking.Wait()
+}
+
 func TestExchange_Bounds(t *testing.T) {
 	big := &shelf{chain: newChain(t, 20, 64<<10)}
 	m := startMember(t, empty(), everybody, startMember(t, big, everybody))

@@ -68,9 +68,10 @@ func (e *Exchange) enter(from peer.ID) bool {
 	for _, n := range e.serving {
 		all += n
 	}
-	if e.serving[from] >= maxServing || all >= maxServingAll {
+	if e.ctx.Err() != nil || e.serving[from] >= maxServing || all >= maxServingAll {
 		return false
 	}
+	e.answers.Add(1)
 	e.serving[from]++
 	return true
 }
@@ -81,4 +82,5 @@ func (e *Exchange) leave(from peer.ID) {
 	if e.serving[from]--; e.serving[from] == 0 {
 		delete(e.serving, from)
 	}
+	e.answers.Done()
 }

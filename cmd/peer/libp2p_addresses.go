@@ -11,6 +11,7 @@ import (
 	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
@@ -23,9 +24,12 @@ import (
 // addressInterval is how long a new address takes to be in the file at most.
 const addressInterval = 2 * time.Second
 
-// addressBook keeps the addresses of the cluster's peers in the file peerstore, for the next start.
+// addressBook knows the peers of the cluster and their addresses, and lets them be dialled at any time.
+// It keeps the addresses of the cluster's peers in the file peerstore, for the next start.
 // Upstream writes them at an orderly stop only, forgets those of a peer that is away for an hour,
-// and truncates the file first (U108 in docs/upstream-faults.md). It is used by one goroutine.
+// and truncates the file first (U108 in docs/upstream-faults.md). After a failed
+// dial libp2p refuses another one for longer each time, up to 5 minutes, so that after a cut link has
+// healed the cluster stayed cut for as long. The book is used by one goroutine.
 type addressBook struct {
 	host    host.Host
 	path    string
@@ -90,7 +94,7 @@ func (b *addressBook) update() {
 		}
 	}
 	b.order = slices.DeleteFunc(b.order, func(id libp2ppeer.ID) bool {
-		// A peer that left the cluster: upstream clears its addresses.
+		// Where the leader of Raft removed a peer, upstream clears its addresses.
 		gone := len(b.host.Peerstore().Addrs(id)) == 0
 		if gone {
 			delete(b.addrs, id)
@@ -102,6 +106,8 @@ func (b *addressBook) update() {
 		if b.host.Network().Connectedness(id) == libp2pnetwork.Connected {
 			// What a name resolves to may change, the name does not.
 			lasting = slices.DeleteFunc(slices.Clone(lasting), func(addr ma.Multiaddr) bool { return !isDNS(addr) })
+		} else if dialler, ok := b.host.Network().(*swarm.Swarm); ok {
+			dialler.Backoff().Clear(id) // Nobody is dialled here: whoever has something to send does that.
 		}
 		b.host.Peerstore().AddAddrs(id, lasting, peerstore.AddressTTL)
 		b.enter(id)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/ipfs-cluster/ipfs-cluster/version"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
@@ -91,5 +94,33 @@ func TestAddressBook(t *testing.T) {
 	again.Peerstore().ClearAddrs(away.ID())
 	if got := saved(book); got != entry || strings.Contains(got, "invalid") {
 		t.Errorf("%q after a peer left", got)
+	}
+}
+
+// A peer that could not be reached is dialled again soon after it can be, however long it was away,
+// and strangers are not.
+func TestAddressBook_FailedDialsOfClusterPeersAreForgotten(t *testing.T) {
+	self, other := addressHost(t), addressHost(t)
+	gone := libp2ppeer.AddrInfo{ID: other.ID(), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}
+	path := filepath.Join(t.TempDir(), "peerstore")
+	book := openAddressBook(t.Context(), self, path)
+	refused := false
+	for range 2 { // The first dial fails at the address, or is refused.
+		err := self.Connect(libp2pnetwork.WithDialPeerTimeout(t.Context(), deadline), gone)
+		refused = refused || errors.Is(err, swarm.ErrDialBackoff)
+	}
+	if !refused {
+		t.Fatal("libp2p does not refuse to dial a peer that could not be reached")
+	}
+	book.update()
+	if err := self.Connect(t.Context(), gone); !errors.Is(err, swarm.ErrDialBackoff) {
+		t.Errorf("a stranger is dialled: %v", err)
+	}
+	// libp2p knows no protocol of a peer that is away for more than a minute.
+	noError(t, os.WriteFile(path, []byte(gone.Addrs[0].String()+"/p2p/"+gone.ID.String()+"\n"), 0o600))
+	book = openAddressBook(t.Context(), self, path)
+	book.update()
+	if err := self.Connect(t.Context(), gone); err == nil || errors.Is(err, swarm.ErrDialBackoff) {
+		t.Errorf("a peer of the cluster is not dialled: %v", err)
 	}
 }

@@ -46,11 +46,6 @@ func (p *Peer) Start(ctx context.Context) error {
 	p.background.Go(func() {
 		ctx, cancel := p.untilDone()
 		defer cancel()
-		p.network.redialAlways(ctx)
-	})
-	p.background.Go(func() {
-		ctx, cancel := p.untilDone()
-		defer cancel()
 		p.addresses.keep(ctx)
 	})
 	p.background.Go(func() { p.join(p.opts.Bootstraps) })

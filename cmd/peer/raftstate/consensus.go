@@ -112,7 +112,7 @@ func (c *Consensus) LogPin(ctx context.Context, pin api.Pin) error {
 	defer end()
 	entry, forget := c.store.expect(m.nonce)
 	defer forget()
-	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
+	if err := c.underOneLeader(ctx, entry, func(ctx context.Context) error { return c.Consensus.LogPin(ctx, pin) }); err != nil {
 		return err
 	}
 	return c.awaitPin(ctx, entry, pin.Cid, m)
@@ -134,7 +134,7 @@ func (c *Consensus) LogUnpin(ctx context.Context, pin api.Pin) error {
 	removed.Metadata = map[string]string{markKey: noMark + nonce}
 	entry, forget := c.store.expect(c.store.key(pin.Cid).String())
 	defer forget()
-	if err := c.underOneLeader(ctx, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
+	if err := c.underOneLeader(ctx, entry, func(ctx context.Context) error { return c.Consensus.LogUnpin(ctx, removed) }); err != nil {
 		return err
 	}
 	return c.awaitRemoval(ctx, entry, pin.Cid)
@@ -160,15 +160,36 @@ func (c *Consensus) makeAgain(ctx context.Context, write func(context.Context) e
 	}
 }
 
+// onceOnly is a write that has no effect when it is repeated though the try before was committed: the
+// response of a leader may be lost, and a newer change of the pin may have been accepted since. All
+// that was committed before is applied first.
+func (c *Consensus) onceOnly(entry expected, write func(context.Context) error) func(context.Context) error {
+	var failed error
+	return func(ctx context.Context) error {
+		if failed != nil {
+			if err := c.barrier(ctx); err != nil {
+				return errors.Join(failed, err)
+			}
+			select {
+			case <-entry.applied:
+				return nil
+			default:
+			}
+		}
+		failed = write(ctx)
+		return failed
+	}
+}
+
 // underOneLeader ends a write that another leader than the present one would have to accept. A write
 // that was redirected to a leader that is frozen gets no response, and would wait for as long as its
 // caller does. It returns when upstream has: what upstream goes on with may still be committed (U70 in
 // docs/upstream-faults.md).
-func (c *Consensus) underOneLeader(ctx context.Context, write func(context.Context) error) error {
+func (c *Consensus) underOneLeader(ctx context.Context, entry expected, write func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- c.makeAgain(ctx, write) }()
+	go func() { done <- c.makeAgain(ctx, c.onceOnly(entry, write)) }()
 	tick := time.NewTicker(leaderPoll)
 	defer tick.Stop()
 	first, _ := c.Leader(ctx) // Empty when there is none now.

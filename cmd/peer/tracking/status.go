@@ -23,8 +23,14 @@ const fromState = api.TrackerStatusPinned | api.TrackerStatusUnexpectedlyUnpinne
 func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out chan<- api.PinInfo) error {
 	defer close(out)
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	infos := make(chan api.PinInfo, cap(out))
+	defer func() {
+		cancel()
+		go func() { // Upstream's list of the pins heeds no context while it waits to be read (U24).
+			for range infos {
+			}
+		}()
+	}()
 	failed := make(chan error, 1)
 	go func() { failed <- t.Inner.StatusAll(ctx, withRoots(filter), infos) }()
 	if !filter.Match(fromState) {

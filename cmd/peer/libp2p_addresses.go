@@ -16,7 +16,6 @@ import (
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/pstoremgr"
-	"github.com/ipfs-cluster/ipfs-cluster/version"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/atomicfile"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
@@ -24,12 +23,12 @@ import (
 // addressInterval is how long a new address takes to be in the file at most.
 const addressInterval = 2 * time.Second
 
-// addressBook knows the peers of the cluster and their addresses, and lets them be dialled at any time.
-// It keeps the addresses of the cluster's peers in the file peerstore, for the next start.
-// Upstream writes them at an orderly stop only, forgets those of a peer that is away for an hour,
-// and truncates the file first (U108 in docs/upstream-faults.md). After a failed
-// dial libp2p refuses another one for longer each time, up to 5 minutes, so that after a cut link has
-// healed the cluster stayed cut for as long. The book is used by one goroutine.
+// addressBook keeps the addresses of the cluster's peers in the file peerstore, for the next start, and
+// lets the peers be dialled at any time. Upstream writes the file at an orderly stop only, forgets the
+// addresses of a peer that is away for an hour, and truncates the file first (U108 in
+// docs/upstream-faults.md). After a failed dial libp2p refuses another one for longer each time, up to
+// 5 minutes, so that after a cut link has healed the cluster stayed cut for as long. The book is used
+// by one goroutine.
 type addressBook struct {
 	host    host.Host
 	path    string
@@ -89,7 +88,7 @@ func (b *addressBook) keep(ctx context.Context) {
 // known to the host, so that they can be dialled whenever they come back.
 func (b *addressBook) update() {
 	for _, id := range b.host.Peerstore().PeersWithAddrs() {
-		if id != b.host.ID() && b.ofCluster(id) && b.addrs[id] == nil {
+		if id != b.host.ID() && b.addrs[id] == nil && spokeRPC(b.host, id) {
 			b.enter(id)
 		}
 	}
@@ -121,12 +120,6 @@ func isDNS(addr ma.Multiaddr) bool {
 	default:
 		return false
 	}
-}
-
-// ofCluster reports whether a peer has spoken the cluster's RPC.
-func (b *addressBook) ofCluster(id libp2ppeer.ID) bool {
-	spoken, err := b.host.Peerstore().SupportsProtocols(id, version.RPCProtocol)
-	return err == nil && len(spoken) > 0
 }
 
 // enter notes the addresses that the host knows of a peer, in the order of upstream.

@@ -42,10 +42,14 @@ type network struct {
 // clusterPeers are the peers that are connected now and speak the cluster's RPC. Trust is another
 // question.
 func (n *network) clusterPeers() []libp2ppeer.ID {
-	return slices.DeleteFunc(n.host.Network().Peers(), func(id libp2ppeer.ID) bool {
-		spoken, err := n.host.Peerstore().SupportsProtocols(id, version.RPCProtocol)
-		return err != nil || len(spoken) == 0
-	})
+	return slices.DeleteFunc(n.host.Network().Peers(), func(id libp2ppeer.ID) bool { return !spokeRPC(n.host, id) })
+}
+
+// spokeRPC reports whether a peer has spoken the cluster's RPC. libp2p forgets that about a minute after
+// the peer has gone.
+func spokeRPC(h host.Host, id libp2ppeer.ID) bool {
+	spoken, err := h.Peerstore().SupportsProtocols(id, version.RPCProtocol)
+	return err == nil && len(spoken) > 0
 }
 
 // configuredPeers are the other peers that the configuration and the peerstore file name, to which

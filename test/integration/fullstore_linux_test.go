@@ -34,6 +34,30 @@ func (s *fullStore) post() (harness.Reply, error) {
 	return r, err
 }
 
+// accept adds that many pins.
+func (s *fullStore) accept(n int) {
+	s.t.Helper()
+	for range n {
+		if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
+			s.t.Fatalf("%v %d %s", err, r.Status, r.Body)
+		}
+	}
+}
+
+// acceptsAgain wants a pin to be accepted within that time, now that there is space.
+func (s *fullStore) acceptsAgain(within time.Duration) {
+	s.t.Helper()
+	began := time.Now()
+	harness.Eventually(s.t, within, "changes are accepted again", func() error {
+		r, err := s.post()
+		if err == nil && r.Status != http.StatusAccepted {
+			err = fmt.Errorf("%d %s", r.Status, r.Body)
+		}
+		return err
+	})
+	s.t.Logf("changes are accepted %s after there was space", time.Since(began).Round(time.Millisecond))
+}
+
 // fill fills the disk, and adds pins until one is refused.
 func (s *fullStore) fill() (free func()) {
 	s.t.Helper()
@@ -93,27 +117,15 @@ func TestFullStore(t *testing.T) {
 			s := &fullStore{t: t, disk: h.Disk(size), peer: h.Peer(harness.InitOptions{Args: []string{"--datastore", engine}})}
 			s.peer.Edit(func(c harness.Section) { c.Section("datastore", engine).Set("folder", s.disk.Dir+"/store") })
 			s.peer.Start()
-			for range 20 {
-				if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
-					t.Fatalf("%v %d %s", err, r.Status, r.Body)
-				}
-			}
+			s.accept(20)
 			free := s.fill()
 			s.reads("with the store full")
 			free()
-			began := time.Now()
-			harness.Eventually(t, 30*time.Second, "changes are accepted again", func() error {
-				r, err := s.post()
-				if err == nil && r.Status != http.StatusAccepted {
-					err = fmt.Errorf("%d %s", r.Status, r.Body)
-				}
-				return err
-			})
-			t.Logf("changes are accepted %s after there was space", time.Since(began).Round(time.Millisecond))
+			s.acceptsAgain(30 * time.Second)
 			s.reads("with space again")
 
 			free = s.fill()
-			began = time.Now()
+			began := time.Now()
 			s.peer.Process().Signal(syscall.SIGTERM)
 			s.stopped()
 			t.Logf("stopped within %s", time.Since(began).Round(time.Millisecond))
@@ -141,11 +153,7 @@ func TestFullStore_AStart(t *testing.T) {
 			s := &fullStore{t: t, disk: h.Disk(size), peer: h.Peer(harness.InitOptions{Args: []string{"--datastore", engine}})}
 			s.peer.Edit(func(c harness.Section) { c.Section("datastore", engine).Set("folder", s.disk.Dir+"/store") })
 			s.peer.Start()
-			for range 600 {
-				if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
-					t.Fatalf("%v %d %s", err, r.Status, r.Body)
-				}
-			}
+			s.accept(600)
 			s.peer.Kill()
 			free := s.disk.Fill(0)
 			s.startsFull()

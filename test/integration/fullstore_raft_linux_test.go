@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,11 +17,7 @@ func TestFullStore_WithRaft(t *testing.T) {
 	s := &fullStore{t: t, disk: h.Disk(96 << 20), peer: h.Peer(harness.InitOptions{Args: []string{"--consensus", "raft"}})}
 	s.peer.Edit(func(c harness.Section) { c.Section("consensus", "raft").Set("data_folder", s.disk.Dir+"/raft") })
 	s.peer.Start()
-	for range 20 {
-		if r, err := s.post(); err != nil || r.Status != http.StatusAccepted {
-			t.Fatalf("%v %d %s", err, r.Status, r.Body)
-		}
-	}
+	s.accept(20)
 	free := s.fill()
 	const reason = "the disk of the peer's datastore is full"
 	if r, err := s.post(); err != nil || r.Status != http.StatusServiceUnavailable || !strings.Contains(string(r.Body), reason) {
@@ -33,15 +28,7 @@ func TestFullStore_WithRaft(t *testing.T) {
 	}
 	s.reads("with the disk full")
 	free()
-	began := time.Now()
-	harness.Eventually(t, 30*time.Second, "changes are accepted again", func() error {
-		r, err := s.post()
-		if err == nil && r.Status != http.StatusAccepted {
-			err = fmt.Errorf("%d %s", r.Status, r.Body)
-		}
-		return err
-	})
-	t.Logf("changes are accepted %s after there was space", time.Since(began).Round(time.Millisecond))
+	s.acceptsAgain(30 * time.Second)
 	s.reads("with space again")
 	s.peer.Kill()
 	s.peer.Start()

@@ -22,6 +22,7 @@ type step struct {
 	statuses    map[int]int     // failed: no response
 	resident    int             // bytes, the most
 	recovered   time.Duration   // until single requests are quick again
+	slow        error           // which were not, when the wait for that was given up
 }
 
 // rate is how many requests were served each second.

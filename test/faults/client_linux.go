@@ -104,7 +104,12 @@ func (p pin) record() Record {
 const allStatuses = "status=queued,pinning,pinned,failed"
 
 // ask sends one request to a peer.
-func ask(ctx context.Context, n *node, who Credentials, since time.Time, method, path string, body any) (a answer) {
+func ask(ctx context.Context, n *node, who Credentials, since time.Time, method, path string, body any) answer {
+	return askPort(ctx, n, apiPort, who, since, method, path, body)
+}
+
+// askPort sends one request to an API of a peer.
+func askPort(ctx context.Context, n *node, port int, who Credentials, since time.Time, method, path string, body any) (a answer) {
 	var content io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -115,7 +120,7 @@ func ask(ctx context.Context, n *node, who Credentials, since time.Time, method,
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, n.url(apiPort, path), content)
+	req, err := http.NewRequestWithContext(ctx, method, n.url(port, path), content)
 	if err != nil {
 		return answer{err: err}
 	}

@@ -19,7 +19,8 @@
 //   - reads: what one peer accepted is known to the others at once, while no
 //     fault is there or has just been.
 //   - custody: content that was reported as pinned is pinned by at least one
-//     node at each moment, until a client deletes or replaces it.
+//     node at each moment, until a client deletes or replaces it. Of the CIDs that all
+//     clients share, half are never deleted and have to be somewhere for ever.
 //   - agreement: after healing all peers list the same rows, and each row is
 //     what some client wrote for that CID.
 //   - truth: after healing, pinned is said exactly of what enough nodes have

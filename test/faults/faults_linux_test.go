@@ -37,8 +37,7 @@ func options(t *testing.T, folder string) Options {
 	}
 }
 
-// TestFaults is the run that the flags ask for, or else a short one of each mode
-// with a fixed seed, which leaves out what exceptions says.
+// TestFaults is the run that the flags ask for, or else a short one of each mode.
 func TestFaults(t *testing.T) {
 	if *mode != "" {
 		t.Run(*mode, long)
@@ -47,7 +46,7 @@ func TestFaults(t *testing.T) {
 	for _, m := range Modes() {
 		t.Run(string(m), func(t *testing.T) {
 			opts := options(t, folder(t))
-			opts.Plan = Plan{Seed: 1, Mode: m, Total: 40 * time.Second, Round: time.Minute, Pause: 3 * time.Second, Peers: peers}
+			opts.Plan = short(m)
 			run(t, opts)
 		})
 	}

@@ -30,6 +30,7 @@ const (
 	Write  Kind = "write"  // POST, or the new CID of a replace
 	Remove Kind = "remove" // DELETE, or the old CID of a replace
 	Read   Kind = "read"   // GET, a list, or a 404
+	Expire Kind = "expire" // POST with an end, by the REST API of the cluster
 )
 
 // Op is an operation on one CID and its result.

@@ -4,11 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
@@ -25,11 +20,11 @@ func (r *runner) inject(ctx context.Context, f Fault) error {
 	n := r.nodes[f.Peer]
 	switch f.Kind {
 	case KillPeer, FallBehind:
-		return r.down(ctx, n, f.For, n.kill, nil)
+		return r.down(ctx, n, f.For, n.kill)
 	case RestartPeer:
-		return r.down(ctx, n, 0, n.stop, nil)
+		return r.down(ctx, n, 0, n.stop)
 	case TornWrite:
-		return r.down(ctx, n, f.For, n.kill, n.tearLastWrite)
+		return r.tear(ctx, n, f.For)
 	case FreezePeer:
 		return r.exclusive(n, func() error { return during(ctx, f.For, n.freeze, n.thaw) })
 	case CutPeer, CutLink, CutOneWay, SlowLink:
@@ -54,6 +49,8 @@ func (r *runner) inject(ctx context.Context, f Fault) error {
 		return r.rejoin(ctx, n, true)
 	case ReplacePeer:
 		return r.rejoin(ctx, n, false)
+	case Snapshot:
+		return r.installSnapshot(ctx, n)
 	}
 	return fmt.Errorf("unknown fault %q", f.Kind)
 }
@@ -70,14 +67,10 @@ func (r *runner) exclusive(n *node, f func() error) error {
 	return f()
 }
 
-// down ends a peer, and starts it again after the time. What is done to its
-// folder meanwhile may be nil.
-func (r *runner) down(ctx context.Context, n *node, wait time.Duration, end, meanwhile func() error) error {
+// down ends a peer, and starts it again after the time.
+func (r *runner) down(ctx context.Context, n *node, wait time.Duration, end func() error) error {
 	return r.exclusive(n, func() error {
 		err := end()
-		if meanwhile != nil {
-			err = errors.Join(err, meanwhile())
-		}
 		backoff.Sleep(ctx, wait)
 		return errors.Join(err, n.start())
 	})
@@ -159,35 +152,4 @@ func (r *runner) rollingRestart(ctx context.Context) error {
 		_ = eventually(ctx, 30*time.Second, func() error { return n.ready(ctx) })
 	}
 	return nil
-}
-
-// tearLastWrite appends the beginning of a record to the newest log of a
-// stopped peer's store, as a power failure leaves a write that was in progress.
-// Nothing is cut from the log: which part of it was synced is not known here, and
-// what was synced is not lost.
-func (n *node) tearLastWrite() error {
-	var newest string
-	err := filepath.WalkDir(n.dir, func(path string, entry fs.DirEntry, err error) error {
-		if path == n.repo.path {
-			return fs.SkipDir
-		}
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(path, ".log") && path > newest {
-			newest = path
-		}
-		return nil
-	})
-	if err != nil || newest == "" {
-		return errors.Join(err, fmt.Errorf("%s: no log to tear: %q", n.name, newest))
-	}
-	f, err := os.OpenFile(newest, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	// A chunk's header with a length that the file does not have.
-	torn := slices.Concat([]byte{0x11, 0x22, 0x33, 0x44, 0xff, 0x0f, 0x01}, make([]byte, 40))
-	_, err = f.Write(torn)
-	return errors.Join(err, f.Close())
 }

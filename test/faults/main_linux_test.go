@@ -25,6 +25,17 @@ func TestMain(m *testing.M) {
 		printTime()
 		return
 	}
+	if request := os.Getenv(watchEnv); request != "" {
+		if err := carryOut(request); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if path := os.Getenv(syncs); path != "" {
+		writeAndSync(path)
+		return
+	}
 	if os.Getenv(innerEnv) != "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			fmt.Fprintln(os.Stderr, "faults: making the mounts private:", err)

@@ -40,7 +40,7 @@ func (m Mode) configure(consensus object) {
 		raft := consensus.at("raft")
 		raft["snapshot_threshold"] = 64
 		raft["trailing_logs"] = 32
-		raft["snapshot_interval"] = "10s"
+		raft["snapshot_interval"] = "5s"
 	case Batching:
 		consensus.at("crdt", "batching")["max_batch_size"] = 20
 		consensus.at("crdt", "batching")["max_batch_age"] = "500ms"

@@ -202,6 +202,13 @@ func (n *node) unexpect() *process {
 	return n.proc
 }
 
+// expect says that the running process is not to end.
+func (n *node) expect() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.expected = true
+}
+
 // kill ends the daemon as a power switch does; Kubo dies with it.
 func (n *node) kill() error { return n.unexpect().kill() }
 
@@ -260,6 +267,13 @@ func (n *node) signalAll(s syscall.Signal) error {
 		err = errors.Join(err, syscall.Kill(pid, s))
 	}
 	return err
+}
+
+// pid is the process of the daemon.
+func (n *node) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc.cmd.Process.Pid
 }
 
 func (n *node) running() bool {

@@ -26,18 +26,18 @@ import (
 // runner is one run.
 type runner struct {
 	*cluster
-	opts      Options
-	workload  *workload
-	problems  *problems
-	start     time.Time
-	undecided int // histories that could not be checked in time
-	troubles  troubles
-	newcomer  *newcomer // the last one
+	opts     Options
+	workload *workload
+	problems *problems
+	start    time.Time
+	troubles troubles
+	newcomer *newcomer // the last one
 
-	mu      sync.Mutex
-	faults  map[FaultKind]int
-	skipped int
-	samples int
+	mu        sync.Mutex
+	faults    map[FaultKind]int
+	skipped   int
+	samples   int
+	installed int // Raft snapshots
 }
 
 // Run runs a schedule and returns what was done and found. An error is a fault of
@@ -83,6 +83,13 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		r.problems.add(Processes, "%v", err)
 	}
 	r.scanLogs()
+	for _, n := range r.nodes {
+		installed, err := n.installed()
+		if err != nil {
+			return Summary{}, err
+		}
+		r.installed += installed
+	}
 	return r.summary(), r.saveProblems()
 }
 
@@ -177,7 +184,7 @@ func (r *runner) rounds(ctx context.Context, rounds []Round) {
 
 // before lets happen what happens between two rounds.
 func (r *runner) before(ctx context.Context, round Round) {
-	for _, f := range round.Before {
+	for i, f := range round.Before {
 		empty := f.Kind == ReplaceFolder || f.Kind == ReplacePeer
 		if empty {
 			r.leave(r.nodes[f.Peer])
@@ -187,7 +194,8 @@ func (r *runner) before(ctx context.Context, round Round) {
 			r.workload.custody.wiped(f.Peer, time.Since(r.start))
 		}
 		r.heal(ctx)
-		if empty && r.opts.Copies == 0 {
+		// Clients can do without a newcomer, but not without two.
+		if empty && r.opts.Copies == 0 && i == len(round.Before)-1 {
 			r.agree(ctx, r.others(), settleTimeout)
 			continue
 		}
@@ -336,8 +344,8 @@ func (r *runner) summary() Summary {
 		Mode: r.opts.Mode, Seed: r.opts.Seed, Took: time.Since(r.start), Folder: r.opts.Folder,
 		Faults: r.faults, Skipped: r.skipped,
 		Acknowledged: c.acknowledged.Load(), Failed: c.failed.Load(), Unanswered: c.unanswered.Load(), Refused: c.refused.Load(),
-		Reads: c.reads.Load(), Confirmed: c.confirmed.Load(), Samples: r.samples, Undecided: r.undecided,
-		Problems: r.problems.all(),
+		Reads: c.reads.Load(), Confirmed: c.confirmed.Load(), Samples: r.samples,
+		Installed: r.installed, Problems: r.problems.all(),
 	}
 }
 

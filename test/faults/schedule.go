@@ -30,6 +30,7 @@ const (
 	FallBehind    FaultKind = "peer away for many writes"
 	ReplaceFolder FaultKind = "peer with an empty folder"
 	ReplacePeer   FaultKind = "peer replaced by another"
+	Snapshot      FaultKind = "installed Raft snapshot"
 )
 
 // faultShape is how a fault is planned.
@@ -61,6 +62,7 @@ func faultShapes() []faultShape {
 		{kind: Garbage, weight: 5},
 		{kind: RollingStart, weight: 1},
 		{kind: FallBehind, weight: 2, min: 15 * s, max: 30 * s},
+		{kind: Snapshot, weight: 1, between: true, modes: []Mode{Raft}},
 		{kind: ReplaceFolder, weight: 1, between: true, modes: []Mode{CRDT, Batching}},
 		{kind: ReplacePeer, weight: 1, between: true},
 	}
@@ -110,6 +112,14 @@ type Plan struct {
 	Kinds []FaultKind
 }
 
+// short is the plan of a minute with a fixed seed. Its two rounds have between them what happens
+// between rounds, such as a peer that is removed and another that is added. The seeds are those
+// whose plans have the most kinds; together they have all.
+func short(m Mode) Plan {
+	seeds := map[Mode]uint64{CRDT: 818, Batching: 486, Raft: 1721}
+	return Plan{Seed: seeds[m], Mode: m, Total: time.Minute, Round: 30 * time.Second, Pause: 3 * time.Second, Peers: 3}
+}
+
 // kinds are the shapes of the faults that may happen.
 func (p Plan) kinds(between bool) []faultShape {
 	return slices.DeleteFunc(faultShapes(), func(s faultShape) bool {
@@ -133,10 +143,11 @@ func (p Plan) kindNames() []FaultKind {
 func (p Plan) Rounds() []Round {
 	rng := rand.New(rand.NewPCG(p.Seed, 0))
 	var rounds []Round
+	due := p.kinds(true)
 	for left := p.Total; left > 0; left -= p.Round {
 		r := Round{Load: min(left, p.Round)}
-		if between := p.kinds(true); len(rounds) > 0 && len(between) > 0 && rng.IntN(2) == 0 {
-			r.Before = []Fault{p.fault(rng, pick(rng, between), 0)}
+		if len(rounds) > 0 {
+			r.Before, due = p.before(rng, int((left+p.Round-1)/p.Round), due)
 		}
 		during := p.kinds(false)
 		at := time.Duration(0)
@@ -150,6 +161,24 @@ func (p Plan) Rounds() []Round {
 		rounds = append(rounds, r)
 	}
 	return rounds
+}
+
+// before are the faults before a round, and what is due still. Each second round has one by chance.
+// When no more rounds come than faults are due, those happen: a plan of two rounds has every kind.
+func (p Plan) before(rng *rand.Rand, left int, due []faultShape) (faults []Fault, still []faultShape) {
+	var chosen []faultShape
+	switch between := p.kinds(true); {
+	case len(due) >= left:
+		chosen = due[:(len(due)+left-1)/left]
+	case len(between) > 0 && rng.IntN(2) == 0:
+		chosen = []faultShape{pick(rng, between)}
+	}
+	for _, s := range chosen {
+		faults = append(faults, p.fault(rng, s, 0))
+	}
+	return faults, slices.DeleteFunc(slices.Clone(due), func(s faultShape) bool {
+		return slices.ContainsFunc(chosen, func(c faultShape) bool { return c.kind == s.kind })
+	})
 }
 
 func (p Plan) fault(rng *rand.Rand, s faultShape, at time.Duration) Fault {

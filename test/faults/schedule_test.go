@@ -27,15 +27,46 @@ func TestPlan_TheSeedReplays(t *testing.T) {
 	}
 }
 
+// The short runs together have every kind, and each has those that happen between rounds.
+func TestPlan_Short(t *testing.T) {
+	seen := map[FaultKind]bool{}
+	for _, m := range Modes() {
+		p := short(m)
+		kinds := map[FaultKind]bool{}
+		for _, r := range p.Rounds() {
+			for _, f := range slices.Concat(r.Before, r.Faults) {
+				kinds[f.Kind], seen[f.Kind] = true, true
+			}
+		}
+		for _, s := range p.kinds(true) {
+			if !kinds[s.kind] {
+				t.Errorf("%s: %q does not happen", m, s.kind)
+			}
+		}
+		if possible := len(p.kinds(false)) + len(p.kinds(true)); len(kinds) < possible*3/4 {
+			t.Errorf("%s: %d of %d kinds happen", m, len(kinds), possible)
+		}
+	}
+	for _, s := range faultShapes() {
+		if !seen[s.kind] {
+			t.Errorf("%q happens in none", s.kind)
+		}
+	}
+}
+
 // Half an hour has at least a hundred faults, and every kind of its mode.
 func TestPlan_HasAllKinds(t *testing.T) {
 	for _, m := range Modes() {
 		seen := map[FaultKind]int{}
 		total := 0
 		for seed := range uint64(10) {
+			between := map[FaultKind]bool{}
 			p := Plan{Seed: seed, Mode: m, Total: 30 * time.Minute, Round: 3 * time.Minute, Pause: 5 * time.Second, Peers: 3}
 			n := 0
 			for _, r := range p.Rounds() {
+				for _, f := range r.Before {
+					between[f.Kind] = true
+				}
 				for _, f := range append(r.Before, r.Faults...) {
 					seen[f.Kind]++
 					n++
@@ -43,6 +74,9 @@ func TestPlan_HasAllKinds(t *testing.T) {
 						t.Fatalf("%s, seed %d: %+v", m, seed, f)
 					}
 				}
+			}
+			if len(between) != len(p.kinds(true)) {
+				t.Errorf("%s, seed %d: between rounds happen %v", m, seed, between)
 			}
 			if n < 150 {
 				t.Errorf("%s, seed %d: %d faults", m, seed, n)

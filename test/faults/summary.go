@@ -23,8 +23,8 @@ type Summary struct {
 	// Confirmed are answers with pinned, Samples are lists of a node's pins.
 	Confirmed int64
 	Samples   int
-	// Undecided are histories of a CID that took too long to check.
-	Undecided int
+	// Installed are snapshots that Raft peers got from a leader.
+	Installed int
 	Problems  []Problem
 }
 
@@ -51,8 +51,8 @@ func (s Summary) String() string {
 	}
 	fmt.Fprintf(&b, "writes: %d acknowledged, %d failed, %d unanswered, %d refused; %d reads, %d of them pinned; %d samples\n",
 		s.Acknowledged, s.Failed, s.Unanswered, s.Refused, s.Reads, s.Confirmed, s.Samples)
-	if s.Undecided > 0 {
-		fmt.Fprintf(&b, "%d histories took too long to check\n", s.Undecided)
+	if s.Mode == Raft {
+		fmt.Fprintf(&b, "%d snapshots of a leader installed\n", s.Installed)
 	}
 	counts := map[Invariant]int{}
 	for _, p := range s.Problems {

@@ -18,8 +18,8 @@ type key struct {
 	cid, form string
 	// dead content is provided by nobody.
 	dead bool
-	// shared keys are used by every client at every peer.
-	shared bool
+	// shared keys are used by every client at every peer; stays says that none deletes it.
+	shared, stays bool
 	// home is the peer that the writes go to. It changes when the client has
 	// seen the last write at another peer: then its writes there follow it.
 	home int
@@ -137,14 +137,14 @@ func (c *client) step(ctx context.Context) {
 // Half of them are never deleted.
 func (c *client) useShared(ctx context.Context) {
 	i := c.rng.IntN(len(c.shared))
-	k := &key{cid: c.shared[i].cid, shared: true, home: c.anyPeer()}
+	k := &key{cid: c.shared[i].cid, shared: true, stays: i%2 == 1, home: c.anyPeer()}
 	if c.rng.IntN(2) == 0 {
 		k.form = c.shared[i].form
 	}
 	switch n := c.rng.IntN(10); {
 	case n < 4:
 		c.add(ctx, k)
-	case n < 6 && i%2 == 0:
+	case n < 6 && !k.stays:
 		c.remove(ctx, k)
 	default:
 		c.get(ctx, k, k.home)
@@ -159,13 +159,12 @@ func (c *client) expire(ctx context.Context) {
 	c.mu.Lock()
 	c.registry.enter(c.expiring, Value(name), Record{Name: name})
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	n := c.nodes[c.anyPeer()]
-	path := "/pins/" + c.expiring + "?expire-in=20s&name=" + name
-	if req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url(restPort, path), nil); err == nil {
-		_, _, _ = send(n.http, req) // It may fail.
-	}
+	k := &key{cid: c.expiring, home: c.anyPeer()}
+	a := askPort(ctx, c.nodes[k.home], restPort, c.who, c.start, http.MethodPost, "/pins/"+c.expiring+"?expire-in=20s&name="+name, nil)
+	a.method = http.MethodPost
+	op := c.op(k, k.home, Expire, Value(name), a) // It may fail.
+	op.Request, op.Outcome = c.history.request(), a.outcome()
+	c.history.add(op)
 }
 
 // compose makes the record of the next write, and enters it.
@@ -259,87 +258,6 @@ func (c *client) op(k *key, peer int, kind Kind, v Value, a answer) Op {
 	}
 }
 
-// get reads a key at a peer, and returns what it read.
-func (c *client) get(ctx context.Context, k *key, peer int) (Value, bool) {
-	generation := c.nodes[peer].generation()
-	a := c.ask(ctx, peer, http.MethodGet, "/pins/"+k.text(), nil)
-	if generation != c.nodes[peer].generation() {
-		return "", false // Which start answered is not known.
-	}
-	switch {
-	case a.err == nil && a.code == http.StatusNotFound:
-		c.read(k, peer, Absent, "", a)
-		return Absent, true
-	case a.err != nil || a.code != http.StatusOK:
-		return "", false
-	}
-	var p pin
-	if err := json.Unmarshal(a.body, &p); err != nil {
-		c.problems.add(Answers, "GET /pins/%s at %s: %v: %s", k.cid, c.nodes[peer].name, err, a.body)
-		return "", false
-	}
-	return c.see(k, peer, p, a), true
-}
-
-// see enters a row that a peer reports for a key.
-func (c *client) see(k *key, peer int, p pin, a answer) Value {
-	v := c.identify(c.nodes[peer].name, p)
-	if v == Foreign {
-		return v
-	}
-	c.read(k, peer, v, p.Status, a)
-	if p.Status == "pinned" && !k.shared && !k.unsettled && v == k.value && (v != Plain || peer == k.home) {
-		c.count.confirmed.Add(1)
-		c.custody.confirmed(k.cid, a.call+a.took)
-	}
-	return v
-}
-
-func (c *client) read(k *key, peer int, v Value, status string, a answer) {
-	op := c.op(k, peer, Read, v, a)
-	op.Request = c.history.request()
-	if status != "" {
-		op.Status = status
-	}
-	c.count.reads.Add(1)
-	c.history.add(op)
-	if op.Home && !k.unsettled {
-		k.value = v
-	}
-}
-
-// list reads some keys by one request.
-func (c *client) list(ctx context.Context) {
-	peer := c.anyPeer()
-	var some []*key
-	var names []string
-	for _, i := range c.rng.Perm(len(c.keys))[:min(8, len(c.keys))] {
-		some = append(some, c.keys[i])
-		names = append(names, c.keys[i].cid)
-	}
-	generation := c.nodes[peer].generation()
-	a := c.ask(ctx, peer, http.MethodGet, "/pins?limit=1000&"+allStatuses+"&"+cids(names), nil)
-	if a.err != nil || a.code != http.StatusOK || generation != c.nodes[peer].generation() {
-		return
-	}
-	var p page
-	if err := json.Unmarshal(a.body, &p); err != nil {
-		c.problems.add(Answers, "GET /pins at %s: %v", c.nodes[peer].name, err)
-		return
-	}
-	rows := map[string]pin{}
-	for _, row := range p.Results {
-		rows[canonical(row.Pin.CID)] = row
-	}
-	for _, k := range some {
-		if row, ok := rows[k.cid]; ok {
-			c.see(k, peer, row, a)
-		} else {
-			c.read(k, peer, Absent, "", a)
-		}
-	}
-}
-
 // move makes another peer the home of a key if that shows the last write within some reads, at the
 // rate of a client.
 func (c *client) move(ctx context.Context, k *key) {
@@ -358,16 +276,6 @@ func (c *client) move(ctx context.Context, k *key) {
 			return
 		}
 		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-// poll asks until the pin is pinned, for a while, at the rate of a client.
-func (c *client) poll(ctx context.Context, k *key) {
-	for range 10 {
-		if v, ok := c.get(ctx, k, k.home); ok && v == Absent {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -163,7 +163,7 @@ func (p *Peer) newBackend(client *rpc.Client) pinsvcapi.Backend {
 	opts.HealthDetails = p.details.all
 	opts.Trusted = func(id libp2ppeer.ID) bool { return p.consensus.IsTrustedPeer(p.ctx, id) }
 	opts.Connected = p.network.clusterPeers
-	opts.Expected, opts.PingInterval = p.cfg.configuredPeers(), p.cfg.Helper.Configs().Cluster.MonitorPingInterval
+	opts.Expected, opts.PingInterval = p.expectedPeers(), p.cfg.Helper.Configs().Cluster.MonitorPingInterval
 	if p.crdtStore != nil {
 		opts.Removed, opts.Past = p.removedRecords, p.pastRecords
 		opts.Consensus = p.consensus // Raft's does not return when a context ends.

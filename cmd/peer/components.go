@@ -60,7 +60,10 @@ func (p *Peer) startCluster() error {
 	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
 	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
-	p.addresses = openAddressBook(p.ctx, p.network.host, cfgs.Cluster.GetPeerstorePath())
+	p.addresses, err = openAddressBook(p.ctx, p.network.host, cfgs.Cluster.GetPeerstorePath(), p.membership())
+	if err != nil {
+		return err
+	}
 	p.cluster, err = ipfscluster.NewCluster(p.ctx,
 		p.network.host, p.network.bandwidth, p.network.dht, withoutPeerstore(cfgs.Cluster), p.store,
 		p.clusterConsensus(), p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
@@ -72,6 +75,7 @@ func (p *Peer) startCluster() error {
 		return err
 	}
 	p.apis.connect()
+	p.keepAddresses()
 	// Pushed last: requests drain while all components still run.
 	p.apis.pushDrain(&p.teardown)
 	return nil

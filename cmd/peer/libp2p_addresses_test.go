@@ -1,17 +1,21 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	libp2pnetwork "github.com/libp2p/go-libp2p/core/network"
 	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -34,66 +38,278 @@ func addressHost(t *testing.T) host.Host {
 // line is what the file says of a host.
 func line(h host.Host) string { return h.Addrs()[0].String() + "/p2p/" + h.ID().String() + "\n" }
 
+// speakers are the members of a CRDT, nobody of whom has given a sign of life.
+var speakers = membership{peers: func(context.Context) []libp2ppeer.ID { return nil }}
+
+// opened is the book of a host with that file.
+func opened(t *testing.T, h host.Host, path string, members membership) *addressBook {
+	t.Helper()
+	b, err := openAddressBook(t.Context(), h, path, members)
+	noError(t, err)
+	return b
+}
+
+// written is what a file has after the book has looked.
+func written(t *testing.T, b *addressBook) string {
+	t.Helper()
+	b.look(t.Context())
+	content, err := os.ReadFile(b.path)
+	noError(t, err)
+	return string(content)
+}
+
+// awaitWritten waits for a content of the file.
+func awaitWritten(t *testing.T, b *addressBook, want string) {
+	t.Helper()
+	await.Success(t, "the file", func() error {
+		if got := written(t, b); got != want {
+			return fmt.Errorf("%q instead of %q", got, want)
+		}
+		return nil
+	})
+}
+
+func connect(t *testing.T, from, to host.Host) {
+	t.Helper()
+	noError(t, from.Connect(t.Context(), libp2ppeer.AddrInfo{ID: to.ID(), Addrs: to.Addrs()}))
+}
+
 func TestAddressBook(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peerstore")
 	self, away, joined, stranger := addressHost(t), addressHost(t), addressHost(t), addressHost(t)
 	stranger.RemoveStreamHandler(version.RPCProtocol)
-	const unreadable = "no address\n/ip4/nonsense\n"
-	domain := "/dns4/peer.invalid/tcp/9096/p2p/" + away.ID().String() + "\n"
-	if err := os.WriteFile(path, []byte(unreadable+domain+line(self)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	saved := func(b *addressBook) string {
-		t.Helper()
-		b.update()
-		if err := b.save(); err != nil {
-			t.Fatal(err)
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(content)
-	}
-	entry := line(joined)
-	book := openAddressBook(t.Context(), self, path)
-	if got := saved(book); got != unreadable+domain+line(self) {
+	before := "/dns4/peer.invalid/tcp/9096/p2p/" + away.ID().String() + "\n" + line(self)
+	noError(t, os.WriteFile(path, []byte(before), 0o600))
+	book := opened(t, self, path, speakers)
+	if got := written(t, book); got != before {
 		t.Errorf("a file without news was written: %q", got)
 	}
 
 	// A peer of the cluster is entered once it is connected, and nobody else.
-	for _, other := range []host.Host{joined, stranger} {
-		if err := other.Connect(t.Context(), libp2ppeer.AddrInfo{ID: self.ID(), Addrs: self.Addrs()}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	await.Success(t, "the peer in the file", func() error {
-		if got := saved(book); got != domain+entry {
-			return fmt.Errorf("%q instead of %q", got, domain+entry)
-		}
-		return nil
-	})
+	connect(t, joined, self)
+	connect(t, stranger, self)
+	after := before + line(joined)
+	awaitWritten(t, book, after)
 
 	// It stays when it is away, and after a restart.
-	_ = joined.Close()
+	noError(t, joined.Close())
 	for _, id := range []libp2ppeer.ID{joined.ID(), away.ID()} {
 		if len(self.Peerstore().Addrs(id)) == 0 {
 			t.Errorf("the host has no address of %s", id)
 		}
 	}
-	if got := saved(book); got != domain+entry {
+	if got := written(t, book); got != after {
 		t.Errorf("%q after the peer went away", got)
 	}
 	again := addressHost(t)
-	book = openAddressBook(t.Context(), again, path)
-	if got := saved(book); got != domain+entry || len(again.Peerstore().Addrs(joined.ID())) != 1 {
+	book = opened(t, again, path, speakers)
+	if got := written(t, book); got != after || len(again.Peerstore().Addrs(joined.ID())) != 1 {
 		t.Errorf("%q after a restart", got)
 	}
+}
 
-	// One that left the cluster does not.
-	again.Peerstore().ClearAddrs(away.ID())
-	if got := saved(book); got != entry || strings.Contains(got, "invalid") {
-		t.Errorf("%q after a peer left", got)
+// What the book cannot use is somebody's all the same.
+func TestAddressBook_KeepsLinesThatItCannotUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, other, joined := addressHost(t), addressHost(t), addressHost(t)
+	before := "# the office\n" + line(other) + "\nno address\n/ip4/nonsense\n/ip4/127.0.0.1/tcp/9096\n" + line(self) +
+		"# away for 2h: nobody\n# away for 70000h: " + other.ID().String() + "\n" +
+		strings.Repeat("/", 100_000) + "\n" + "# the end"
+	noError(t, os.WriteFile(path, []byte(before), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, joined, self)
+	awaitWritten(t, book, before+"\n"+line(joined))
+}
+
+// Upstream looks up the names of a /dnsaddr itself, and leaves the others to the dialler.
+func TestAddressBook_Names(t *testing.T) {
+	self, other := addressHost(t), addressHost(t)
+	connect(t, other, self)
+	named := func(name string) string {
+		return "/" + name + "/peer.invalid/tcp/9096/p2p/" + other.ID().String() + "\n"
+	}
+	for name, want := range map[string]string{
+		named("dns"): named("dns"), named("dns4"): named("dns4"), named("dns6"): named("dns6"),
+		// The name may stand for other peers too, so this one has a line of its own.
+		"/dnsaddr/peer.invalid/p2p/" + other.ID().String() + "\n": "/dnsaddr/peer.invalid/p2p/" + other.ID().String() + "\n" + line(other),
+		"/dnsaddr/peer.invalid\n":                                 "/dnsaddr/peer.invalid\n" + line(other),
+	} {
+		self.Peerstore().ClearAddrs(other.ID())
+		self.Peerstore().AddAddrs(other.ID(), other.Addrs(), peerstore.ConnectedAddrTTL)
+		path := filepath.Join(t.TempDir(), "peerstore")
+		noError(t, os.WriteFile(path, []byte(name), 0o600))
+		awaitWritten(t, opened(t, self, path, speakers), want)
+	}
+}
+
+// libp2p forgets addresses by its clock. A process that was frozen has forgotten nobody.
+func TestAddressBook_AfterAFreeze(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, away, there := addressHost(t), addressHost(t), addressHost(t)
+	noError(t, os.WriteFile(path, []byte(line(away)), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, there, self)
+	all := line(away) + line(there)
+	awaitWritten(t, book, all)
+	for _, other := range []host.Host{away, there} {
+		self.Peerstore().ClearAddrs(other.ID())
+	}
+	if got := written(t, book); got != all {
+		t.Errorf("%q, want %q", got, all)
+	}
+	noError(t, there.Close())
+	await.Success(t, "addresses to dial", func() error {
+		book.look(t.Context())
+		for _, other := range []host.Host{away, there} {
+			if got := self.Peerstore().Addrs(other.ID()); len(got) != 1 {
+				return fmt.Errorf("%s: %v", other.ID(), got)
+			}
+		}
+		return nil
+	})
+	if got := written(t, book); got != all {
+		t.Errorf("%q, want %q", got, all)
+	}
+}
+
+// Raft says who is a member, once it is known what it says.
+func TestAddressBook_RaftHasMembers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, stays, leaves, joins := addressHost(t), addressHost(t), addressHost(t), addressHost(t)
+	name := "/dnsaddr/peer.invalid/p2p/" + leaves.ID().String() + "\n"
+	noError(t, os.WriteFile(path, []byte("# peers\n"+line(stays)+line(leaves)+name), 0o600))
+	var members []libp2ppeer.ID
+	book := opened(t, self, path, membership{closed: true, peers: func(context.Context) []libp2ppeer.ID { return members }})
+	connect(t, joins, self)
+	awaitWritten(t, book, "# peers\n"+line(stays)+line(leaves)+name+line(joins))
+
+	members = []libp2ppeer.ID{self.ID(), stays.ID()}
+	if got, want := written(t, book), "# peers\n"+line(stays); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	members = append(members, joins.ID())
+	if got, want := written(t, book), "# peers\n"+line(stays)+line(joins); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for range goneAfter / addressInterval {
+		book.update(t.Context())
+	}
+	if got := written(t, book); strings.Contains(got, "away") {
+		t.Errorf("a member is counted as away: %q", got)
+	}
+}
+
+// A start does not wait for a peer that was away for long, and does dial it. Whoever has been away for
+// months is forgotten, unless nobody was there.
+func TestAddressBook_PeersThatAreAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, away, there, living := addressHost(t), addressHost(t), addressHost(t), addressHost(t)
+	all := line(there) + line(living) + line(away)
+	noError(t, os.WriteFile(path, []byte(all), 0o600))
+	alive := func(context.Context) []libp2ppeer.ID { return []libp2ppeer.ID{self.ID(), living.ID()} }
+	book := opened(t, self, path, membership{peers: alive})
+	connect(t, there, self)
+	hours := func(book *addressBook, n int) {
+		for range time.Duration(n) * time.Hour / addressInterval {
+			book.update(t.Context())
+		}
+	}
+	book.update(t.Context())
+	if got := written(t, book); got != all {
+		t.Fatalf("%q", got)
+	}
+	hours(book, 1)
+	mark := func(h int) string { return fmt.Sprintf("# away for %dh: %s\n", h, away.ID()) }
+	if got, want := written(t, book), line(there)+line(living)+mark(1)+line(away); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if len(self.Peerstore().Addrs(away.ID())) == 0 {
+		t.Error("a peer that is away for long cannot be dialled")
+	}
+	hours(book, 1)
+	_ = written(t, book)
+
+	// So it is after a restart. Here nobody is there, which nobody else is to blame for.
+	alone := addressHost(t)
+	restarted := opened(t, alone, path, speakers)
+	hours(restarted, 3)
+	if got, want := string(restarted.content(goneAfter)), mark(2)+line(away); !strings.HasSuffix(got, want) || strings.Count(got, "# away for 1h: ") != 2 {
+		t.Errorf("%q, want %q at the end and the others away for an hour", got, want)
+	}
+	book.away[away.ID()] = forgottenAfter - 2*addressInterval
+	if got, want := written(t, book), line(there)+line(living)+mark(2159)+line(away); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := written(t, book), line(there)+line(living); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+
+	// It knows the others, and is a peer again as soon as it is back.
+	connect(t, away, self)
+	awaitWritten(t, book, all)
+}
+
+// The file may be edited at any time.
+func TestAddressBook_EditedWhileItRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, there, gone, moved, added := addressHost(t), addressHost(t), addressHost(t), addressHost(t), addressHost(t)
+	noError(t, os.WriteFile(path, []byte(line(gone)+line(moved)), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, there, self)
+	awaitWritten(t, book, line(gone)+line(moved)+line(there))
+
+	elsewhere := "/ip4/127.0.0.1/tcp/1/p2p/" + moved.ID().String() + "\n"
+	noError(t, os.WriteFile(path, []byte(line(added)+elsewhere), 0o600))
+	if got, want := written(t, book), line(added)+elsewhere+line(there); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for other, want := range map[host.Host]int{gone: 0, moved: 1, added: 1} {
+		if got := self.Peerstore().Addrs(other.ID()); len(got) != want {
+			t.Errorf("the host knows %v, want %d", got, want)
+		}
+	}
+}
+
+// What cannot be read is not written.
+func TestAddressBook_AFileThatCannotBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, away, joined := addressHost(t), addressHost(t), addressHost(t)
+	noError(t, os.Mkdir(path, 0o700)) // As Docker does, if what is to be mounted is not there.
+	if _, err := openAddressBook(t.Context(), self, path, speakers); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a start without the file: %v", err)
+	}
+	noError(t, os.Remove(path))
+	noError(t, os.WriteFile(path, []byte(line(away)), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, joined, self)
+	noError(t, os.Remove(path))
+	noError(t, os.Mkdir(path, 0o700))
+	await.True(t, "the peer in the book", func() bool {
+		book.look(t.Context())
+		return strings.HasSuffix(string(book.content(goneAfter)), line(joined))
+	})
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		t.Errorf("it was replaced: %v", err)
+	}
+	noError(t, os.Remove(path))
+	noError(t, os.WriteFile(path, []byte("# back\n"+line(away)), 0o600))
+	if got, want := written(t, book), "# back\n"+line(away)+line(joined); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// What changed since the last look is saved at the end.
+func TestAddressBook_SavesAtTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, joined := addressHost(t), addressHost(t)
+	book := opened(t, self, path, speakers)
+	connect(t, joined, self)
+	await.True(t, "identification", func() bool { return spokeRPC(self, joined.ID()) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	book.keep(ctx)
+	if content, err := os.ReadFile(path); string(content) != line(joined) {
+		t.Errorf("%v %q", err, content)
 	}
 }
 
@@ -103,7 +319,7 @@ func TestAddressBook_FailedDialsOfClusterPeersAreForgotten(t *testing.T) {
 	self, other := addressHost(t), addressHost(t)
 	gone := libp2ppeer.AddrInfo{ID: other.ID(), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}
 	path := filepath.Join(t.TempDir(), "peerstore")
-	book := openAddressBook(t.Context(), self, path)
+	book := opened(t, self, path, speakers)
 	refused := false
 	for range 2 { // The first dial fails at the address, or is refused.
 		err := self.Connect(libp2pnetwork.WithDialPeerTimeout(t.Context(), deadline), gone)
@@ -112,15 +328,61 @@ func TestAddressBook_FailedDialsOfClusterPeersAreForgotten(t *testing.T) {
 	if !refused {
 		t.Fatal("libp2p does not refuse to dial a peer that could not be reached")
 	}
-	book.update()
+	book.update(t.Context())
 	if err := self.Connect(t.Context(), gone); !errors.Is(err, swarm.ErrDialBackoff) {
 		t.Errorf("a stranger is dialled: %v", err)
 	}
 	// libp2p knows no protocol of a peer that is away for more than a minute.
 	noError(t, os.WriteFile(path, []byte(gone.Addrs[0].String()+"/p2p/"+gone.ID.String()+"\n"), 0o600))
-	book = openAddressBook(t.Context(), self, path)
-	book.update()
+	book = opened(t, self, path, speakers)
+	book.update(t.Context())
 	if err := self.Connect(t.Context(), gone); err == nil || errors.Is(err, swarm.ErrDialBackoff) {
 		t.Errorf("a peer of the cluster is not dialled: %v", err)
+	}
+}
+
+// The configuration and the file name whom a start takes to be alive.
+func TestExpectedPeers(t *testing.T) {
+	const one, two, three = "12D3KooWGxxWn3G95xAEGAse1wQKk8XiLUCk3sLLvDuGC7toDHzm", "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA", firstID
+	addr := func(id string) string { return "/ip4/127.0.0.1/tcp/9096/p2p/" + id }
+	files := upstreamFiles(t, "crdt", "", with("cluster", "peer_addresses", []string{addr(two)}))
+	cfg := loaded(t, files)
+	self := cfg.Helper.Identity().ID.String()
+	path := cfg.Helper.Configs().Cluster.GetPeerstorePath()
+	for content, want := range map[string][]string{
+		"":                 {two},
+		addr(one) + "\r\n": {two, one},
+		addr(one) + "\n/ip4/127.0.0.2/tcp/9096/p2p/" + one + "\r\n" + addr(self) + "\r\n/dnsaddr/localhost/p2p/" + three + "\n": {two, one, three},
+		"# away for 1h: " + one + "\n" + addr(one) + "\n" + addr(two) + "\n":                                                    {two},
+		"# away for 26h: " + two + "\n" + addr(one) + "\n" + addr(two) + "\n":                                                   {one},
+	} {
+		noError(t, os.WriteFile(path, []byte(content), 0o600))
+		p := &Peer{cfg: cfg, addresses: opened(t, addressHost(t), path, speakers)}
+		var got []string
+		for _, id := range p.expectedPeers() {
+			got = append(got, id.String())
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", content, got, want)
+		}
+	}
+}
+
+// A peer saves at its stop whom it met a moment before.
+func TestStop_SavesAddresses(t *testing.T) {
+	node := externalNode(t, rpcOfID(t, firstID))
+	secret := func(sections map[string]map[string]any) { sections["cluster"]["secret"] = strings.Repeat("42", 32) }
+	files := upstreamFiles(t, "crdt", "pebble", noAPIs, node, secret)
+	first, _ := newPeer(t, files)
+	noError(t, first.Start(t.Context()))
+	await.Closed(t, "readiness", first.Ready())
+	second, _ := newPeer(t, upstreamFiles(t, "crdt", "pebble", noAPIs, node, secret), bootstrapTo(first))
+	noError(t, second.Start(t.Context()))
+	await.True(t, "the second one", func() bool { return slices.Contains(first.network.clusterPeers(), second.ID()) })
+	noError(t, first.Stop(t.Context()))
+	if got, want := read(t, filepath.Join(files.Folder(), "peerstore")), line(second.network.host); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	clusterconfig "github.com/ipfs-cluster/ipfs-cluster/config"
 	"github.com/ipfs-cluster/ipfs-cluster/observations"
-	"github.com/ipfs-cluster/ipfs-cluster/pstoremgr"
 	"github.com/ipfs-cluster/ipfs-cluster/version"
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
@@ -50,15 +49,6 @@ func (n *network) clusterPeers() []libp2ppeer.ID {
 func spokeRPC(h host.Host, id libp2ppeer.ID) bool {
 	spoken, err := h.Peerstore().SupportsProtocols(id, version.RPCProtocol)
 	return err == nil && len(spoken) > 0
-}
-
-// configuredPeers are the other peers that the configuration and the peerstore file name, to which
-// the cluster connects at its start.
-func (c *Configuration) configuredPeers() []libp2ppeer.ID {
-	cfg, self := c.Helper.Configs().Cluster, c.Helper.Identity().ID
-	addrs := pstoremgr.New(context.Background(), nil, cfg.GetPeerstorePath()).LoadPeerstore()
-	addrs = append(addrs, cfg.PeerAddresses...)
-	return slices.DeleteFunc(ipfscluster.PeersFromMultiaddrs(addrs), func(id libp2ppeer.ID) bool { return id == self })
 }
 
 // openNetwork listens on the cluster's addresses. A peer whose addresses are

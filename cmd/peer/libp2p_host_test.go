@@ -2,8 +2,6 @@ package peer
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -147,20 +145,5 @@ func TestAnnouncedAddrs(t *testing.T) {
 		if got := announced(slices.Clone(own)); !slices.EqualFunc(got, test.want, func(a, b ma.Multiaddr) bool { return a.Equal(b) }) {
 			t.Errorf("%s: announces %v, want %v", test.name, got, test.want)
 		}
-	}
-}
-
-func TestConfiguredPeers(t *testing.T) {
-	const one, two = "12D3KooWGxxWn3G95xAEGAse1wQKk8XiLUCk3sLLvDuGC7toDHzm", "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
-	files := upstreamFiles(t, "crdt", "", with("cluster", "peer_addresses", []string{"/ip4/127.0.0.1/tcp/9096/p2p/" + two}))
-	if got := loaded(t, files).configuredPeers(); len(got) != 1 || got[0].String() != two {
-		t.Errorf("without a peerstore file: %v", got)
-	}
-	self := loaded(t, files).Helper.Identity().ID.String()
-	noError(t, os.WriteFile(filepath.Join(filepath.Dir(files.Config), "peerstore"), []byte(
-		"/ip4/127.0.0.1/tcp/9096/p2p/"+one+"\n/ip4/127.0.0.2/tcp/9096/p2p/"+one+"\n/ip4/127.0.0.1/tcp/9097/p2p/"+self+"\n"), 0o600))
-	got := loaded(t, files).configuredPeers()
-	if len(got) != 2 || got[0].String() != one || got[1].String() != two {
-		t.Errorf("%v", got)
 	}
 }

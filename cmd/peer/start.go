@@ -43,11 +43,6 @@ func (p *Peer) Start(ctx context.Context) error {
 	p.background.Go(p.awaitEnd)
 	p.background.Go(p.watchPinset)
 	p.background.Go(p.scanOrphans)
-	p.background.Go(func() {
-		ctx, cancel := p.untilDone()
-		defer cancel()
-		p.addresses.keep(ctx)
-	})
 	p.background.Go(func() { p.join(p.opts.Bootstraps) })
 	if p.reloader != nil {
 		p.background.Go(func() {

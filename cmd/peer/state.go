@@ -9,13 +9,11 @@ import (
 	"io"
 	"os"
 
-	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/cmdutils"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/crdt"
 	"github.com/ipfs-cluster/ipfs-cluster/consensus/raft"
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/inmem"
-	"github.com/ipfs-cluster/ipfs-cluster/pstoremgr"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	"github.com/ipfs-cluster/ipfs-cluster/state/dsstate"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -70,6 +68,9 @@ func (c *Configuration) ImportPins(ctx context.Context, r io.Reader, opts Import
 	}
 	defer os.Remove(checked.Name())
 	defer checked.Close()
+	if _, err := c.raftMembers(); err != nil {
+		return err
+	}
 	if err := c.CleanState(ctx); err != nil {
 		return err
 	}
@@ -212,11 +213,25 @@ func (c *Configuration) openRaftPinset() (*offlinePinset, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	save := func(context.Context) error {
-		known := pstoremgr.New(context.Background(), nil, cfgs.Cluster.GetPeerstorePath()).LoadPeerstore()
-		members := append(ipfscluster.PeersFromMultiaddrs(known), c.Helper.Identity().ID)
+		members, err := c.raftMembers()
+		if err != nil {
+			return err
+		}
 		return raft.SnapshotSave(cfgs.Raft, st, members)
 	}
 	return &offlinePinset{state: st, commit: save, close: store.Close}, nil
+}
+
+// raftMembers are the members of a cluster that begins with an imported pinset: as upstream, this peer
+// and those of the file peerstore, from which a running peer drops who is no member.
+func (c *Configuration) raftMembers() ([]peer.ID, error) {
+	content, err := readPeerstore(c.Helper.Configs().Cluster.GetPeerstorePath())
+	if err != nil {
+		return nil, err
+	}
+	self := c.Helper.Identity().ID
+	file := parsePeerstore(content, self)
+	return append(file.peers(), self), nil
 }
 
 // stateManager opens the datastore of the configuration.

@@ -183,8 +183,11 @@ const registerTimeout = 30 * time.Second
 func (r *runner) finalRead(ctx context.Context, k *key, n *node) (Value, bool) {
 	c := r.workload.clients[0]
 	var a answer
-	_ = eventually(ctx, requestTimeout, func() error { // A 503 says that nothing is known, and asks to come again.
-		if a = ask(ctx, n, c.who, r.workload.start, http.MethodGet, "/pins/"+k.cid, nil); a.code == http.StatusServiceUnavailable {
+	// A 503 says that nothing is known, and asks to come again. So does a 429, where many keys are not pinned: only
+	// some such reads a second ask the other peers.
+	_ = eventually(ctx, requestTimeout, func() error {
+		a = ask(ctx, n, c.who, r.workload.start, http.MethodGet, "/pins/"+k.cid, nil)
+		if a.code == http.StatusServiceUnavailable || a.code == http.StatusTooManyRequests {
 			return fmt.Errorf("%s: %d", n.name, a.code)
 		}
 		return nil

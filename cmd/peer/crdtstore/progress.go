@@ -50,6 +50,11 @@ func (p *progress) move(id string, number uint64, below []string) {
 	}
 	w.moved = time.Now()
 	p.add(w, below)
+	p.leave(id, w)
+}
+
+// leave takes a branch from its walk.
+func (p *progress) leave(id string, w *walk) {
 	delete(p.walkOf, id)
 	if w.open--; w.open == 0 {
 		delete(p.walks, w)
@@ -60,10 +65,15 @@ func (p *progress) move(id string, number uint64, below []string) {
 	}
 }
 
+// add gives branches to a walk. One that a later walk has come to before is of the earlier one: what waits
+// for that waits for the branch.
 func (p *progress) add(w *walk, ids []string) {
 	for _, id := range ids {
-		if _, ok := p.walkOf[id]; ok {
-			continue
+		if other, ok := p.walkOf[id]; ok {
+			if other.number <= w.number {
+				continue
+			}
+			p.leave(id, other)
 		}
 		p.walkOf[id] = w
 		p.walks[w] = struct{}{}

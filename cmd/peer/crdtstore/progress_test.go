@@ -176,3 +176,47 @@ func TestStore_AWalkBeginsWithItsRoot(t *testing.T) {
 		t.Errorf("marks %d and %d: %t, %t", before, arrived, b.store.HoldsBack(before, stall), b.store.HoldsBack(arrived, stall))
 	}
 }
+
+// A later walk has come to a block, and stands still, when an earlier one leads there as well. What came
+// between the two waits for what is below it.
+func TestStore_ABranchOfTwoWalksIsOfTheEarlier(t *testing.T) {
+	base, first, second := start(t, newDisk(), false), start(t, newDisk(), false), start(t, newDisk(), false)
+	noError(t, base.put("key", "old"))
+	catchUp(t, first, base)
+	catchUp(t, second, base)
+	noError(t, first.put("first", "value"))
+	noError(t, first.put("first", "newer value"))
+	noError(t, second.put("second", "value"))
+	b := start(t, newDisk(), false)
+	noError(t, b.put("own", "value"))
+	hear := func(from *replica) {
+		t.Helper()
+		b.network.limit(1)
+		catchUp(t, b, from)
+	}
+	hear(first)
+	mark := b.store.Mark()
+	hear(second)
+	if b.store.Mark() == mark || b.store.Unfinished() != 2 {
+		t.Fatalf("marks %d and %d, %d branches", mark, b.store.Mark(), b.store.Unfinished())
+	}
+	hear(first) // Its walk comes to the block that the other one waits for.
+	if b.store.Unfinished() != 1 || b.values()["/key"] != "" {
+		t.Fatalf("%d branches, %v", b.store.Unfinished(), b.values())
+	}
+	if !b.store.HoldsBack(mark, stall) {
+		t.Error("what came before the later walk does not wait for the rest of the earlier one")
+	}
+	b.network.limit(-1)
+	await.Success(t, "the walks end", func() error {
+		b.hear(first.heads())
+		b.hear(second.heads())
+		if n := b.store.Unfinished(); n > 0 {
+			return fmt.Errorf("%d branches", n)
+		}
+		return nil
+	})
+	if p := &b.store.walks.progress; len(p.walkOf)+len(p.walks) > 0 || b.values()["/key"] != "old" {
+		t.Errorf("left are %v and %v", p.walkOf, p.walks)
+	}
+}

@@ -151,3 +151,81 @@ func TestCommittedCRDT_AFailureAfterTheSyncAddsNothingAgain(t *testing.T) {
 		t.Errorf("the deleted pin is %q at a, %q at b", na, nb)
 	}
 }
+
+// A rename is merged, and its commit fails after that. What another peer does to the pin until the disk is
+// well may be older to the CRDT than what the failed try has left, which hides it then: it stays all the
+// same, and nothing of the rename is left at its own peer (U53, U95).
+func TestCommittedCRDT_ATryThatWasMergedHidesNoNewerChange(t *testing.T) {
+	for what, name := range map[string]string{"a delete": "", "a rename that is hidden": "new", "a rename that is not": "a newer name"} {
+		t.Run(what, func(t *testing.T) {
+			store := &refusing{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+			a := startReplica(t, store, groupcommit.Config{RetryMin: time.Hour}) // Its commits are tried again when the test says so.
+			b := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{}, a)
+			noError(t, a.LogPin(t.Context(), testPin(0, "first")))
+			awaitNames(t, b, "first")
+			store.set(func(key string) bool { return strings.HasPrefix(key, "/c/h/") })
+			if err := a.LogPin(t.Context(), testPin(0, "ours")); !errors.Is(err, groupcommit.ErrUncertain) {
+				t.Errorf("the commit did not fail: %v", err)
+			}
+			if name == "" {
+				noError(t, b.LogUnpin(t.Context(), testPin(0, "")))
+			} else {
+				noError(t, b.LogPin(t.Context(), testPin(0, name)))
+			}
+			noError(t, b.LogPin(t.Context(), testPin(1, "next")))
+			await.Success(t, "both changes of b", func() error {
+				if got, n := a.name(t, testCID(1)), a.kept.Unfinished(); got != "next" || n > 0 { // It may come first.
+					return fmt.Errorf("pin 1 is %q, %d branches", got, n)
+				}
+				return nil
+			})
+			store.set(nil)
+			a.opened.Load().committer.Resume()
+			afterRetries(t, a, b)
+			if na, nb := a.name(t, testCID(0)), b.name(t, testCID(0)); na != name || nb != name {
+				t.Errorf("the pin is %q at a, %q at b, want %q", na, nb, name)
+			}
+			noError(t, b.LogUnpin(t.Context(), testPin(0, ""))) // It removes what b has seen.
+			noError(t, b.LogPin(t.Context(), testPin(1, "last")))
+			await.Success(t, "the last change", func() error {
+				if got, n := a.name(t, testCID(1)), a.kept.Unfinished(); got != "last" || n > 0 {
+					return fmt.Errorf("pin 1 is %q, %d branches", got, n)
+				}
+				return nil
+			})
+			if got := a.name(t, testCID(0)); got != "" {
+				t.Errorf("the deleted pin is %q at the peer whose commit had failed", got)
+			}
+		})
+	}
+}
+
+// What a failed try has left is undone by one that fails itself, so that the state has again what was there
+// before. That is no newer change: the commit is made when the disk is well.
+func TestCommittedCRDT_ATryThatIsUndoneIsNotOvertaken(t *testing.T) {
+	store := &refusing{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	a := startReplica(t, store, groupcommit.Config{RetryMin: 10 * time.Millisecond, RetryMax: 10 * time.Millisecond})
+	b := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{}, a)
+	noError(t, a.LogPin(t.Context(), testPin(0, "first")))
+	awaitNames(t, b, "first")
+	head := func(key string) bool { return strings.HasPrefix(key, "/c/h/") }
+	store.set(head)
+	if err := a.LogPin(t.Context(), testPin(0, "ours")); !errors.Is(err, groupcommit.ErrUncertain) {
+		t.Errorf("the commit did not fail: %v", err)
+	}
+	store.set(func(key string) bool { return head(key) || strings.HasPrefix(key, "/c/s/s/") })
+	noError(t, b.LogPin(t.Context(), testPin(1, "theirs")))
+	awaitNames(t, a, "first", "theirs")
+	before, _, _ := store.seen()
+	await.Success(t, "more tries", func() error {
+		if tries, _, _ := store.seen(); tries < before+3 {
+			return fmt.Errorf("%d", tries-before)
+		}
+		return nil
+	})
+	store.set(nil)
+	afterRetries(t, a, b)
+	if na, nb := a.name(t, testCID(0)), b.name(t, testCID(0)); na != "ours" || nb != "ours" {
+		t.Errorf("the pin is %q at a, %q at b", na, nb)
+	}
+}

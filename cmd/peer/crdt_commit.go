@@ -73,7 +73,7 @@ func newCommittedCRDT(
 		commits.Metrics = groupcommit.NewMetrics()
 	}
 	store := commitstore.New(inner, cfg.DatastoreNamespace, commitstore.Options{
-		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon, Values: true,
+		Synced: commits.Metrics.Synced, Quiet: inner.Quiet, Abandoned: inner.Abandon, Values: true, Without: inner.Without,
 	})
 	commits.Watch = func(ctx context.Context) (context.Context, groupcommit.Effects) {
 		if inner.Stalled(stalledWalk) { // Only then does a delete not wait for all that is older.
@@ -186,6 +186,9 @@ func (c *committedCRDT) open(ctx context.Context) (*openedCRDT, error) {
 	if opened := c.opened.Load(); opened != nil {
 		return opened, nil
 	}
+	if c.ctx.Err() != nil { // Shutdown may be over, and would not end what is started now.
+		return nil, c.ended(ctx)
+	}
 	batching, err := c.batchingState(ctx)
 	if err != nil {
 		return nil, errors.Join(err, c.ended(ctx))
@@ -228,13 +231,14 @@ func (c *committedCRDT) batchingState(ctx context.Context) (state.BatchingState,
 }
 
 // left returns the record that the state has of a pin when the CRDT's hook says that it was removed, and
-// whether it is gone (U13 in docs/upstream-faults.md): neither, when the commit that removes it is about to
-// add it, or when the state cannot be read. It waits for nothing.
+// whether it is gone (U13 in docs/upstream-faults.md): neither, when the change that removes it, of whichever
+// peer, is about to add it, or when the state cannot be read. It waits for nothing.
 func (c *committedCRDT) left(ctx context.Context, key api.Cid) (rec *api.Pin, gone bool) {
-	if opened := c.opened.Load(); opened != nil && opened.committer.Rewriting(key.Cid) {
+	name := dshelp.NewKeyFromBinary(key.Bytes()).String()[1:]
+	if c.kept.Replaces(name) {
 		return nil, false
 	}
-	value, err := c.kept.Value(ctx, dshelp.NewKeyFromBinary(key.Bytes()).String()[1:])
+	value, err := c.kept.Value(ctx, name)
 	if err == nil && value == nil {
 		return nil, true
 	}

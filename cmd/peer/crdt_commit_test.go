@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
+	"github.com/ipfs/boxo/datastore/dshelp"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 
@@ -227,6 +228,13 @@ func TestCommittedCRDT_AWriteThatCannotWaitIsRefused(t *testing.T) {
 func TestCommittedCRDT_AnIgnoredWriteIsMadeAnew(t *testing.T) {
 	ahead, behind, release := catchingUp(t, groupcommit.Config{Incoming: unawaited{}})
 	defer release()
+	await.Success(t, "the walk stands still", func() error {
+		members, err := behind.kept.Members(t.Context(), dshelp.NewKeyFromBinary(testCID(0).Bytes()).String()[1:])
+		if n := len(members.Live); err != nil || n < 9 { // 19 to 11.
+			return fmt.Errorf("%d records of pin 0: %w", n, err)
+		}
+		return nil
+	})
 	before := len(behind.calls.since(0))
 	noError(t, behind.LogPin(t.Context(), testPin(0, "ours")))
 	noError(t, behind.LogUnpin(t.Context(), testPin(2, "")))

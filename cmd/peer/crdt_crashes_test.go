@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -48,5 +49,19 @@ func (c crashes) restart(t *testing.T, commits groupcommit.Config) {
 			}
 		}
 		restarted.stop(t)
+	}
+}
+
+// A peer is stopped before anything was asked of its state. What is asked after that starts nothing, which
+// would never end.
+func TestCommittedCRDT_NothingIsOpenedAfterItsShutdown(t *testing.T) {
+	r := setUpReplica(t, openPebble(t, vfs.NewMem()), groupcommit.Config{})
+	_, err := r.Consensus.State(t.Context()) // It is set up.
+	noError(t, err)
+	r.stop(t)
+	for range 100 {
+		if _, err := r.State(t.Context()); !errors.Is(err, groupcommit.ErrClosed) {
+			t.Fatalf("the state after the shutdown: %v", err)
+		}
 	}
 }

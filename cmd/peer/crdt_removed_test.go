@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,9 @@ import (
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // A peer deleted the record that another one had superseded meanwhile. When the two met again, the
@@ -59,4 +62,31 @@ func TestCommittedCRDT_Left(t *testing.T) {
 	if rec, gone := r.left(t.Context(), pin.Cid); rec != nil || !gone {
 		t.Errorf("of one that was removed: %+v, %v", rec, gone)
 	}
+}
+
+// A change that the state would ignore is made in the form of a removal of all that is there and the new
+// record. Every peer merges first the one, then the other: none unpins the content in between (U13).
+func TestCommittedCRDT_APinThatIsMadeAnewIsUnpinnedNowhere(t *testing.T) {
+	a := startMapReplica(t)
+	b := startMapReplica(t, a)
+	noError(t, a.LogPin(t.Context(), testPin(0, "old")))
+	agree(t, a, b)
+	beforeA, beforeB := len(a.calls.since(0)), len(b.calls.since(0))
+	ctx, _ := commitstore.Watch(t.Context())
+	st := a.opened.Load().state
+	noError(t, errors.Join(st.Rm(ctx, testCID(0)), st.Add(ctx, testPin(0, "new")), st.Commit(ctx)))
+	awaitNames(t, b, "new")
+	for name, calls := range map[string][]string{"its own peer": a.calls.since(beforeA), "the other one": b.calls.since(beforeB)} {
+		if want := []string{"track new"}; !slices.Equal(calls, want) {
+			t.Errorf("the tracker of %s was called with %q, want %q", name, calls, want)
+		}
+	}
+	noError(t, a.LogUnpin(t.Context(), testPin(0, "")))
+	awaitNames(t, b, "")
+	await.Success(t, "the removal", func() error {
+		if calls := b.calls.since(beforeB); calls[len(calls)-1] != "untrack" {
+			return fmt.Errorf("%q", calls)
+		}
+		return nil
+	})
 }

@@ -78,6 +78,18 @@ func (quietRouting) Provide(context.Context, cid.Cid, bool) error { return nil }
 // called before.
 func startReplica(t testing.TB, store datastore.Batching, commits groupcommit.Config, join ...*replica) *replica {
 	t.Helper()
+	r := setUpReplica(t, store, commits)
+	for _, other := range join {
+		noError(t, r.host.Connect(t.Context(), addrInfo(other)))
+	}
+	_, err := r.State(t.Context())
+	noError(t, err)
+	return r
+}
+
+// setUpReplica is startReplica of one whose state nobody has asked for.
+func setUpReplica(t testing.TB, store datastore.Batching, commits groupcommit.Config) *replica {
+	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.ResourceManager(nil))
 	noError(t, err)
@@ -100,11 +112,6 @@ func startReplica(t testing.TB, store datastore.Batching, commits groupcommit.Co
 		cancel()
 		noError(t, h.Close())
 	})
-	for _, other := range join {
-		noError(t, h.Connect(t.Context(), addrInfo(other)))
-	}
-	_, err = r.State(t.Context())
-	noError(t, err)
 	return r
 }
 

@@ -33,6 +33,9 @@ func (s *Store) use(call func() error) error {
 
 // Get implements datastore.Read.
 func (s *Store) Get(ctx context.Context, key datastore.Key) (value []byte, err error) {
+	if value, undone, err := s.withoutUndone(ctx, key.String()); undone {
+		return value, err
+	}
 	err = s.use(func() (err error) {
 		value, err = s.Batching.Get(ctx, key)
 		return err

@@ -55,6 +55,9 @@ type Options struct {
 	// left by itself. go-ds-crdt is then shown nothing that is left: it would read the blocks of that over
 	// the network, for as long as nobody has them (U100 in docs/upstream-faults.md).
 	Values bool
+	// Without returns the value that a key would have without the elements of some blocks, nil for none.
+	// If it is nil, what failed commits have left is not told from what others wrote.
+	Without func(ctx context.Context, key string, ids []string) ([]byte, error)
 }
 
 // New decorates the datastore of a CRDT with that namespace.

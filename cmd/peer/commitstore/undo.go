@@ -203,6 +203,33 @@ func (s *Store) dropBlocks(ctx context.Context, effects *Effects) error {
 	return nil
 }
 
+// withoutUndone is Get with the context of Undo, for the value of a key. It returns false when no failed
+// try has left anything that is to be undone.
+func (s *Store) withoutUndone(ctx context.Context, name string) (value []byte, undone bool, err error) {
+	key, ok := s.valueOf(name)
+	if !ok || s.opts.Without == nil || ctx.Value(undoKey{}) == nil {
+		return nil, false, nil
+	}
+	effects := effectsOf(ctx)
+	effects.mu.Lock()
+	ids := slices.Clone(effects.left.blocks)
+	if effects.left.merged && effects.left.again != "" {
+		ids = append(ids, effects.left.again)
+	}
+	effects.mu.Unlock()
+	if len(ids) == 0 {
+		return nil, false, nil
+	}
+	err = s.use(func() (err error) {
+		value, err = s.opts.Without(ctx, strings.TrimPrefix(key, "/"), ids)
+		return err
+	})
+	if err == nil && value == nil {
+		err = datastore.ErrNotFound
+	}
+	return value, true, err
+}
+
 // has is Has of the datastore under it.
 func (s *Store) has(ctx context.Context, key datastore.Key) (exists bool, err error) {
 	err = s.use(func() error {

@@ -33,6 +33,14 @@ func (s *Store) Value(ctx context.Context, key string) ([]byte, error) {
 	return s.current(ctx, key)
 }
 
+// Without returns the value that a key would have without the elements of some blocks, nil for none.
+func (s *Store) Without(ctx context.Context, key string, ids []string) ([]byte, error) {
+	s.commits.Lock()
+	defer s.commits.Unlock()
+	value, _, err := s.best(ctx, key, &touched{tombs: ids})
+	return value, err
+}
+
 // Buried returns the values that a key had by elements that are removed, as far as their blocks
 // are here. They are in no order.
 func (s *Store) Buried(ctx context.Context, key string) (values [][]byte, err error) {
@@ -160,6 +168,7 @@ func (s *Store) Abandon(ctx context.Context, ids []string) {
 	s.walks.change(func(w *walks) {
 		for _, id := range ids {
 			delete(w.roots, id)
+			w.arrived.remove(id)
 		}
 	})
 }

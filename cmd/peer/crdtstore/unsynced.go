@@ -225,12 +225,18 @@ func (s *Store) awaitCommits() {
 // Get implements datastore.Read.
 func (s *Store) Get(ctx context.Context, key datastore.Key) ([]byte, error) {
 	value, err := s.get(ctx, key)
+	if err == datastore.ErrNotFound && s.awaitReplaced(ctx, key) {
+		value, err = s.get(ctx, key)
+	}
 	return value, s.orUnsynced(ctx, key, err)
 }
 
 // Has implements datastore.Read.
 func (s *Store) Has(ctx context.Context, key datastore.Key) (bool, error) {
 	exists, err := s.exists(ctx, key)
+	if err == nil && !exists && s.awaitReplaced(ctx, key) {
+		exists, err = s.exists(ctx, key)
+	}
 	return exists, s.orUnsynced(ctx, key, err)
 }
 

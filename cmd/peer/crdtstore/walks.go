@@ -37,10 +37,7 @@ type walks struct {
 	// progress are the walks to which the open branches belong.
 	progress progress
 	roots    map[string]rootBlock
-	// last is the root that arrived last, which is mostly a new block of this peer, and
-	// lastData its data until it is processed.
-	last     string
-	lastData []byte
+	arrived  arrivedBlocks
 	// unmarked: a walk failed, and the dirty mark could not be written (U91).
 	unmarked atomic.Bool
 	// kept is the number of early changes.
@@ -81,7 +78,7 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 		if err := s.noteRoot(ctx, b.inner, arrived); err != nil {
 			return err
 		}
-		s.walks.change(func(w *walks) { w.last, w.lastData = arrived.id, arrived.data })
+		s.walks.change(func(w *walks) { w.arrived.add(arrived.id, arrived.data) })
 	}
 	for _, id := range b.heads {
 		if _, ok := s.walks.roots[id]; ok {
@@ -240,6 +237,7 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 		} else {
 			w.begin(since, children)
 		}
+		w.arrived.remove(id)
 		delete(w.open, id)
 		delete(w.roots, id)
 		if root {
@@ -252,14 +250,10 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	return nil
 }
 
-// linksOf returns the children of a block that is about to be processed, which for a block of this
-// peer is not read again.
+// linksOf returns the children of a block that is about to be processed, which is mostly not read again.
 func (s *Store) linksOf(ctx context.Context, id string) ([]string, error) {
 	s.walks.mu.Lock()
-	var data []byte
-	if s.walks.last == id {
-		data, s.walks.lastData = s.walks.lastData, nil
-	}
+	data := s.walks.arrived.data(id)
 	s.walks.mu.Unlock()
 	if links, ok := scanLinks(data); ok {
 		return links, nil

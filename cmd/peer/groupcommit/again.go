@@ -24,11 +24,15 @@ import (
 //     other peers were told of. Others may have seen it, and have changed it since. The commit that
 //     follows has nothing in it, and leads to that one (U95, U102).
 
-// base is what the state had of the key of a write when that was put into a commit, or what a failed
-// try of that has made of it.
+// base is a record of the key of a write, if there is one.
 type base struct {
 	rec   api.Pin
 	there bool
+}
+
+// is reports whether the state has that record of the key.
+func (b *base) is(rec api.Pin, there bool) bool {
+	return there == b.there && (!there || sameRecord(rec, b.rec))
 }
 
 // failures are the tries of a commit that have failed, however many.
@@ -59,14 +63,25 @@ func (w *write) added() api.Pin {
 
 func (w *write) noteFailure(effects Effects) {
 	w.failed = true
+	before, there, known := effects.Before(w.pin.Cid)
 	switch effects.Of(w.pin.Cid) {
 	case EffectAdded:
 		w.base = &base{w.added(), true}
+		switch {
+		case w.beneath != nil: // What a try before hid.
+		case w.attempts > 0 || w.kept != nil: // It has removed what was there.
+			w.beneath = &base{}
+		case known:
+			w.beneath = &base{before, there}
+		}
 	case EffectRemoved:
 		w.base = &base{}
 	default:
-		if rec, there, known := effects.Before(w.pin.Cid); known && w.base == nil {
-			w.base = &base{rec, there}
+		switch {
+		case w.base == nil && known:
+			w.base = &base{before, there}
+		case effects.Of(w.pin.Cid) == EffectKept && w.beneath != nil: // What the tries before have left is removed.
+			w.base = w.beneath
 		}
 	}
 }
@@ -79,23 +94,38 @@ func (c *Committer) overtaken(ctx context.Context, w *write) bool {
 }
 
 func (c *Committer) isOvertaken(ctx context.Context, w *write) (bool, error) {
-	rec, err := c.cfg.State.Get(ctx, w.pin.Cid)
-	there := !errors.Is(err, state.ErrNotFound)
+	rec, there, err := c.record(ctx, w)
 	switch {
-	case there && err != nil:
+	case err != nil:
 		return false, err
 	case w.base == nil: // It has not come into a commit.
 		w.base = &base{rec, there}
 		return false, nil
-	case !there || !w.base.there:
-		return there != w.base.there && !(there && sameRecord(rec, w.added())), nil
 	}
-	return !sameRecord(rec, w.base.rec) && !sameRecord(rec, w.added()), nil
+	return !w.base.is(rec, there) && !(there && sameRecord(rec, w.added())), nil
 }
 
-// again commits a failed commit again until it succeeds, and returns the writes that are in it. When
-// the Committer is closed it tries once more, and gives up with the error.
-func (c *Committer) again(made []*write, effects Effects, told bool) ([]*write, Effects, error) {
+func (c *Committer) record(ctx context.Context, w *write) (rec api.Pin, there bool, err error) {
+	rec, err = c.cfg.State.Get(ctx, w.pin.Cid)
+	if errors.Is(err, state.ErrNotFound) {
+		return api.Pin{}, false, nil
+	}
+	return rec, err == nil, err
+}
+
+// isOvertakenBeneath is isOvertaken before a failed try is undone. What that has left of the write may be
+// all that the state shows, and hide that another peer has removed or changed what was there before it.
+func (c *Committer) isOvertakenBeneath(ctx, undo context.Context, w *write) (bool, error) {
+	if overtaken, err := c.isOvertaken(ctx, w); err != nil || overtaken || w.beneath == nil {
+		return overtaken, err
+	}
+	rec, there, err := c.record(undo, w)
+	return err == nil && !w.beneath.is(rec, there), err
+}
+
+// again commits a failed commit again until it succeeds, and returns what that did. When the Committer is
+// closed it tries once more, and gives up with the error.
+func (c *Committer) again(made []*write, effects Effects, told bool) (Effects, error) {
 	retry := backoff.Counter{Policy: backoff.Policy{Min: c.cfg.RetryMin, Max: c.cfg.RetryMax, Jitter: 0.2}}
 	var failed failures
 	for pause := retry.Next(); ; {
@@ -113,7 +143,7 @@ func (c *Committer) again(made []*write, effects Effects, told bool) ([]*write, 
 		told = false
 		ctx, effects = c.cfg.Watch(withMarks(made))
 		err := c.limit(ctx, func(ctx context.Context) (err error) {
-			if made, err = c.putAgain(ctx, made, &failed); err != nil {
+			if err := c.putAgain(ctx, made, &failed); err != nil {
 				return err
 			}
 			effects.OnSynced(func() { c.tellLate(made) })
@@ -127,14 +157,14 @@ func (c *Committer) again(made []*write, effects Effects, told bool) ([]*write, 
 		if err == nil {
 			log.Infof("committed %d changes of the shared state after %d tries", len(made), retry.Attempts()+1)
 			c.accept()
-			return made, effects, nil
+			return effects, nil
 		}
 		c.cfg.Metrics.failed.Inc()
 		if closed {
 			failed.add(made, effects, told)
 			c.notMade(len(made), failed, err)
 			c.giveUp(err)
-			return made, effects, err
+			return effects, err
 		}
 		log.Warnf("commit %d changes of the shared state: try %d: %s", len(made), retry.Attempts()+1, err)
 		pause = retry.Next()
@@ -152,50 +182,45 @@ func (c *Committer) notMade(changes int, failed failures, err error) {
 	}
 }
 
-// putAgain makes of what the state has kept of a failed commit what is still to be done, and returns
-// the writes that it is made of.
-func (c *Committer) putAgain(ctx context.Context, made []*write, failed *failures) (rest []*write, err error) {
+// putAgain makes of what the state has kept of a failed commit what is still to be done.
+func (c *Committer) putAgain(ctx context.Context, made []*write, failed *failures) error {
 	undo := failed.last.Undo(ctx, failed.told)
-	rest = make([]*write, 0, len(made))
-	for i, w := range made {
-		kept, err := c.putOneAgain(ctx, undo, w, failed.settled)
-		if err != nil {
-			return append(rest, made[i:]...), err
-		}
-		if kept {
-			rest = append(rest, w)
+	for _, w := range made {
+		if err := c.putOneAgain(ctx, undo, w, failed.settled); err != nil {
+			return err
 		}
 	}
-	return rest, nil
+	return nil
 }
 
-// putOneAgain returns false for a write that is given up.
-func (c *Committer) putOneAgain(ctx, undo context.Context, w *write, settled bool) (kept bool, err error) {
+// putOneAgain gives a write up that another peer has overtaken. What its tries have left is undone with
+// the others', which may take more tries.
+func (c *Committer) putOneAgain(ctx, undo context.Context, w *write, settled bool) error {
 	removal := w.unpin && w.kept == nil
 	if removal && !settled {
-		return true, nil
-	}
-	if !removal {
-		c.hold(w)
+		return nil
 	}
 	if err := c.cfg.State.Rm(undo, w.pin.Cid); err != nil { // Without it, there may be no commit at all.
-		return true, err
+		return err
 	}
-	if settled {
-		return true, nil
+	if settled || w.givenUp {
+		return nil
 	}
-	overtaken, err := c.isOvertaken(ctx, w)
+	overtaken, err := c.isOvertakenBeneath(ctx, undo, w)
 	if err != nil {
-		return true, err
+		return err
 	}
 	if overtaken {
 		log.Warnf("the change of pin %s, which failed, is given up: another peer has changed it since", w.pin.Cid)
-		c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, ErrChanged))
-		c.release(w)
-		return false, nil
+		w.givenUp = true
+		c.finish(w, errGivenUp)
+		return nil
 	}
-	return true, c.cfg.State.Add(ctx, w.added())
+	return c.cfg.State.Add(ctx, w.added())
 }
+
+// errGivenUp is the error of a failed write after which another peer has written.
+var errGivenUp = fmt.Errorf("%w: %w", ErrUncertain, ErrChanged)
 
 // tellLate tells of the writes of a commit, which is on the disk, that were answered before.
 func (c *Committer) tellLate(made []*write) {
@@ -212,7 +237,7 @@ func (c *Committer) answered(made []*write) (answered []*write) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range made {
-		if w.stage == stageDone || w.ctx.Err() != nil {
+		if !w.givenUp && (w.stage == stageDone || w.ctx.Err() != nil) {
 			answered = append(answered, w)
 		}
 	}
@@ -223,9 +248,7 @@ func (c *Committer) answered(made []*write) (answered []*write) {
 func (c *Committer) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.full {
-		c.refuse = nil
-	}
+	c.failing = nil
 }
 
 // giveUp ends the writes that wait behind a commit that cannot be made.

@@ -45,6 +45,7 @@ func TestCommitter_APendingWriteUndoesNoNewerOne(t *testing.T) {
 		fault  fault
 		theirs *api.Pin
 		unpin  bool
+		hidden bool // theirs is older to the CRDT than what the failed try has left
 		want   string
 	}{
 		"a change, nothing else came":           {before: &old, fault: faultBefore, theirs: &old, want: "ours"},
@@ -55,6 +56,10 @@ func TestCommitter_APendingWriteUndoesNoNewerOne(t *testing.T) {
 		"a merged change, and the old one anew": {before: &old, fault: faultMerged, theirs: &old, want: "old"},
 		"a merged new pin, and a delete":        {fault: faultMerged, want: ""},
 		"a merged delete, and a new pin":        {before: &old, fault: faultMerged, theirs: &theirs, unpin: true, want: "theirs"},
+		"a merged change, and a hidden delete":  {before: &old, fault: faultMerged, hidden: true, want: ""},
+		"a merged change, and a hidden one":     {before: &old, fault: faultMerged, theirs: &theirs, hidden: true, want: "theirs"},
+		"a merged change, and nothing hidden":   {before: &old, fault: faultMerged, theirs: &old, hidden: true, want: "ours"},
+		"a merged new pin, and a hidden one":    {fault: faultMerged, theirs: &theirs, hidden: true, want: "theirs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()
@@ -76,7 +81,13 @@ func TestCommitter_APendingWriteUndoesNoNewerOne(t *testing.T) {
 			if !errors.Is(err, ErrUncertain) {
 				t.Errorf("it returned %v", err)
 			}
-			f.set(func() { f.put(key.String(), test.theirs) })
+			f.set(func() {
+				if test.hidden {
+					f.beneath[key.String()] = test.theirs
+				} else {
+					f.put(key.String(), test.theirs)
+				}
+			})
 			accepted(t, c)
 			if got := f.name(key); got != test.want {
 				t.Errorf("the state has %q, want %q", got, test.want)

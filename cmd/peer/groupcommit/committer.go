@@ -1,6 +1,7 @@
 package groupcommit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -8,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
-	"github.com/ipfs/go-cid"
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -25,11 +25,9 @@ type Committer struct {
 	queue  []*write   // oldest first
 	begun  []*write   // those of the commit that is being made
 	closed bool
-	refuse error // why no write is accepted; nil: they are
-	full   bool  // refuse was set by Suspend
-
-	// rewriting has the pins that are being written anew, see Rewriting.
-	rewriting map[cid.Cid]struct{}
+	// failing and suspended are why no write is accepted: a commit has failed, see again, or Suspend was
+	// called. nil: they are.
+	failing, suspended error
 }
 
 // stage is how far a write has come.
@@ -57,20 +55,22 @@ type write struct {
 	// answer has room for the one answer.
 	answer chan error
 
-	base     *base // see again; only the loop changes it
-	failed   bool  // a commit of it has failed; only the loop changes it
-	attempts int   // how many commits the state ignored; only the loop changes it
-	parked   bool  // waits for older changes of other peers; only the loop changes it
-	stage    stage
+	// Only the loop changes what follows, but stage.
+
+	attempts int  // how many commits the state ignored
+	parked   bool // waits for older changes of other peers
+	failed   bool // a commit of it has failed, see again
+	givenUp  bool // after that: another peer has changed the record
+	// base is what the state had of the key when the write was put into a commit, or what a failed try of
+	// that has made of it; beneath is what it had when such a try has hidden that.
+	base, beneath *base
+	stage         stage
 }
 
 // New starts a Committer, which runs until Close.
 func New(cfg Config) *Committer {
 	cfg.setDefaults()
-	c := &Committer{
-		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		rewriting: make(map[cid.Cid]struct{}),
-	}
+	c := &Committer{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go c.run()
 	return c
 }
@@ -152,11 +152,11 @@ func (c *Committer) enqueue(w *write) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
+	switch refusal := c.refusal(); {
 	case c.closed:
 		return ErrClosed
-	case c.refuse != nil:
-		return c.refuse
+	case refusal != nil:
+		return refusal
 	case len(c.queue) >= c.cfg.MaxQueue:
 		return ErrQueueFull
 	}
@@ -165,6 +165,9 @@ func (c *Committer) enqueue(w *write) error {
 	c.signal()
 	return nil
 }
+
+// refusal is why no write is accepted, or nil. It needs the lock.
+func (c *Committer) refusal() error { return cmp.Or(c.suspended, c.failing) }
 
 // signal wakes the loop.
 func (c *Committer) signal() {
@@ -212,22 +215,12 @@ func (c *Committer) finishLocked(w *write, err error) {
 	w.answer <- err
 }
 
-// Rewriting reports whether the record of a pin is being removed and added in one commit, because
-// the state would otherwise ignore it. The removal is then no reason to unpin content.
-func (c *Committer) Rewriting(key cid.Cid) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.rewriting[key]
-	return ok
-}
-
 // Suspend refuses writes, and ends those that wait, until Resume: the store cannot write now. A
 // commit that is being made goes on.
 func (c *Committer) Suspend(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.full = true
-	c.refuse = fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	c.suspended = fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	for _, w := range c.begun {
 		c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))
 	}
@@ -238,7 +231,7 @@ func (c *Committer) Suspend(cause error) {
 func (c *Committer) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.full, c.refuse = false, nil
+	c.suspended = nil
 	c.signal()
 }
 
@@ -248,7 +241,7 @@ func (c *Committer) refuseQueued() {
 		return
 	}
 	for _, w := range c.queue {
-		err := c.refuse
+		err := c.refusal()
 		if w.attempts > 0 {
 			err = fmt.Errorf("%w: %w", ErrUncertain, err)
 		}

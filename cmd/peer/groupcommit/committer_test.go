@@ -204,7 +204,7 @@ func TestCommitter_AFailedCommitIsMadeBeforeAllOthers(t *testing.T) {
 			await.Success(t, "the commit is made again", func() error {
 				c.mu.Lock()
 				defer c.mu.Unlock()
-				return c.refuse
+				return c.refusal()
 			})
 			if f.name(keyOf(0)) != "first" || f.orphans[keyOf(0).String()] {
 				t.Errorf("the state has %v, of which %v no other peer has", f.values, f.orphans)
@@ -233,31 +233,6 @@ func TestCommitter_AnIgnoredWriteIsCommittedUntilItIsThere(t *testing.T) {
 	}
 	if f.name(keyOf(1)) != "ours" || len(f.commits) != 2 {
 		t.Errorf("the state has %q after %d commits", f.name(keyOf(1)), len(f.commits))
-	}
-}
-
-// Content must not be unpinned between the removal and the addition of one commit.
-func TestCommitter_TellsWhatIsRewritten(t *testing.T) {
-	f := newFake()
-	g := newGate(f)
-	c := start(t, f)
-	f.set(func() { f.lagging[keyOf(1).String()] = true })
-	answer := begin(t, c, 0, func() error { return c.Pin(t.Context(), pinOf(1, "ours")) })
-	<-g.entered
-	if c.Rewriting(keyOf(1).Cid) {
-		t.Error("it is rewritten in its first commit")
-	}
-	g.pass(1)
-	<-g.entered
-	if !c.Rewriting(keyOf(1).Cid) || c.Rewriting(keyOf(2).Cid) {
-		t.Error("it is not rewritten in its second commit")
-	}
-	g.pass(1)
-	if err := <-answer; err != nil {
-		t.Fatal(err)
-	}
-	if c.Rewriting(keyOf(1).Cid) {
-		t.Error("it is rewritten for ever")
 	}
 }
 

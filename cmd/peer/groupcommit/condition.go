@@ -58,6 +58,5 @@ func (c *Committer) removeIf(ctx context.Context, w *write) error {
 		return nil
 	}
 	w.changed, w.kept = true, &rec
-	c.hold(w)
 	return c.cfg.State.Add(ctx, rec)
 }

@@ -54,7 +54,8 @@ type Effects interface {
 	// Undo returns a context, made of one for the commit that is made in the place of this one, which
 	// failed. With it Rm takes a key that was added out of the commit that is being made, and removes
 	// what this one, and those in whose place it was made, may have left of it. Nothing else is removed,
-	// and nothing of a commit that other peers were told of.
+	// and nothing of a commit that other peers were told of. Get returns the record that the state would
+	// have without that.
 	Undo(ctx context.Context, told bool) context.Context
 	// Err returns an error of the store that Commit did not return, so that it told other peers.
 	Err() error

@@ -102,10 +102,16 @@ func (f *fake) Rm(ctx context.Context, c api.Cid) error {
 	return nil
 }
 
-func (f *fake) Get(_ context.Context, c api.Cid) (api.Pin, error) {
+func (f *fake) Get(ctx context.Context, c api.Cid) (api.Pin, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	pin, ok := f.values[c.String()]
+	if f.orphans[c.String()] && ctx.Value(undoFake{}) != nil {
+		beneath := f.beneath[c.String()]
+		if ok = beneath != nil; ok {
+			pin = *beneath
+		}
+	}
 	if !ok {
 		return api.Pin{}, state.ErrNotFound
 	}

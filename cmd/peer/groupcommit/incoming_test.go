@@ -98,3 +98,32 @@ func TestCommitter_AChangeWaitsForWhatWasOnItsWay(t *testing.T) {
 	}
 	incoming.end()
 }
+
+// More removals wait for other peers than a commit has room for. A new pin behind them does not wait, and
+// one of a pin that is to be removed waits for that.
+func TestCommitter_NewPinsPassAnyNumberThatWait(t *testing.T) {
+	f := newFake()
+	incoming := newWalks(f)
+	c := start(t, f, func(cfg *Config) { cfg.Incoming, cfg.MaxGroup = incoming, 4 })
+	incoming.begin()
+	var waiting []chan error
+	for n := range 10 {
+		waiting = append(waiting, begin(t, c, n+1, func() error { return c.Unpin(t.Context(), keyOf(n)) }))
+	}
+	waiting = append(waiting, begin(t, c, 11, func() error { return c.Pin(t.Context(), pinOf(0, "again")) }))
+	ctx, cancel := context.WithTimeout(t.Context(), behindWait/2)
+	defer cancel()
+	if err := c.Pin(ctx, pinOf(100, "new")); err != nil {
+		t.Errorf("a new pin: %v", err)
+	}
+	waitQueued(t, c, 11)
+	incoming.end()
+	for n, answer := range waiting {
+		if err := <-answer; err != nil {
+			t.Errorf("write %d: %v", n, err)
+		}
+	}
+	if got := f.name(keyOf(0)); got != "again" {
+		t.Errorf("the state has %q", got)
+	}
+}

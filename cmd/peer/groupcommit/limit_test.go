@@ -69,3 +69,23 @@ func TestCommitter_ARemovalThatHangsEnds(t *testing.T) {
 		t.Errorf("%v, %q", err, s.name(keyOf(1)))
 	}
 }
+
+// The disk was full while a commit was tried again. That there is space does not mean that it is made: until
+// then others are refused, and do not wait for it.
+func TestCommitter_ResumeAcceptsNothingBeforeAFailedCommit(t *testing.T) {
+	f := newFake()
+	f.next = func() fault { return faultBefore }
+	c := start(t, f)
+	if err := c.Pin(t.Context(), pinOf(1, "pin")); !errors.Is(err, ErrUncertain) {
+		t.Errorf("the commit did not fail: %v", err)
+	}
+	c.Suspend(errDisk)
+	c.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.Pin(ctx, pinOf(2, "meanwhile")); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a write meanwhile: %v", err)
+	}
+	f.set(func() { f.next = func() fault { return faultNone } })
+	accepted(t, c)
+}

@@ -125,6 +125,7 @@ func (c *Committer) take() []*write {
 	defer c.mu.Unlock()
 	var group []*write
 	keys, bytes := make(map[cid.Cid]struct{}), 0
+	awaited := make(map[uint64]bool) // by mark
 	rest := c.queue[:0]
 	for i, w := range c.queue {
 		if len(group) == c.cfg.MaxGroup || bytes >= c.cfg.MaxBytes {
@@ -137,7 +138,7 @@ func (c *Committer) take() []*write {
 		_, taken := keys[w.pin.Cid.Cid]
 		// What does not fit keeps its key, so that later writes of it stay behind it.
 		keys[w.pin.Cid.Cid] = struct{}{}
-		if taken || len(group) > 0 && bytes+w.size > c.cfg.MaxBytes {
+		if taken || len(group) > 0 && bytes+w.size > c.cfg.MaxBytes || c.staysParked(w, awaited) {
 			rest = append(rest, w)
 			continue
 		}
@@ -148,6 +149,21 @@ func (c *Committer) take() []*write {
 	c.queue, c.begun = rest, group
 	c.cfg.Metrics.queued.Set(float64(len(c.queue)))
 	return group
+}
+
+// staysParked reports whether a write goes on waiting for older changes of other peers. Any number may:
+// those behind them that wait for nothing are not kept from the commit. It needs the lock. awaited is what
+// is known of marks.
+func (c *Committer) staysParked(w *write, awaited map[uint64]bool) bool {
+	if !w.parked || c.closed || !c.cfg.NoWait && time.Since(w.since) > behindWait {
+		return false
+	}
+	awaits, known := awaited[w.mark]
+	if !known {
+		awaits = c.cfg.Incoming.Awaits(w.mark)
+		awaited[w.mark] = awaits
+	}
+	return awaits
 }
 
 // commit makes one commit and answers its writes, whose commit is on the disk by then (U5 in
@@ -174,7 +190,7 @@ func (c *Committer) commit(group []*write) {
 	if err != nil {
 		c.fail(made, err)
 		counted := effects.Synced()
-		if made, effects, err = c.again(made, effects, told); err != nil {
+		if effects, err = c.again(made, effects, told); err != nil {
 			return
 		}
 		if !counted {
@@ -255,7 +271,6 @@ func (c *Committer) drop(w *write, err error) {
 		err = fmt.Errorf("%w: %w", ErrUncertain, err)
 	}
 	c.finish(w, err)
-	c.release(w)
 }
 
 // put puts a write into the commit that is being made. One that the state ignored before is put
@@ -268,24 +283,11 @@ func (c *Committer) put(ctx context.Context, w *write) error {
 		return c.cfg.State.Rm(ctx, w.pin.Cid)
 	}
 	if w.attempts > 0 {
-		c.hold(w)
 		if err := c.cfg.State.Rm(ctx, w.pin.Cid); err != nil {
 			return err
 		}
 	}
 	return c.cfg.State.Add(ctx, w.pin)
-}
-
-func (c *Committer) hold(w *write) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rewriting[w.pin.Cid.Cid] = struct{}{}
-}
-
-func (c *Committer) release(w *write) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.rewriting, w.pin.Cid.Cid)
 }
 
 // requeue puts writes back in front of the queue.
@@ -303,7 +305,7 @@ func (c *Committer) requeue(writes []*write) {
 		}
 	}
 	c.queue = append(front, c.queue...)
-	if c.refuse != nil {
+	if c.refusal() != nil {
 		c.refuseQueued()
 	}
 }
@@ -313,20 +315,21 @@ func (c *Committer) requeue(writes []*write) {
 func (c *Committer) confirm(ctx context.Context, made []*write, effects Effects) {
 	var ignored []*write
 	for _, w := range made {
-		if w.changed { // Whatever has come in its place since: it is not to be made again.
+		switch { // Whatever has come in its place since: it is not to be made again.
+		case w.changed:
 			c.finish(w, ErrChanged)
-			c.release(w)
+			continue
+		case w.givenUp:
 			continue
 		}
 		shown, err := c.shows(ctx, w, effects)
-		c.release(w)
 		switch {
 		case err != nil:
 			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, err))
 		case shown:
 			c.finish(w, nil)
 		case w.failed && (w.unpin || c.overtaken(ctx, w)): // To make it anew would undo what came since.
-			c.finish(w, fmt.Errorf("%w: %w", ErrUncertain, ErrChanged))
+			c.finish(w, errGivenUp)
 		case w.attempts+1 == maxIgnored:
 			c.finish(w, fmt.Errorf("%w: the state does not show it after %d commits", ErrUncertain, maxIgnored))
 		default:
@@ -370,9 +373,7 @@ func (c *Committer) fail(made []*write, cause error) {
 	log.Errorf("commit %d changes of the shared state: %s", len(made), cause)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.full {
-		c.refuse = fmt.Errorf("%w: its last commit failed and is tried again: %w", ErrUnavailable, cause)
-	}
+	c.failing = fmt.Errorf("%w: its last commit failed and is tried again: %w", ErrUnavailable, cause)
 	if !c.cfg.NoWait {
 		for _, w := range made {
 			c.finishLocked(w, fmt.Errorf("%w: %w", ErrUncertain, cause))

@@ -64,6 +64,13 @@ func wantBlock(t *testing.T, from *replica, id string) {
 	}
 }
 
+// adopt has a peer take over an element of another one.
+func adopt(t *testing.T, r *replica, key, id string, data []byte) {
+	t.Helper()
+	noError(t, r.kept.Keep(t.Context(), key, id, data))
+	noError(t, r.kept.Repair(t.Context(), key, nil, []string{id}))
+}
+
 // A peer adopts a block in a repair, whether or not it was asked before for what it did not have then. It
 // reads the block from its disk when the pin is deleted, and serves it (U100).
 func TestCommittedCRDT_AnAdoptedBlockIsReadFromTheDisk(t *testing.T) {
@@ -78,7 +85,7 @@ func TestCommittedCRDT_AnAdoptedBlockIsReadFromTheDisk(t *testing.T) {
 			if asked {
 				wantBlock(t, a, id)
 			}
-			noError(t, a.kept.Adopt(t.Context(), key, id, data))
+			adopt(t, a, key, id, data)
 			if got := a.name(t, testCID(0)); !strings.HasPrefix(got, "theirs") {
 				t.Errorf("the pin is %q", got)
 			}
@@ -106,7 +113,7 @@ func TestCommittedCRDT_ALostBlockStopsNoCommit(t *testing.T) {
 	b := startReplica(t, dssync.MutexWrap(datastore.NewMapDatastore()), groupcommit.Config{}, a)
 	noError(t, a.LogPin(t.Context(), testPin(0, "at a")))
 	awaitNames(t, b, "at a")
-	noError(t, a.kept.Adopt(t.Context(), key, id, data))
+	adopt(t, a, key, id, data)
 	theirs := a.name(t, testCID(0))
 	noError(t, store.Delete(t.Context(), datastore.NewKey("/c/b/blocks/"+id)))
 	noError(t, b.LogUnpin(t.Context(), testPin(0, ""))) // It knows of its own element only.

@@ -173,7 +173,7 @@ func TestEarlyChange_IsNotUndoneByWhatTheWalkBrings(t *testing.T) {
 				noError(t, err)
 				await.Success(t, "it has what came last", func() error {
 					a.hear(b.heads())
-					noError(t, a.store.Bury(t.Context(), key, theirs.Tombs))
+					noError(t, a.store.Repair(t.Context(), key, theirs.Tombs, nil))
 					if got := a.values()["/"+key]; got != "changed" {
 						return fmt.Errorf("%s: %q", key, got)
 					}

@@ -140,7 +140,7 @@ func TestStore_RepairsAreSeen(t *testing.T) {
 	noError(t, err)
 	data, err := b.store.Block(t.Context(), m.Live[0])
 	noError(t, err)
-	noError(t, a.store.Adopt(t.Context(), "key", m.Live[0], data))
+	noError(t, a.store.adopt(t, "key", m.Live[0], data))
 	if !a.store.has(t, "key") {
 		t.Error("it is not there after the repair")
 	}

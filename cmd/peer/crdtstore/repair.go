@@ -1,6 +1,7 @@
 package crdtstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (s *Store) valuesBelow(ctx context.Context, prefix, key string) (values [][
 	for _, id := range ids {
 		b, err := s.readBlock(ctx, id)
 		if errors.Is(err, datastore.ErrNotFound) {
-			continue // The tomb came before its element, or without it (Bury).
+			continue // The tomb came before its element, or without it (Repair).
 		}
 		if err != nil {
 			return nil, err
@@ -74,16 +75,29 @@ func (s *Store) valuesBelow(ctx context.Context, prefix, key string) (values [][
 	return values, nil
 }
 
-// Bury enters tombs of a key, as another peer has them, and gives the key the value of
-// what is live then. With no tombs the value alone is corrected. An element that is live
-// and not named stays.
-func (s *Store) Bury(ctx context.Context, key string, tombs []string) error {
-	return s.enterAndTell(ctx, key, &touched{tombs: tombs})
+// Repair enters tombs and elements of a key, as another peer has them, and gives the key the value of what
+// is live then. The blocks of the elements were kept before. With neither the value alone is corrected. An
+// element that is live and not named stays; one with a tomb is not live. All is one commit: the elements are
+// what has taken the place of those that the tombs remove, and a delete of only some of them would leave the
+// others, which bring the pin back.
+func (s *Store) Repair(ctx context.Context, key string, tombs, elements []string) error {
+	for _, id := range elements {
+		if has, err := s.HasBlock(ctx, id); err != nil || !has {
+			return cmp.Or(err, fmt.Errorf("block %s is not here: %w", id, datastore.ErrNotFound))
+		}
+	}
+	t := &touched{tombs: tombs, elements: elements}
+	if err := s.enter(ctx, key, t); err != nil {
+		return err
+	}
+	if t.writes && s.opts.Changed != nil {
+		s.opts.Changed(key, t.value)
+	}
+	return nil
 }
 
-// Adopt enters an element of a key that another peer has, with the block that added it. An
-// element with a tomb stays removed.
-func (s *Store) Adopt(ctx context.Context, key, id string, data []byte) error {
+// Keep stores the block of an element of a key that another peer has, for Repair. Nothing of it is shown.
+func (s *Store) Keep(ctx context.Context, key, id string, data []byte) error {
 	if err := verify(id, data); err != nil {
 		return err
 	}
@@ -95,20 +109,7 @@ func (s *Store) Adopt(ctx context.Context, key, id string, data []byte) error {
 		return fmt.Errorf("block %s has no element of key %s", id, key)
 	}
 	// Not as a block that arrived: it is no root of a walk.
-	if err := s.Batching.Put(ctx, s.keys.block(id), data); err != nil {
-		return err
-	}
-	return s.enterAndTell(ctx, key, &touched{elements: []string{id}})
-}
-
-func (s *Store) enterAndTell(ctx context.Context, key string, t *touched) error {
-	if err := s.enter(ctx, key, t); err != nil {
-		return err
-	}
-	if t.writes && s.opts.Changed != nil {
-		s.opts.Changed(key, t.value)
-	}
-	return nil
+	return s.Batching.Put(ctx, s.keys.block(id), data)
 }
 
 // enter commits elements and tombs of a key with the value that follows, and sets writes

@@ -25,10 +25,19 @@ func loneElement(t *testing.T) (r *replica, id string, data []byte) {
 	return r, m.Live[0], data
 }
 
-func TestAdopt_TakesAnElementOver(t *testing.T) {
+// adopt takes over an element of another replica.
+func (s *Store) adopt(t *testing.T, key, id string, data []byte) error {
+	t.Helper()
+	if err := s.Keep(t.Context(), key, id, data); err != nil {
+		return err
+	}
+	return s.Repair(t.Context(), key, nil, []string{id})
+}
+
+func TestRepair_TakesAnElementOver(t *testing.T) {
 	_, id, data := loneElement(t)
 	b := start(t, newDisk(), false)
-	noError(t, b.store.Adopt(t.Context(), "key", id, data))
+	noError(t, b.store.adopt(t, "key", id, data))
 	if got := b.values()["/key"]; got != "value" {
 		t.Errorf("the value is %q", got)
 	}
@@ -41,7 +50,7 @@ func TestAdopt_TakesAnElementOver(t *testing.T) {
 		t.Errorf("an adopted block is no walk: %q", marks)
 	}
 	noError(t, b.delete("key"))
-	noError(t, b.store.Adopt(t.Context(), "key", id, data))
+	noError(t, b.store.adopt(t, "key", id, data))
 	if got := b.values(); len(got) > 0 {
 		t.Errorf("a removed element came back: %v", got)
 	}
@@ -76,12 +85,12 @@ func TestBuried_AreTheValuesThatWereRemoved(t *testing.T) {
 	noError(t, r.delete("key"))
 	buried("value", "value 2")
 	noError(t, r.put("key", "value 3"))
-	noError(t, r.store.Bury(t.Context(), "key", []string{blockOfNobody}))
+	noError(t, r.store.Repair(t.Context(), "key", []string{blockOfNobody}, nil))
 	r = r.restart()
 	buried("value", "value 2")
 }
 
-func TestAdopt_RefusesWhatIsNotTheBlock(t *testing.T) {
+func TestKeep_RefusesWhatIsNotTheBlock(t *testing.T) {
 	_, id, data := loneElement(t)
 	b := start(t, newDisk(), false)
 	forged := bytes.Replace(data, []byte("value"), []byte("other"), 1)
@@ -89,10 +98,11 @@ func TestAdopt_RefusesWhatIsNotTheBlock(t *testing.T) {
 		t.Fatal("the block has no value")
 	}
 	for what, err := range map[string]error{
-		"is not that of block":  b.store.Adopt(t.Context(), "key", id, forged),
-		"is not the ID":         b.store.Adopt(t.Context(), "key", "nonsense", data),
-		"has no element of key": b.store.Adopt(t.Context(), "another", id, data),
-		"is not that of block ": b.store.Adopt(t.Context(), "key", id, nil),
+		"is not that of block":  b.store.Keep(t.Context(), "key", id, forged),
+		"is not the ID":         b.store.Keep(t.Context(), "key", "nonsense", data),
+		"has no element of key": b.store.Keep(t.Context(), "another", id, data),
+		"is not that of block ": b.store.Keep(t.Context(), "key", id, nil),
+		"is not here":           b.store.Repair(t.Context(), "key", nil, []string{id}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), strings.TrimSpace(what)) {
 			t.Errorf("%q: %v", what, err)
@@ -103,7 +113,7 @@ func TestAdopt_RefusesWhatIsNotTheBlock(t *testing.T) {
 	}
 }
 
-func TestBury_LeavesWhatIsNotNamed(t *testing.T) {
+func TestRepair_LeavesWhatIsNotNamed(t *testing.T) {
 	a, b := start(t, newDisk(), false), start(t, newDisk(), false)
 	noError(t, a.put("key", "of a"))
 	noError(t, b.put("key", "of b"))
@@ -116,31 +126,31 @@ func TestBury_LeavesWhatIsNotNamed(t *testing.T) {
 		noError(t, err)
 		return string(block.greatest("key")) == before
 	})
-	noError(t, a.store.Bury(t.Context(), "key", []string{m.Live[best]}))
+	noError(t, a.store.Repair(t.Context(), "key", []string{m.Live[best]}, nil))
 	if got := a.values()["/key"]; got == before || got == "" {
 		t.Errorf("the value is %q", got)
 	}
-	noError(t, a.store.Bury(t.Context(), "key", m.Live))
+	noError(t, a.store.Repair(t.Context(), "key", m.Live, nil))
 	if got := a.values(); len(got) > 0 {
 		t.Errorf("values %v", got)
 	}
 	// A tomb that came before its element keeps it out.
-	noError(t, b.store.Bury(t.Context(), "key", m.Live))
+	noError(t, b.store.Repair(t.Context(), "key", m.Live, nil))
 	noError(t, b.put("key", "newer"))
 	if got := b.values()["/key"]; got != "newer" {
 		t.Errorf("the value is %q", got)
 	}
 }
 
-func TestBury_CorrectsAValue(t *testing.T) {
+func TestRepair_CorrectsAValue(t *testing.T) {
 	a, _, _ := loneElement(t)
 	noError(t, a.disk.Put(t.Context(), a.store.keys.value("key"), []byte("wrong")))
-	noError(t, a.store.Bury(t.Context(), "key", nil))
+	noError(t, a.store.Repair(t.Context(), "key", nil, nil))
 	if got := a.values()["/key"]; got != "value" {
 		t.Errorf("the value is %q", got)
 	}
 	noError(t, a.disk.Delete(t.Context(), a.store.keys.value("key")))
-	noError(t, a.store.Bury(t.Context(), "key", nil))
+	noError(t, a.store.Repair(t.Context(), "key", nil, nil))
 	if got := a.values()["/key"]; got != "value" {
 		t.Errorf("the value is %q", got)
 	}

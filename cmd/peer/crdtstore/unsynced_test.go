@@ -87,7 +87,7 @@ func TestUnsynced_WhatIsShownIsSynced(t *testing.T) {
 func TestUnsynced_ARemovalIsSyncedBeforeItIsShown(t *testing.T) {
 	s, inner := newSyncing(t)
 	mergeValue(t, s, "a")
-	if err := s.Bury(t.Context(), "a", []string{"ID"}); err != nil {
+	if err := s.Repair(t.Context(), "a", []string{"ID"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Get(Shown(t.Context()), s.keys.value("a")); !errors.Is(err, datastore.ErrNotFound) || inner.count.Load() != 1 {

@@ -17,10 +17,11 @@ import (
 type Elements interface {
 	Members(ctx context.Context, key string) (crdtstore.Members, error)
 	Block(ctx context.Context, id string) ([]byte, error)
-	// Bury enters tombs, and gives the key the value of what is live then.
-	Bury(ctx context.Context, key string, tombs []string) error
-	// Adopt enters an element with the block that added it.
-	Adopt(ctx context.Context, key, id string, data []byte) error
+	// Keep stores the block of an element, which is not shown by that.
+	Keep(ctx context.Context, key, id string, data []byte) error
+	// Repair enters tombs, and elements whose blocks are kept, in one commit, and gives the key the value of
+	// what is live then.
+	Repair(ctx context.Context, key string, tombs, elements []string) error
 	MarkDirty(ctx context.Context) error
 	Unfinished() int
 }
@@ -83,7 +84,7 @@ func keysOf(rows []suspect) []string {
 	return keys
 }
 
-// repairKey takes over tombs and elements of a key. It returns how many elements it
+// repairKey takes over tombs and elements of a key, all or nothing. It returns how many elements it
 // adopted, and whether the record became another one.
 func (w *Watcher) repairKey(ctx context.Context, id peer.ID, key string, theirs crdtstore.Members) (adopted int, changed bool, err error) {
 	e := w.cfg.Elements
@@ -95,28 +96,27 @@ func (w *Watcher) repairKey(ctx context.Context, id peer.ID, key string, theirs 
 	if err != nil {
 		return 0, false, err
 	}
-	// Without tombs too: the value alone may be wrong.
-	if err := e.Bury(ctx, key, missing(theirs.Tombs, mine.Tombs)); err != nil {
-		return 0, false, fmt.Errorf("entering its tombs: %w", err)
-	}
 	lacks := missing(missing(theirs.Live, mine.Live), mine.Tombs)
 	for part := range slices.Chunk(lacks, maxBlocks) {
 		var blocks [][]byte
 		if err := w.call(ctx, id, "Blocks", part, &blocks); err != nil {
-			return adopted, false, err
+			return 0, false, err
 		}
 		for i, block := range blocks[:min(len(blocks), len(part))] {
 			if len(block) == 0 {
-				return adopted, false, fmt.Errorf("peer %s has no block %s", id, part[i])
+				return 0, false, fmt.Errorf("peer %s has no block %s", id, part[i])
 			}
-			if err := e.Adopt(ctx, key, part[i], block); err != nil {
-				return adopted, false, fmt.Errorf("entering its element: %w", err)
+			if err := e.Keep(ctx, key, part[i], block); err != nil {
+				return 0, false, fmt.Errorf("storing the block of an element: %w", err)
 			}
-			adopted++
 		}
 	}
+	// Without tombs and elements too: the value alone may be wrong.
+	if err := e.Repair(ctx, key, missing(theirs.Tombs, mine.Tombs), lacks); err != nil {
+		return 0, false, fmt.Errorf("entering its tombs and elements: %w", err)
+	}
 	after, err := w.cfg.Pinset.Row(ctx, key)
-	return adopted, after != before, err
+	return len(lacks), after != before, err
 }
 
 // missing are the IDs of want that have lacks.

@@ -21,26 +21,43 @@ import (
 
 // elements are those of one key, as a test sets them.
 type elements struct {
-	mu         sync.Mutex
-	unfinished int
-	buried     []string
+	mu             sync.Mutex
+	unfinished     int
+	live, tombs    []string
+	lost           string // the element whose block is lost
+	repaired, kept []string
 }
 
 func (e *elements) Members(context.Context, string) (crdtstore.Members, error) {
-	return crdtstore.Members{Tombs: []string{"tomb"}}, nil
-}
-
-func (e *elements) Block(context.Context, string) ([]byte, error) { return nil, nil }
-
-func (e *elements) Bury(_ context.Context, key string, _ []string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.buried = append(e.buried, key)
+	return crdtstore.Members{Live: e.live, Tombs: e.tombs}, nil
+}
+
+func (e *elements) Block(_ context.Context, id string) ([]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if id == e.lost {
+		return nil, datastore.ErrNotFound
+	}
+	return []byte(id), nil
+}
+
+func (e *elements) Repair(_ context.Context, key string, tombs, elements []string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.repaired = append(e.repaired, fmt.Sprint(key, " -", tombs, " +", elements))
 	return nil
 }
 
-func (e *elements) Adopt(context.Context, string, string, []byte) error { return nil }
-func (e *elements) MarkDirty(context.Context) error                     { return nil }
+func (e *elements) Keep(_ context.Context, _, id string, _ []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept = append(e.kept, id)
+	return nil
+}
+
+func (e *elements) MarkDirty(context.Context) error { return nil }
 func (e *elements) Unfinished() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -151,8 +168,8 @@ func TestWatcher_ExaminesAfterEightSamplesAndConfirms(t *testing.T) {
 	if m := a.other(); m.state != diverged || m.diverged != 2 {
 		t.Fatalf("confirmed: %+v", m)
 	}
-	if len(a.elements.buried) != 2 {
-		t.Errorf("repaired %q", a.elements.buried)
+	if len(a.elements.repaired) != 2 {
+		t.Errorf("repaired %q", a.elements.repaired)
 	}
 	if all := a.Details(); len(all) != 1 || !strings.Contains(all[0], "in at least 2 pins") {
 		t.Errorf("told %q", all)
@@ -185,8 +202,30 @@ func TestWatcher_ABusyClusterIsNoDivergence(t *testing.T) {
 			t.Fatalf("%+v, want %d samples", m, needed)
 		}
 	}
-	if all := a.Details(); len(all) != 0 || len(a.elements.buried) != 0 {
-		t.Errorf("told %q, repaired %q", all, a.elements.buried)
+	if all := a.Details(); len(all) != 0 || len(a.elements.repaired) != 0 {
+		t.Errorf("told %q, repaired %q", all, a.elements.repaired)
+	}
+}
+
+// Tombs and elements of a key are taken over together: the pin is never gone in between, and no delete finds
+// a part of them, which the others would undo. Without the block of one of them nothing is done.
+func TestWatcher_RepairsAKeyWholeOrNotAtAll(t *testing.T) {
+	for lost, want := range map[string]string{"": "[key -[superseded] +[new newer]]", "newer": "[]"} {
+		t.Run("lost: "+lost, func(t *testing.T) {
+			a, b := sides(t)
+			a.put(t, "key", "mine")
+			b.put(t, "key", "theirs")
+			a.elements.live, a.elements.tombs = []string{"superseded", "both"}, []string{"old"}
+			b.elements.live, b.elements.tombs = []string{"both", "new", "newer"}, []string{"old", "superseded"}
+			b.elements.lost = lost
+			a.samples(t, samples+confirmAfter)
+			if m := a.other(); m.state != diverged {
+				t.Fatalf("confirmed: %+v", m)
+			}
+			if got := fmt.Sprint(a.elements.repaired); got != want {
+				t.Errorf("repaired %s, want %s; kept %q", got, want, a.elements.kept)
+			}
+		})
 	}
 }
 

@@ -27,7 +27,7 @@ func (p *Peer) confirmPins(inner ipfscluster.IPFSConnector) ipfscluster.IPFSConn
 		restart = p.node.Restart
 	}
 	p.pins = pinning.New(inner, pinning.Config{
-		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
+		RPC: p.ipfsRPC, PinTimeout: cfg.PinTimeout, RequestTimeout: cfg.IPFSRequestTimeout, Name: name, InformerTrigger: cfg.InformerTriggerInterval,
 		Storage: pinning.NewStorage(p.ipfsRPC, free), Restart: restart,
 		GivenUp: p.givenUp,
 	})

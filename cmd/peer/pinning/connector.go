@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +34,8 @@ type Config struct {
 	RPC *kuborpc.Client
 	// PinTimeout is how long a pin may make no progress.
 	PinTimeout time.Duration
+	// RequestTimeout is how long a list of pins may take.
+	RequestTimeout time.Duration
 	// Name is the name of new pins in the IPFS node; empty: they have none.
 	Name string
 	// InformerTrigger is after how many pins begun or ended the peer publishes its
@@ -220,34 +221,6 @@ func (c *Connector) Unpin(ctx context.Context, key api.Cid) error {
 	}
 	c.count(-1)
 	return nil
-}
-
-// PinLs closes out in any case, as its callers expect.
-func (c *Connector) PinLs(ctx context.Context, types []string, out chan<- api.IPFSPinInfo) error {
-	defer close(out)
-	pins := make(chan api.IPFSPinInfo, cap(out))
-	failed := make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { failed <- c.IPFSConnector.PinLs(ctx, types, pins) }()
-	var n int64
-	for pin := range pins {
-		select {
-		case out <- pin:
-			n++
-		case <-ctx.Done():
-		}
-	}
-	err := <-failed
-	if err == nil && ctx.Err() == nil {
-		if slices.Contains(types, "recursive") { // The direct ones are few, or none.
-			c.mu.Lock()
-			c.pins = n
-			c.mu.Unlock()
-		}
-		c.count(0)
-	}
-	return err
 }
 
 // count keeps the metric of the IPFS node's pins, which upstream's connector counts in

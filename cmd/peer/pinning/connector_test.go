@@ -127,7 +127,7 @@ func (n *node) connector(change func(*Config)) *Connector {
 	}
 	rpc := kuborpc.New(func() (multiaddr.Multiaddr, error) { return addr, nil })
 	cfg := Config{
-		RPC: rpc, PinTimeout: time.Minute, Name: "ours", Storage: NewStorage(rpc, nil),
+		RPC: rpc, PinTimeout: time.Minute, RequestTimeout: time.Minute, Name: "ours", Storage: NewStorage(rpc, nil),
 		GivenUp: func(c cid.Cid, failed bool) {
 			n.set(func() { n.givenUp, n.failed = append(n.givenUp, c), failed })
 		},

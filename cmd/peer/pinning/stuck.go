@@ -133,7 +133,10 @@ func (s *space) suspect() (free uint64, suspect bool) {
 	now := s.storage.onDisk()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return now.free, s.full && now.freeKnown && now.free >= enoughSpace
+	if suspect = s.full && now.freeKnown && now.free >= enoughSpace; !suspect {
+		s.stuck = 0 // What the node says is true again, or may be.
+	}
+	return now.free, suspect
 }
 
 // broken notes that the node cannot write although so much is free.

@@ -71,6 +71,9 @@ func TestStuck_ANodeThatDoesNotSeeSpaceIsRestarted(t *testing.T) {
 	now = now.Add(restartMin)
 	free.Store(1 << 20)
 	check(3, "with the storage full again")
+	if d := c.Details(); len(d) != 1 || !strings.HasPrefix(d[0], "storage full: pins that wait") {
+		t.Errorf("details %q", d)
+	}
 	free.Store(1 << 30)
 	check(4, "with 1 GiB free again")
 

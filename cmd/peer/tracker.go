@@ -17,7 +17,7 @@ import (
 // gets an event for each change of the shared state, whichever peer made it.
 func (p *Peer) newTracker() {
 	cfgs := p.cfg.Helper.Configs()
-	upstream := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, p.consensus.State)
+	upstream := stateless.New(cfgs.Statelesstracker, p.ID(), cfgs.Cluster.Peername, tracking.State(p.consensus.State))
 	inner := tracking.NewTracker(upstream, tracking.Config{
 		Self: p.ID(), State: p.consensus.State, Node: p.connector, GivenUp: func(c api.Cid) { p.givenUp(c.Cid, true) },
 	})

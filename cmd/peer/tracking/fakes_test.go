@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,6 +188,8 @@ type shared struct {
 	state.ReadOnly
 	mu   sync.Mutex
 	pins map[api.Cid]api.Pin
+	// lists is how many lists have not ended.
+	lists atomic.Int32
 }
 
 func (s *shared) Get(_ context.Context, c api.Cid) (api.Pin, error) {
@@ -198,12 +201,18 @@ func (s *shared) Get(_ context.Context, c api.Cid) (api.Pin, error) {
 	return api.Pin{}, state.ErrNotFound
 }
 
-func (s *shared) List(_ context.Context, out chan<- api.Pin) error {
+// List heeds the context before each pin and not while it sends one, as upstream's (U24).
+func (s *shared) List(ctx context.Context, out chan<- api.Pin) error {
+	s.lists.Add(1)
+	defer s.lists.Add(-1)
 	defer close(out)
 	s.mu.Lock()
 	pins := maps.Clone(s.pins)
 	s.mu.Unlock()
 	for _, pin := range pins {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		out <- pin
 	}
 	return nil
@@ -236,7 +245,7 @@ func newSetup(t *testing.T, workers int) *setup {
 	}
 	cfg.ConcurrentPins = workers
 	st := func(context.Context) (state.ReadOnly, error) { return s.shared, nil }
-	s.Tracker = NewTracker(stateless.New(cfg, self, "", st), Config{Self: self, State: st, Node: s.ipfs, GivenUp: s.giveUp})
+	s.Tracker = NewTracker(stateless.New(cfg, self, "", State(st)), Config{Self: self, State: st, Node: s.ipfs, GivenUp: s.giveUp})
 	s.unanswered.settle = 10 * time.Millisecond
 	s.connector = &Connector{IPFSConnector: s.ipfs, Tracker: s.Tracker, Barrier: func(ctx context.Context) error {
 		return s.ipfs.Unpin(ctx, api.CidUndef)

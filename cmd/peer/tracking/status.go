@@ -45,7 +45,10 @@ func (t *Tracker) StatusAll(ctx context.Context, filter api.TrackerStatus, out c
 			return err
 		}
 	}
-	return <-failed
+	if err := <-failed; err != nil {
+		return err
+	}
+	return ctx.Err() // Upstream's only logs that its list of the state ended early.
 }
 
 // sendOperations reads the operations before it sends the first of them: upstream's tracker keeps

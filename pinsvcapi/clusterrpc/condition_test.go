@@ -50,6 +50,33 @@ func TestReplaced_AShardedRootIsUnpinned(t *testing.T) {
 	})
 }
 
+// A removal of sharded content that has ended half-way is not pinned, and is removed by the next (U112 in
+// docs/upstream-faults.md).
+func TestDelete_OfAShardedRootWhosePartsAreGone(t *testing.T) {
+	s := newService(t, clustertest.Options{Consensus: daemon.NewCRDT})
+	root := shardedAt(t, s)
+	s.becomes(root.String(), pinsvc.StatusPinned)
+	rec, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []api.Cid{api.NewCid(pinsvctest.RawCID(102)), api.NewCid(pinsvctest.RawCID(101)), *rec.Reference} {
+		if err := s.peer.Client.CallContext(t.Context(), "", "Consensus", "LogUnpin", api.PinCid(part), &struct{}{}); err != nil {
+			t.Fatal(err)
+		}
+		if st := s.get(root.String()); st.Status == pinsvc.StatusPinned {
+			t.Errorf("without %s it is %s", part, st.Status)
+		}
+	}
+	if err := s.Delete(t.Context(), "", root.String()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(root)); err == nil {
+		t.Error("the removal is accepted, and the root is there")
+	}
+	wantKind(t, "Delete again", s.Delete(t.Context(), "", root.String()), pinsvc.KindNotFound)
+}
+
 // Deleting a pin releases what it has replaced, which is gone for good.
 func TestDelete_OfAPinThatHasReplacedAShardedRoot(t *testing.T) {
 	s := newService(t, clustertest.Options{Consensus: daemon.NewCRDT})

@@ -31,20 +31,12 @@ func (p *Poller) Outcome(ctx context.Context, rec api.Pin) (complete, failed boo
 	}
 	holders := peerstatus.HoldersOf(rec, p.cfg.Tracker.Members())
 	pinned, errored := 0, 0
-	reports := make(chan peerstatus.Report, len(holders))
-	for _, id := range holders {
-		if !p.cfg.Tasks.Go(func(context.Context) {
-			report, _ := p.report(ctx, id, rec.Cid) // Nothing of a peer that does not respond.
-			reports <- report
-		}) {
-			return false, false
-		}
-	}
-	for range holders {
-		switch report := <-reports; {
-		case peerstatus.Confirms(rec, report):
+	for _, said := range p.reports(ctx, rec.Cid, holders) {
+		switch {
+		case !said.responded:
+		case peerstatus.Confirms(rec, said.report):
 			pinned++
-		case report.Failed():
+		case said.report.Failed():
 			errored++
 		}
 	}
@@ -148,4 +140,34 @@ func (p *Poller) report(ctx context.Context, id peer.ID, key api.Cid) (peerstatu
 		return peerstatus.Report{}, false
 	}
 	return peerstatus.ReportOf(info), true
+}
+
+// response is what a peer reports on a pin, if it does.
+type response struct {
+	report    peerstatus.Report
+	responded bool
+}
+
+// reports polls peers for a pin that the view does not have, at the same time, until the context ends. Those
+// that have not responded by then, or do not, have said nothing. What a peer does after that counts for its
+// circuit: of callers that are less patient than StatusTimeout each would find a frozen peer anew.
+func (p *Poller) reports(ctx context.Context, key api.Cid, peers []peer.ID) []response {
+	responses := make(chan response, len(peers))
+	for _, id := range peers {
+		if !p.cfg.Tasks.Go(func(ctx context.Context) {
+			report, ok := p.report(ctx, id, key)
+			responses <- response{report, ok}
+		}) {
+			responses <- response{} // This peer is shutting down.
+		}
+	}
+	all := make([]response, len(peers))
+	for i := range all {
+		select {
+		case all[i] = <-responses:
+		case <-ctx.Done():
+			return all
+		}
+	}
+	return all
 }

@@ -168,26 +168,47 @@ func TestPoller_ACancelledCallOpensNoCircuit(t *testing.T) {
 	}
 }
 
-// Clients that give up before a frozen peer has had its time do not keep it from being found frozen.
+// Callers that give up before a frozen peer has had its time do not keep it from being found frozen, whatever
+// they ask about.
 func TestPoller_ImpatientClientsFindAFrozenPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t)
-		rec := f.pin(1, api.TrackerStatusPinned, other)
-		release := f.fake.Hang("PinTracker.Status")
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), f.cfg.StatusTimeout/2)
-		defer cancel()
-		if f.Record(ctx, rec) {
-			t.Error("it is confirmed")
-		}
-		if took := time.Since(began); took != f.cfg.StatusTimeout/2 {
-			t.Errorf("the client waited for %s", took)
-		}
-		time.Sleep(f.cfg.StatusTimeout)
-		synctest.Wait()
-		if !f.breaker.Open(other) || f.Stats()[other].Failed != 1 {
-			t.Errorf("%+v", f.Stats()[other])
-		}
-		release()
-	})
+	for name, ask := range map[string]func(context.Context, fixture) (pinned bool){
+		"a pin": func(ctx context.Context, f fixture) bool {
+			return f.Record(ctx, f.pin(1, api.TrackerStatusPinned, other))
+		},
+		"a pin that the view does not have": func(ctx context.Context, f fixture) bool {
+			complete, _ := f.Outcome(ctx, f.pin(1, api.TrackerStatusPinned, other))
+			return complete
+		},
+		"a sharded root": func(ctx context.Context, f fixture) bool {
+			root, index, shards := f.sharded()
+			for _, part := range append(shards, index) {
+				rec, _ := f.fake.Record(part)
+				rec.Allocations = []peer.ID{other}
+				f.fake.Put(rec)
+			}
+			return f.Record(ctx, root)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				release := f.fake.Hang("PinTracker.Status")
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), f.cfg.StatusTimeout/2)
+				defer cancel()
+				if ask(ctx, f) {
+					t.Error("it is confirmed")
+				}
+				if took := time.Since(began); took != f.cfg.StatusTimeout/2 {
+					t.Errorf("the client waited for %s", took)
+				}
+				time.Sleep(f.cfg.StatusTimeout)
+				synctest.Wait()
+				if !f.breaker.Open(other) || f.Stats()[other].Failed != 1 {
+					t.Errorf("%+v", f.Stats()[other])
+				}
+				release()
+			})
+		})
+	}
 }

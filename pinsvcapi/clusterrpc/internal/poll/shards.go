@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/adder/sharding"
@@ -26,15 +27,16 @@ const (
 )
 
 // root polls the shards of a sharded root and enters their status together. While a
-// shard cannot be polled the last status stays, unless the others decide. pinned reports
+// shard cannot be polled the last status stays, unless the others decide. One without a
+// record is held by nobody: it has not come here yet, or was removed. pinned reports
 // whether all shards were confirmed.
 func (p *Poller) root(ctx context.Context, root api.Pin) (pinned bool) {
-	shards, err := p.shards(ctx, root)
+	shards, missing, err := p.shards(ctx, root)
 	if err != nil {
 		log.Debugf("read the shards of pin %s: %s", root.Cid, err)
 		return false
 	}
-	statuses := make([]pinsvc.Status, 0, len(shards))
+	statuses := slices.Repeat([]pinsvc.Status{pinsvc.StatusQueued}, missing)
 	incomplete, reason := false, ""
 	for _, shard := range shards {
 		status, why, complete := p.shard(ctx, shard)
@@ -58,48 +60,54 @@ func (p *Poller) root(ctx context.Context, root api.Pin) (pinned bool) {
 func (p *Poller) shard(ctx context.Context, shard api.Pin) (status pinsvc.Status, reason string, complete bool) {
 	var count peerstatus.Count
 	complete = true
-	for _, id := range peerstatus.HoldersOf(shard, p.cfg.Tracker.Members()) {
-		report, ok := p.report(ctx, id, shard.Cid)
+	for _, said := range p.reports(ctx, shard.Cid, peerstatus.HoldersOf(shard, p.cfg.Tracker.Members())) {
 		switch {
-		case !ok:
+		case !said.responded:
 			count.AddUnknown()
 			complete = false
-		case count.Add(report, p.cfg.MaxAttempts):
-			reason = clusterapi.Reason(report.Error)
+		case count.Add(said.report, p.cfg.MaxAttempts):
+			reason = clusterapi.Reason(said.report.Error)
 		}
 	}
 	return count.Status(shard), reason, complete
 }
 
 // shards are the records that a sharded root consists of: the index and what it
-// lists. The list is a block that only IPFS has.
-func (p *Poller) shards(ctx context.Context, root api.Pin) ([]api.Pin, error) {
+// lists. The list is a block that only IPFS has. missing is how many the state does not have.
+func (p *Poller) shards(ctx context.Context, root api.Pin) (shards []api.Pin, missing int, err error) {
 	if root.Reference == nil {
-		return nil, nil
+		return nil, 0, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.StatusTimeout)
 	defer cancel()
 	index, err := p.cfg.Client.PinGet(ctx, *root.Reference)
+	if clusterapi.IsNotFound(err) {
+		return nil, 1, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	data, err := p.cfg.Client.Block(ctx, index.Cid)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	node, err := sharding.CborDataToNode(data, "cbor")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	shards := []api.Pin{index}
+	shards = []api.Pin{index}
 	for _, link := range node.Links() {
 		shard, err := p.cfg.Client.PinGet(ctx, api.NewCid(link.Cid))
-		if err != nil {
-			return nil, err
+		switch {
+		case clusterapi.IsNotFound(err):
+			missing++
+		case err != nil:
+			return nil, 0, err
+		default:
+			shards = append(shards, shard)
 		}
-		shards = append(shards, shard)
 	}
-	return shards, nil
+	return shards, missing, nil
 }
 
 // rootByKey polls one sharded root of the view.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/pinsvctest"
 )
 
@@ -84,6 +85,32 @@ func TestRoot_HasOneStatusOfAllShards(t *testing.T) {
 	}
 }
 
+// A root is not pinned without the record of each part: what nobody is to hold is held by nobody.
+func TestRoot_WithoutAShardIsNotPinned(t *testing.T) {
+	f := newFixture(t)
+	root, index, shards := f.sharded()
+	for _, part := range append(shards, index) {
+		if !f.Record(t.Context(), root) || f.status(root) != pinned {
+			t.Fatalf("it is %s", f.status(root))
+		}
+		rec, _ := f.fake.Record(part)
+		f.fake.Remove(rec)
+		if f.Record(t.Context(), root) || f.status(root) == pinned || f.status(root) == failed {
+			t.Errorf("without %s it is %s", part, f.status(root))
+		}
+		f.fake.Put(rec)
+	}
+}
+
+func (f fixture) status(rec api.Pin) pinsvc.Status {
+	f.t.Helper()
+	row, ok := f.cfg.View.Get(rec.Cid.Cid)
+	if !ok {
+		f.t.Fatalf("the view has no pin %s", rec.Cid)
+	}
+	return row.Status
+}
+
 func TestRoot_IsPolledWhileItIsInFlightAndByScans(t *testing.T) {
 	f := newFixture(t)
 	root, _, _ := f.sharded()
@@ -106,7 +133,9 @@ func (f fixture) unreadableRoots(n int) (roots []api.Pin) {
 	f.t.Helper()
 	for i := range n {
 		root := f.fake.Held(pinsvctest.V1CID(100 + i))
-		reference := api.NewCid(key(50)) // There is no such record.
+		index := f.fake.Held(key(50)) // There is no such block.
+		f.fake.Put(index)
+		reference := index.Cid
 		root.Type, root.MaxDepth, root.Allocations, root.Reference = api.MetaType, 0, nil, &reference
 		f.fake.Put(root)
 		f.cfg.Tracker.PutRecord(root, false)

@@ -176,13 +176,25 @@ func (w *Writer) remove(ctx context.Context, rec api.Pin) error {
 	write := statesync.Write{Key: rec.Cid.Cid, Before: statesync.Versioned{Rec: rec, Found: true}}
 	uncommitted := w.cfg.Syncer.Uncommitted().Pending(rec.Cid.Cid)
 	return w.submit(ctx, &write, func(ctx context.Context) (none statesync.Versioned, err error) {
-		// The cluster itself does not find a record that is accepted and not committed.
-		if uncommitted || w.cluster.deletesDirectly(rec) {
+		// The cluster itself does not find a record that is accepted and not committed. A sharded root
+		// that has a change of that kind is there.
+		if uncommitted && rec.Type != api.MetaType || w.cluster.deletesDirectly(rec) {
 			return none, w.cfg.Submitter.LogUnpin(ctx, rec.Cid)
 		}
 		if _, err = w.cfg.Submitter.Unpin(ctx, rec.Cid); clusterapi.IsNotFound(err) {
-			err = nil // Another peer was faster.
+			return none, w.removeRoot(ctx, rec.Cid)
 		}
 		return none, err
 	})
+}
+
+// removeRoot removes what the cluster could not remove for the lack of a record. That is nothing, when another
+// peer was faster, or a sharded root whose parts are gone: the cluster removes those first, and an earlier
+// removal has ended in between (U112 in docs/upstream-faults.md).
+func (w *Writer) removeRoot(ctx context.Context, key api.Cid) error {
+	now, err := w.cfg.Syncer.Committed(ctx, key)
+	if err != nil || !now.Found || now.Rec.Type != api.MetaType {
+		return err
+	}
+	return w.cfg.Submitter.LogUnpin(ctx, key)
 }

@@ -231,6 +231,19 @@ func TestWriter_DeleteOfAnUncommittedPin(t *testing.T) {
 	}
 }
 
+// Of a sharded root that is renamed and not committed the cluster removes the parts as well.
+func TestWriter_DeleteOfAShardedRootThatIsUncommitted(t *testing.T) {
+	w := newFixture(t)
+	root := w.fake.Held(pinsvctest.RawCID(1))
+	root.Type, root.MaxDepth, root.Allocations, root.Reference = api.MetaType, 0, nil, &api.Cid{Cid: pinsvctest.RawCID(2)}
+	w.fake.Put(root)
+	w.fake.Set(func() { w.fake.Batching = true })
+	w.mustPut(1, "renamed")
+	if found, err := w.delete(1); !found || err != nil || w.fake.Called("Cluster.Unpin") != 1 {
+		t.Errorf("%t, %v, Unpin called %d times", found, err, w.fake.Called("Cluster.Unpin"))
+	}
+}
+
 // C19: no more is taken than can be kept.
 func TestWriter_RefusesWhatUncommittedHasNoRoomFor(t *testing.T) {
 	w := newFixture(t)

@@ -72,6 +72,12 @@ func TestPresence_ADeadPeerIsNoReplicaAndIsReplacedByAReAdd(t *testing.T) {
 	if err != nil || len(rec.Allocations) != 3 || slices.Contains(rec.Allocations, dead.ID()) {
 		t.Errorf("after the re-add the pin is given to %v: %v", rec.Allocations, err)
 	}
+	await.Success(t, "a list says so, though nobody reads the pin by itself", func() error {
+		if got := s.list(pinsvc.Query{CIDs: []cid.Cid{pins[0].Pin.CID}}).Results[0].Info["replicas"]; got != "3/3" {
+			return errors.New(got)
+		}
+		return nil
+	})
 	replicas(0, "3/3")
 	replicas(1, "2/3")
 }

@@ -209,6 +209,7 @@ func (b *Backend) refreshMembers(ctx context.Context) error {
 	if b.tracker.SetMembers(members) {
 		b.choices.purge()
 		b.cache.Purge()
+		b.poller.MembersChanged()
 	}
 	return nil
 }

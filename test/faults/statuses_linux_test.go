@@ -15,9 +15,17 @@ import (
 )
 
 // A hundred pins that two peers hold stayed queued or "pinning 1/2" at one of them for minutes
-// after a link had been cut one way.
+// after a link had been cut one way. Of pins that one of the two makes pinned the lists said 1/2.
 func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
-	const pins, healed = 100, 30 * time.Second
+	for _, test := range []struct{ required, pins int }{{2, 100}, {1, 400}} {
+		t.Run(fmt.Sprintf("%d pins at 2 peers of which %d make a pin pinned", test.pins, test.required), func(t *testing.T) {
+			statusesAfterAOneWayCut(t, test.required, test.pins)
+		})
+	}
+}
+
+func statusesAfterAOneWayCut(t *testing.T, required, pins int) {
+	const healed = 30 * time.Second
 	ctx := t.Context()
 	who := Credentials{"alice", "the password of alice"}
 	c, err := newCluster(ctx, settings{mode: CRDT, users: map[string]string{who.User: who.Password}}, folder(t), programs{harness.Service(t), harness.Ipfs(t)})
@@ -36,7 +44,7 @@ func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := editJSON(filepath.Join(n.dir, "service.json"), func(o object) {
-			o.at("cluster")["replication_factor_min"], o.at("cluster")["replication_factor_max"] = 2, 2
+			o.at("cluster")["replication_factor_min"], o.at("cluster")["replication_factor_max"] = required, 2
 		}); err != nil {
 			t.Fatal(err)
 		}

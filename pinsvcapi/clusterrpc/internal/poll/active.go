@@ -35,6 +35,13 @@ const (
 	maxQuiet = 8192
 )
 
+const (
+	// A holder that has yet to catch up is to be found to have a pin within half a minute in all, so in
+	// the first soonQuiet polls for it the delay is soonDelay at most. quietPace is how far apart these
+	// polls are: of many pins each has a longer delay.
+	soonQuiet, quietPace = 64, 10 * time.Millisecond
+)
+
 // quietDelays are the times for which a pin is not polled at a peer that does not
 // report it as active and does not hold it.
 var quietDelays = backoff.Policy{Min: 500 * time.Millisecond, Max: 20 * time.Second, Jitter: 0.1}
@@ -255,6 +262,7 @@ func (p *Poller) absent(id peer.ID, reports map[cid.Cid]peerstatus.Report) (abse
 			return true
 		}
 		if _, reported := reports[key]; reported {
+			p.active.quiet.Remove(quietKey{key, id}) // Its end is seen by the next poll.
 			return true
 		}
 		n++
@@ -280,7 +288,11 @@ func (a *activePolls) polled(key quietKey, holds bool, now time.Time) {
 	}
 	q, _ := a.quiet.Get(key)
 	q.polls++
-	q.until = now.Add(quietDelays.Next(q.polls))
+	delay := quietDelays.Next(q.polls)
+	if q.polls <= soonQuiet {
+		delay = min(delay, max(soonDelay, time.Duration(a.quiet.Len())*quietPace))
+	}
+	q.until = now.Add(delay)
 	a.quiet.Add(key, q)
 }
 

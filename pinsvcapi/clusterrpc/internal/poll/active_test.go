@@ -129,7 +129,7 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	a := newActivePolls()
 	quiet, now := quietKey{key(1), self}, time.Unix(1_800_000_000, 0)
 	var waited []time.Duration
-	for range 10 {
+	for range soonQuiet + 1 {
 		a.polled(quiet, false, now)
 		from := now
 		for a.isQuiet(quiet, now) {
@@ -140,7 +140,7 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	within := func(got, want time.Duration) bool {
 		return got <= want+10*time.Millisecond && got >= want-time.Duration(quietDelays.Jitter*float64(want))
 	}
-	if !within(waited[0], quietDelays.Min) || !within(waited[9], quietDelays.Max) {
+	if !within(waited[0], quietDelays.Min) || !within(waited[9], soonDelay) || !within(waited[soonQuiet], quietDelays.Max) {
 		t.Errorf("waited %v", waited)
 	}
 	a.polled(quiet, true, now)
@@ -152,6 +152,34 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	}
 	if n := a.quiet.Len(); n != maxQuiet {
 		t.Errorf("%d pins are remembered", n)
+	}
+}
+
+// A peer that gets a pin late is seen to have it soon, whether or not it was seen at work on it: the delays until then
+// say nothing of that.
+func TestActive_APeerThatCatchesUpIsCountedSoon(t *testing.T) {
+	for name, works := range map[string]bool{"seen at work": true, "done at once": false} {
+		f := newFixture(t)
+		f.pin(1, api.TrackerStatusUnpinned, other)
+		advance := func(seconds int) {
+			for range seconds {
+				f.clock.Advance(time.Second)
+				f.Active(t.Context())
+				f.idle()
+			}
+		}
+		advance(60)
+		within := 6
+		if works {
+			f.report(1, api.TrackerStatusPinning)
+			advance(2)
+			f.want(1, pinning)
+			within = 2
+		}
+		f.report(1, api.TrackerStatusPinned)
+		if advance(within); f.row(1).Status != pinned {
+			t.Errorf("%s: after %d s it is %s", name, within, f.row(1).Status)
+		}
 	}
 }
 

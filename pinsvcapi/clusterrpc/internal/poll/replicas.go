@@ -27,9 +27,9 @@ const (
 
 const (
 	// soonDelay is the longest time between two polls for a pin within soonFor after it was noted:
-	// a holder that was away, or has just caught up, is to be counted soon. soonPace is how
-	// far apart the polls are then: of many pins each has a longer delay.
-	soonDelay, soonFor = 20 * time.Second, 10 * time.Minute
+	// a holder that was away needs its time to catch up, and is to be counted within half a minute in
+	// all. soonPace is how far apart the polls are then: of many pins each has a longer delay.
+	soonDelay, soonFor = 5 * time.Second, 10 * time.Minute
 	soonPace           = 20 * time.Millisecond
 	// againInterval is the shortest time between two recoveries of peers that count.
 	againInterval = 10 * time.Second
@@ -58,7 +58,7 @@ type replicaPoll struct {
 	polls      int
 }
 
-// next sets when a pin is polled for the next time, of n.
+// next sets when a pin is polled for the next time, of n that are.
 func (r *replicaPoll) next(now time.Time, n int) {
 	delay := replicaDelays.Next(r.polls + 1)
 	if since := now.Sub(r.noted); 0 <= since && since < soonFor {
@@ -74,15 +74,23 @@ func newReplicaPolls() *replicaPolls {
 // recovered has the view searched, and all pins polled as new ones: a peer responds again that had
 // been left out, or reported less than it has.
 func (r *replicaPolls) recovered() {
-	r.missed.Store(true)
 	r.back.Store(true)
+	r.search()
+}
+
+// search has the view searched: a peer that was scanned may have reported less than it is to hold.
+func (r *replicaPolls) search() {
+	r.missed.Store(true)
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// FollowReplicas polls the other holders of pins that have become pinned, so that the
+// MembersChanged has the view searched: what is pinned everywhere has other holders now.
+func (p *Poller) MembersChanged() { p.replicas.recovered() }
+
+// FollowReplicas polls the holders of pinned pins that have not confirmed them, so that the
 // number of replicas is shown soon: once enough holders confirmed a pin, active polls
 // no longer include it. It returns with the context.
 func (p *Poller) FollowReplicas(ctx context.Context) {
@@ -114,8 +122,9 @@ func (r *replicaPolls) beginAgain(now time.Time) {
 	}
 }
 
-// readChanges notes the pins that have become pinned and are incomplete, and returns the
-// number of the last change that was read.
+// readChanges notes the pins that have become pinned, or have been changed since, and are incomplete, and
+// returns the number of the last change that was read. A pinned pin may have got other holders, or one of
+// them may have lost it.
 func (p *Poller) readChanges(r *replicaPolls, seq uint64) uint64 {
 	for {
 		changes, err := p.cfg.View.Since(seq, changesAtOnce)
@@ -125,10 +134,11 @@ func (p *Poller) readChanges(r *replicaPolls, seq uint64) uint64 {
 		}
 		for _, change := range changes {
 			seq = change.Seq
-			if change.Kind == pinset.Removed || change.New != pinsvc.StatusPinned || change.Old == change.New {
+			if change.Kind == pinset.Removed || change.New != pinsvc.StatusPinned {
 				continue
 			}
-			if key, ok := keyOf(change.Key); ok {
+			key, ok := keyOf(change.Key)
+			if _, noted := r.pins[key]; ok && (change.Old != change.New || !noted) {
 				p.noteIncomplete(r, key)
 			}
 		}
@@ -210,7 +220,7 @@ func (p *Poller) unconfirmedOf(m pinset.Mutable) (ids []peer.ID) {
 	return ids
 }
 
-// pollReplicas polls the holders of pins that are due.
+// pollReplicas polls the holders of pins that are due, or has them scanned.
 func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 	now := p.cfg.Now()
 	var g errgroup.Group
@@ -224,16 +234,30 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 			delete(r.pins, key)
 			continue
 		}
+		polls := 0
 		for _, id := range ids {
+			if p.scansInstead(id, len(r.pins)) {
+				p.RequestScan(id)
+				continue
+			}
+			polls = len(r.pins)
 			g.Go(func() error {
 				p.pinAt(ctx, id, api.NewCid(key))
 				return nil
 			})
 		}
-		poll.next(now, len(r.pins))
+		poll.next(now, polls)
 		r.pins[key] = poll
 	}
 	_ = g.Wait() // None of them fails.
+}
+
+// scansInstead reports whether a scan of a peer costs it no more than polls for so many pins, and tells of them
+// sooner.
+func (p *Poller) scansInstead(id peer.ID, pins int) bool {
+	took, known := p.scans.took(id)
+	polls := time.Duration(pins) * soonPace
+	return known && polls > soonDelay && activeShare*took < polls
 }
 
 // wait is how long nothing is due.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/clusterfake"
@@ -21,7 +22,7 @@ func (f fixture) halfPinned(n int, other api.TrackerStatus) {
 	f.want(n, pinned)
 }
 
-func (f fixture) replicas(n int) int {
+func (f fixture) replicaCount(n int) int {
 	row := f.row(n)
 	return f.cfg.Tracker.Summary(row.Placement, row.Vector).Pinned
 }
@@ -39,11 +40,11 @@ func TestFollowReplicas_TheOtherHoldersArePolled(t *testing.T) {
 		f.cfg.Tracker.DeleteRecord(key(1))
 		f.halfPinned(1, api.TrackerStatusPinned)
 		deadline := time.Now().Add(5 * time.Second)
-		for time.Now().Before(deadline) && f.replicas(1) < 2 {
+		for time.Now().Before(deadline) && f.replicaCount(1) < 2 {
 			f.clock.Advance(time.Second)
 			<-time.After(time.Millisecond)
 		}
-		return f.replicas(1) == 2
+		return f.replicaCount(1) == 2
 	})
 	cancel()
 	<-done
@@ -64,23 +65,24 @@ func TestFollowReplicas_PollsGoOnEverMoreRarely(t *testing.T) {
 		f.clock.Advance(time.Second)
 		f.pollReplicas(t.Context(), r)
 	}
-	if n := f.fake.Called("PinTracker.Status"); n < 30 || n > 60 || len(r.pins) != 1 {
+	if n := f.fake.Called("PinTracker.Status"); n < 120 || n > 160 || len(r.pins) != 1 {
 		t.Errorf("%d polls in two hours, %d pins are still followed", n, len(r.pins))
 	}
-	if f.replicas(1) != 1 || f.replicas(2) != 2 {
-		t.Errorf("replicas %d and %d", f.replicas(1), f.replicas(2))
+	if f.replicaCount(1) != 1 || f.replicaCount(2) != 2 {
+		t.Errorf("replicas %d and %d", f.replicaCount(1), f.replicaCount(2))
 	}
 	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
 	for range 2 {
 		f.clock.Advance(replicaDelays.Max)
 		f.pollReplicas(t.Context(), r)
 	}
-	if f.replicas(1) != 2 || len(r.pins) != 0 {
-		t.Errorf("replicas %d in the end, %d pins are still followed", f.replicas(1), len(r.pins))
+	if f.replicaCount(1) != 2 || len(r.pins) != 0 {
+		t.Errorf("replicas %d in the end, %d pins are still followed", f.replicaCount(1), len(r.pins))
 	}
 }
 
-// A holder that catches up is asked within half a minute, although the pin is incomplete for long.
+// A holder that catches up is asked soon, although the pin is incomplete for long: it has taken its time already,
+// and is to be counted within half a minute after it was away. Twenty seconds between two polls were too many.
 func TestFollowReplicas_AHolderThatCatchesUpIsCountedSoon(t *testing.T) {
 	f := newFixture(t)
 	r := newReplicaPolls()
@@ -96,8 +98,54 @@ func TestFollowReplicas_AHolderThatCatchesUpIsCountedSoon(t *testing.T) {
 	}
 	advance(300)
 	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
-	if advance(30); f.replicas(1) != 2 {
-		t.Error("the holder has had it for half a minute and does not count")
+	if advance(6); f.replicaCount(1) != 2 {
+		t.Error("the holder has had it for six seconds and does not count")
+	}
+}
+
+// The holders of many pins are scanned: to poll for each of a thousand took twenty seconds and more.
+func TestFollowReplicas_OfManyPinsTheHoldersAreScanned(t *testing.T) {
+	const pins = 1000
+	f := newFixture(t)
+	r := newReplicaPolls()
+	seq := f.cfg.View.Seq()
+	if err := f.Scan(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	for i := range pins {
+		f.halfPinned(i, api.TrackerStatusUnpinned)
+	}
+	f.readChanges(r, seq)
+	advance := func(seconds int) {
+		for range seconds {
+			f.clock.Advance(time.Second)
+			f.pollReplicas(t.Context(), r)
+			f.scanRequested()
+		}
+	}
+	advance(300)
+	for i := range pins {
+		f.report(i, api.TrackerStatusPinned)
+	}
+	advance(6)
+	for i := range pins {
+		if f.replicaCount(i) != 2 {
+			t.Fatalf("the holder has had pin %d for six seconds and does not count", i)
+		}
+	}
+	if n := f.fake.Called("PinTracker.Status"); n != 0 {
+		t.Errorf("%d polls for single pins", n)
+	}
+}
+
+// scanRequested does what RunScans does with scans that were requested.
+func (f fixture) scanRequested() {
+	f.t.Helper()
+	for _, id := range f.cfg.Tracker.Members() {
+		if _, requested := f.scans.requested[id]; requested && f.scans.begin(id, f.cfg.ScanInterval) {
+			f.scanIfUp(f.t.Context(), id)
+			f.scans.end(id)
+		}
 	}
 }
 
@@ -115,9 +163,71 @@ func TestFollowReplicas_OldPinsAreNewWhenAPeerComesBack(t *testing.T) {
 	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
 	r.recovered()
 	r.beginAgain(f.cfg.Now())
-	if f.pollReplicas(t.Context(), r); f.replicas(1) != 2 {
+	if f.pollReplicas(t.Context(), r); f.replicaCount(1) != 2 {
 		t.Error("the holder has it and does not count")
 	}
+}
+
+// follow reads what has changed since and lets a minute pass.
+func (f fixture) follow(r *replicaPolls, seq uint64) {
+	f.readChanges(r, seq)
+	for range 60 {
+		f.clock.Advance(time.Second)
+		r.beginAgain(f.cfg.Now())
+		f.findIncomplete(r)
+		f.pollReplicas(f.t.Context(), r)
+	}
+}
+
+// Pins that are pinned, and stay so, get holders that were not asked yet: another one in the place of a peer that is
+// gone, a new member where pins are held everywhere, and one that had not caught up when it was scanned. Until
+// somebody read each pin, or the next scan, lists showed too few replicas.
+func TestFollowReplicas_OtherHoldersOfPinnedPins(t *testing.T) {
+	third := peer.ID("third")
+	t.Run("another holder", func(t *testing.T) {
+		f := newFixture(t)
+		r := f.replicas
+		f.halfPinned(1, api.TrackerStatusPinned)
+		f.follow(r, 0)
+		if f.replicaCount(1) != 2 || len(r.pins) != 0 {
+			t.Fatalf("%d replicas, %d pins are followed", f.replicaCount(1), len(r.pins))
+		}
+		seq := f.cfg.View.Seq()
+		rec, _ := f.fake.Record(key(1))
+		rec.Allocations, rec.ReplicationFactorMin = []peer.ID{self, third}, 1
+		f.cfg.Tracker.PutRecord(rec, true)
+		f.want(1, pinned)
+		if f.follow(r, seq); f.replicaCount(1) != 2 {
+			t.Errorf("%d replicas", f.replicaCount(1))
+		}
+	})
+	t.Run("another member", func(t *testing.T) {
+		f := newFixture(t)
+		rec := f.pin(1, api.TrackerStatusPinned)
+		rec.Allocations, rec.ReplicationFactorMin, rec.ReplicationFactorMax = nil, -1, -1
+		f.cfg.Tracker.PutRecord(rec, true)
+		f.Record(t.Context(), rec)
+		f.follow(f.replicas, 0)
+		if f.replicaCount(1) != 2 {
+			t.Fatalf("%d replicas", f.replicaCount(1))
+		}
+		f.cfg.Tracker.SetMembers([]peer.ID{self, other, third})
+		f.MembersChanged()
+		if f.follow(f.replicas, f.cfg.View.Seq()); f.replicaCount(1) != 3 {
+			t.Errorf("%d replicas", f.replicaCount(1))
+		}
+	})
+	t.Run("a scan that came too early", func(t *testing.T) {
+		f := newFixture(t)
+		f.halfPinned(1, api.TrackerStatusUnpinned)
+		if err := f.Scan(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		f.report(1, api.TrackerStatusPinned)
+		if f.follow(f.replicas, f.cfg.View.Seq()); f.replicaCount(1) != 2 {
+			t.Errorf("%d replicas", f.replicaCount(1))
+		}
+	})
 }
 
 func TestFollowReplicas_OfManyPinsAreBoundedAndNoneIsForgotten(t *testing.T) {
@@ -137,7 +247,7 @@ func TestFollowReplicas_OfManyPinsAreBoundedAndNoneIsForgotten(t *testing.T) {
 		f.pollReplicas(t.Context(), r)
 	}
 	for i := range pins {
-		if n := f.replicas(i); n != 2 {
+		if n := f.replicaCount(i); n != 2 {
 			t.Fatalf("pin %d has %d replicas", i, n)
 		}
 	}
@@ -149,7 +259,7 @@ func TestFollowReplicas_OfManyPinsAreBoundedAndNoneIsForgotten(t *testing.T) {
 // A peer that does not respond costs no polls, and its pins are found when it is back.
 func TestFollowReplicas_APeerThatComesBack(t *testing.T) {
 	f := newFixture(t)
-	r := f.Poller.replicas
+	r := f.replicas
 	seq := f.cfg.View.Seq()
 	f.halfPinned(1, api.TrackerStatusPinned)
 	f.Breaker().Failure(clusterfake.Other())
@@ -163,7 +273,7 @@ func TestFollowReplicas_APeerThatComesBack(t *testing.T) {
 	f.findIncomplete(r)
 	f.clock.Advance(time.Minute)
 	f.pollReplicas(t.Context(), r)
-	if n := f.replicas(1); n != 2 {
+	if n := f.replicaCount(1); n != 2 {
 		t.Errorf("%d replicas after the peer came back", n)
 	}
 }

@@ -257,6 +257,7 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 	}
 	p.scanEnded(id, began, pinned)
 	p.succeeded(id)
+	p.replicas.search()
 	if id == p.cfg.Self {
 		p.confirmRoots(ctx)
 	}

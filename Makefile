@@ -9,7 +9,8 @@
 #   make lint           gofmt, go vet, staticcheck
 #   make vulncheck      known vulnerabilities of the dependencies that our code reaches, where
 #                       the database at vuln.go.dev can be reached; says so where not
-#   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer)
+#   make fuzz           each fuzz target for 10 seconds (FUZZTIME=1m: longer); keeps some of the
+#                       inputs that it found in testdata/fuzz
 #   make compliance     the public compliance suite, 9 of 9
 #                       (ENDPOINT=http://... TOKEN=...: against a service that runs already)
 #   make bench          measure against the pinsvcapi of ipfs-cluster, about 15 minutes,
@@ -118,12 +119,22 @@ vulncheck:
 	@$(GO) tool govulncheck ./... || { code=$$?; \
 	[ $$code = 3 ] || echo 'govulncheck could not check: the database at https://vuln.go.dev was not reached, see above.'; exit $$code; }
 
-# The go command runs one fuzz target at a time; they are found by their names.
+# The go command runs one fuzz target at a time; they are found by their names. It keeps what it
+# finds in its cache. Some of that, of all sizes, goes into the repository while there is room:
+# FUZZKEPT inputs for a target, of at most 4 KiB each. Inputs that fail are written there anyway.
+FUZZKEPT := 32
 fuzz:
 	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' cmd config internal pinsvcapi test | sed 's/:func / /' | sort -u | \
 	while read -r file target; do \
 		echo "== $$target in $$(dirname $$file)"; \
 		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \
+		found=$$($(GO) env GOCACHE)/fuzz/$$($(GO) list "./$$(dirname $$file)")/$$target; \
+		kept=$$(dirname $$file)/testdata/fuzz/$$target; \
+		[ -d "$$found" ] || continue; \
+		mkdir -p $$kept; \
+		find "$$found" -type f -size -9 -exec ls -Sr {} + | awk -v kept=$(FUZZKEPT) \
+			'{ name[NR] = $$0 } END { step = NR > kept ? NR / kept : 1; for (i = 1; i <= NR; i += step) print name[int(i)] }' | \
+		while read -r input; do [ $$(ls $$kept | wc -l) -ge $(FUZZKEPT) ] || cp -n "$$input" $$kept/; done; \
 	done
 
 ifdef ENDPOINT

@@ -1,13 +1,17 @@
 package crdtstore
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	crdtpb "github.com/ipfs/go-ds-crdt/pb"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/multiformats/go-multihash"
+	"google.golang.org/protobuf/proto"
 )
 
 func linkedBlock(t testing.TB, content []byte, children ...string) []byte {
@@ -47,6 +51,41 @@ func FuzzScanLinks(f *testing.F) {
 		slices.Sort(decoded)
 		if !slices.Equal(scanned, decoded) {
 			t.Errorf("%x: scanned %q, decoded %q", data, scanned, decoded)
+		}
+	})
+}
+
+// FuzzDecodeBlock decodes any block that another peer may send, and reads its delta as go-ds-crdt does.
+func FuzzDecodeBlock(f *testing.F) {
+	for _, delta := range []*crdtpb.Delta{
+		{},
+		{Elements: []*crdtpb.Element{{Key: "/a", Value: []byte("x")}, {Key: "a", Value: []byte("y")}}, Priority: 3},
+		{Tombstones: []*crdtpb.Element{{Key: "/a", Id: "bafy"}, {Key: "", Value: nil}}, Priority: 1<<64 - 1},
+	} {
+		data, err := proto.Marshal(delta)
+		noError(f, err)
+		f.Add(linkedBlock(f, data))
+		f.Add(linkedBlock(f, data, "a", "b"))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := decodeBlock(data)
+		if err != nil {
+			return
+		}
+		links, err := Links(data)
+		if err != nil {
+			t.Fatalf("it is decoded, and has no links: %v", err)
+		}
+		slices.Sort(links)
+		slices.Sort(b.links)
+		if !slices.Equal(links, b.links) {
+			t.Errorf("links %q, decoded %q", links, b.links)
+		}
+		for _, e := range b.delta.GetElements() {
+			key := datastore.NewKey(e.GetKey()).String()[1:]
+			if value := b.greatest(key); value == nil || bytes.Compare(value, e.GetValue()) < 0 {
+				t.Errorf("%q has %q, not %q", key, value, e.GetValue())
+			}
 		}
 	})
 }

@@ -188,14 +188,15 @@ func (p *Peer) newConsensus() error {
 		return err
 	}
 	if kind == ConsensusRaft {
-		inner, err := raftstate.New(p.network.host, cfgs.Raft, p.pinset, len(p.opts.Bootstraps) > 0)
+		inner, err := raftstate.New(p.network.host, cfgs.Raft, p.pinset, raftstate.Options{
+			Staging: len(p.opts.Bootstraps) > 0, Full: p.logFull,
+		})
 		if err != nil {
 			return fmt.Errorf("consensus.raft: %w", err)
 		}
 		p.raft = inner
 		p.consensus = newReadyRaft(inner, p.missingQuorum)
-		p.consensus.full = p.logFull
-		p.details.add(fullDetails(p.logFull))
+		p.details.add(fullDetails(p.logFull, errLogFull))
 	} else {
 		inner, err := p.newCRDT()
 		if err != nil {

@@ -3,18 +3,15 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	ipfscluster "github.com/ipfs-cluster/ipfs-cluster"
-	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
@@ -36,8 +33,6 @@ type readyConsensus struct {
 	ready *gate
 	// missing describes what Raft lacks for a quorum. It is not used for CRDT.
 	missing func(context.Context) string
-	// full returns why no change may begin, or nil. It is nil for CRDT.
-	full func() error
 
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -67,32 +62,6 @@ func (c *readyConsensus) SetClient(client *rpc.Client) {
 		c.started.Store(true)
 		c.wg.Go(c.awaitReady)
 	})
-}
-
-// LogPin commits a pin if there is space for it.
-func (c *readyConsensus) LogPin(ctx context.Context, pin api.Pin) error {
-	if err := c.refused(); err != nil {
-		return err
-	}
-	return c.Consensus.LogPin(ctx, pin)
-}
-
-// LogUnpin commits a removal if there is space for it.
-func (c *readyConsensus) LogUnpin(ctx context.Context, pin api.Pin) error {
-	if err := c.refused(); err != nil {
-		return err
-	}
-	return c.Consensus.LogUnpin(ctx, pin)
-}
-
-func (c *readyConsensus) refused() error {
-	if c.full == nil {
-		return nil
-	}
-	if err := c.full(); err != nil {
-		return fmt.Errorf("%w: %w", groupcommit.ErrUnavailable, err)
-	}
-	return nil
 }
 
 // Peers fails until the consensus has its client: other peers may request the

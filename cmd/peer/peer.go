@@ -229,7 +229,7 @@ func (p *Peer) openStore(ctx context.Context) error {
 	}
 	folder, reserve := p.reserve(kind, engine)
 	free := func() (uint64, bool) { return kubo.FreeSpace(folder) }
-	err = p.space.await(ctx, folder, func() error { return checkReserve(free, reserve/2) })
+	err = p.space.await(ctx, folder, func() error { return checkReserve(free, reserve/2, errStoreFull) })
 	if err == nil {
 		p.store, err = p.space.open(ctx, states.GetStore)
 	}
@@ -242,7 +242,7 @@ func (p *Peer) openStore(ctx context.Context) error {
 			p.store = p.reserved
 		}
 	}
-	p.details.add(fullDetails(p.storeFull))
+	p.details.add(fullDetails(p.storeFull, errStoreFull))
 	p.pushClose("datastore", p.store)
 	return nil
 }

@@ -132,16 +132,16 @@ func (p *Peer) storeFull() error {
 // the process (U107 in docs/upstream-faults.md).
 func (p *Peer) logFull() error {
 	folder := p.cfg.Helper.Configs().Raft.GetDataFolder()
-	return checkReserve(func() (uint64, bool) { return kubo.FreeSpace(folder) }, storeReserve)
+	return checkReserve(func() (uint64, bool) { return kubo.FreeSpace(folder) }, storeReserve, errLogFull)
 }
 
-// fullDetails is a source of healthDetails.
-func fullDetails(full func() error) func() []string {
+// fullDetails is a source of healthDetails, which says what is full.
+func fullDetails(full func() error, what error) func() []string {
 	return func() []string {
 		if full() == nil {
 			return nil
 		}
-		return []string{errStoreFull.Error() + ": no change of the pinset is accepted until there is space"}
+		return []string{what.Error() + ": no change of the pinset is accepted until there is space"}
 	}
 }
 

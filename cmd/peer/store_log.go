@@ -13,12 +13,17 @@ import (
 const spaceLogPause = 10 * time.Second
 
 // limitSpaceErrors has pebble log at most one error about a full disk each pause: it tries to
-// write a table again at once, hundreds of times a second (U52 in docs/upstream-faults.md). Other errors are all logged.
+// write a table again at once, hundreds of times a second (U52 in docs/upstream-faults.md). Other
+// errors are all logged. A configuration that was loaded has a listener; without one pebble would
+// make its own, which logs every error.
 func limitSpaceErrors(options *pebble.Options, pause time.Duration) {
-	if options.EventListener == nil || options.EventListener.BackgroundError == nil {
-		return
+	var limited pebble.EventListener
+	if options.EventListener != nil {
+		limited = *options.EventListener
 	}
-	limited := *options.EventListener
+	if limited.BackgroundError == nil {
+		limited.BackgroundError = func(err error) { logger.Errorf("datastore.pebble: background error: %s", err) }
+	}
 	limited.BackgroundError = (&spaceErrors{log: limited.BackgroundError, pause: pause}).background
 	options.EventListener = &limited
 }

@@ -25,11 +25,12 @@ type reservedStore struct {
 }
 
 // check returns an error when a write is to be refused.
-func (s *reservedStore) check() error { return checkReserve(s.free, s.reserve) }
+func (s *reservedStore) check() error { return checkReserve(s.free, s.reserve, errStoreFull) }
 
-func checkReserve(free func() (uint64, bool), reserve uint64) error {
+// checkReserve returns the error for a full disk when less than the reserve is free.
+func checkReserve(free func() (uint64, bool), reserve uint64, full error) error {
 	if free, known := free(); known && free < reserve {
-		return fmt.Errorf("%w: %s free, of which %s are kept", errStoreFull, humanize.IBytes(free), humanize.IBytes(reserve))
+		return fmt.Errorf("%w: %s free, of which %s are kept", full, humanize.IBytes(free), humanize.IBytes(reserve))
 	}
 	return nil
 }

@@ -29,8 +29,11 @@ const (
 	spaceRetryMax = 10 * time.Second
 )
 
-// errStoreFull is told to clients.
-var errStoreFull = errors.New("the disk of the datastore is full (no space left on device)")
+// errStoreFull and errLogFull are told to clients.
+var (
+	errStoreFull = errors.New("the disk of the datastore is full (no space left on device)")
+	errLogFull   = errors.New("the disk of the Raft log, consensus.raft.data_folder, is full (no space left on device)")
+)
 
 // storeSpace lets a store whose disk is full wait for space. It is by hand because pebble ends the
 // process when its log cannot be written (U52 in docs/upstream-faults.md). Reads go on meanwhile.

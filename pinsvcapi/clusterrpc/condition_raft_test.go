@@ -61,7 +61,7 @@ func TestReplaced_AReAddElsewhereBeforeTheCommitStays(t *testing.T) {
 				return nil, err
 			}
 			cfg.DataFolder, cfg.InitPeerset, cfg.WaitForLeaderTimeout = filepath.Join(t.TempDir(), "raft"), []peer.ID{h.ID()}, 10*time.Second
-			return raftstate.New(h, cfg, store, false)
+			return raftstate.New(h, cfg, store, raftstate.Options{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

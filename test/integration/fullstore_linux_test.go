@@ -142,8 +142,8 @@ func TestFullStore(t *testing.T) {
 }
 
 // A daemon that was killed is started on a full disk: pebble has to write what is in its log into tables
-// (U110 in docs/upstream-faults.md), and the others may break (U81). Meanwhile it says what it waits for, ends on SIGTERM, and is ready by
-// itself with space. Nothing accepted is lost.
+// (U110 in docs/upstream-faults.md), and the others may break (U81). Meanwhile it says what it waits for, ends
+// on SIGTERM, and is ready by itself with space. Nothing accepted is lost.
 func TestFullStore_AStart(t *testing.T) {
 	t.Parallel()
 	for engine, size := range map[string]int64{"pebble": 96 << 20, "leveldb": 96 << 20, "badger": 256 << 20, "badger3": 512 << 20} {

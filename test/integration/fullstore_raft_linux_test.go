@@ -19,11 +19,11 @@ func TestFullStore_WithRaft(t *testing.T) {
 	s.peer.Start()
 	s.accept(20)
 	free := s.fill()
-	const reason = "the disk of the peer's datastore is full"
+	const reason = "the change was not begun: the disk of this peer's Raft log is full (consensus.raft.data_folder)"
 	if r, err := s.post(); err != nil || r.Status != http.StatusServiceUnavailable || !strings.Contains(string(r.Body), reason) {
 		t.Errorf("with the disk full: %v %d %s", err, r.Status, r.Body)
 	}
-	if r, err := s.peer.Ask(http.MethodGet, "/ready", nil); err != nil || !strings.Contains(string(r.Body), "the disk of the datastore is full") {
+	if r, err := s.peer.Ask(http.MethodGet, "/ready", nil); err != nil || !strings.Contains(string(r.Body), "the disk of the Raft log, consensus.raft.data_folder, is full") {
 		t.Errorf("ready: %v %d %s", err, r.Status, r.Body)
 	}
 	s.reads("with the disk full")

@@ -62,6 +62,20 @@ type member struct {
 	thawed chan struct{}
 	// waiting are the writes that wait for that.
 	waiting atomic.Int32
+	// logFull is set while the disk of the log has no space for a write, and handed counts the writes that other
+	// peers redirected to this one.
+	logFull atomic.Bool
+	handed  atomic.Int32
+}
+
+// errNoSpace is what a member says whose log is full.
+var errNoSpace = errors.New("no space left on device")
+
+func (m *member) space() error {
+	if m.logFull.Load() {
+		return errNoSpace
+	}
+	return nil
 }
 
 // recorder is the tracker of a member. It reads all of a pin, as a tracker does.
@@ -108,6 +122,7 @@ func (blind) Untrack(context.Context, api.Cid) error { return nil }
 type consensusRPC struct{ m *member }
 
 func (s consensusRPC) LogPin(ctx context.Context, in api.Pin, _ *struct{}) error {
+	s.m.handed.Add(1)
 	return s.m.consensus.LogPin(s.m.thaw(ctx), in)
 }
 
@@ -126,7 +141,12 @@ func (m *member) thaw(ctx context.Context) context.Context {
 }
 
 func (s consensusRPC) LogUnpin(ctx context.Context, in api.Pin, _ *struct{}) error {
+	s.m.handed.Add(1)
 	return s.m.consensus.LogUnpin(s.m.thaw(ctx), in)
+}
+
+func (s consensusRPC) RmPeer(ctx context.Context, in peer.ID, _ *struct{}) error {
+	return s.m.consensus.RmPeer(ctx, in)
 }
 
 type trackerRPC struct{ tracker ipfscluster.PinTracker }
@@ -212,7 +232,7 @@ func (m *member) create(all []*member) {
 	} else {
 		var err error
 		m.disk = &full{Datastore: m.store}
-		m.ours, err = New(m.host, cfg, m.disk, false)
+		m.ours, err = New(m.host, cfg, m.disk, Options{Full: m.space})
 		noError(m.t, err)
 		m.consensus = m.ours
 		m.follower = NewTracker(m.tracker, m.ours.State, m.ours.Applied())

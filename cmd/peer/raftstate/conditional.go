@@ -41,10 +41,7 @@ func (s *writesRPC) Conditional(ctx context.Context, in ConditionalWrite, _ *str
 	if err != nil {
 		return err
 	}
-	if err := s.c.leads(ctx); err != nil {
-		return err
-	}
-	if err := s.c.writes.check(ctx, from, in.Nonce); err != nil {
+	if err := s.c.takes(ctx, from, in.Nonce); err != nil {
 		return err
 	}
 	return s.c.makeHere(ctx, in)
@@ -76,6 +73,9 @@ func (c *Consensus) unpinIf(ctx context.Context, key api.Cid, condition clusterr
 
 // atLeader has the leader make a write, whichever peer that is.
 func (c *Consensus) atLeader(ctx context.Context, w ConditionalWrite) error {
+	if err := c.refused(errLogFull); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, leaderLimit)
 	defer cancel()
 	tick := time.NewTicker(leaderPoll)
@@ -163,9 +163,9 @@ func (c *Consensus) makeHere(ctx context.Context, w ConditionalWrite) error {
 
 // propose commits a write at this peer and nowhere else, and returns when that is applied. It is tried once:
 // the comparison does not hold any more for an entry that is proposed after the office was lost (U106 in
-// docs/upstream-faults.md). Where this peer is no leader any more, upstream would hand the write to the new one, which does not compare: the
-// context for that has ended, and the new leader would ask this peer, which does not wait for such a
-// nonce.
+// docs/upstream-faults.md). Where this peer is no leader any more, upstream would hand the write to the new
+// one, which does not compare: the context for that has ended, and the new leader would ask this peer, which
+// does not wait for such a nonce.
 func (c *Consensus) propose(key api.Cid, w ConditionalWrite) error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()

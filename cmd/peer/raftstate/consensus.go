@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,6 +38,12 @@ type Consensus struct {
 	writes *writes
 	keys   *keys
 	self   peer.ID
+	// full is Options.Full.
+	full func() error
+	// left is set when this peer is no member any more.
+	left atomic.Bool
+	// reads are the calls for the state.
+	reads stateReads
 	// retries is how often a write that upstream refuses is made again: commit_retries.
 	retries int
 }
@@ -53,9 +62,19 @@ const (
 	leaderLimit = 10 * time.Second
 )
 
-// New makes the Raft component of a peer. The store is where it keeps the state; staging is for a
-// peer that joins others.
-func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool) (*Consensus, error) {
+// Options are what a Raft component may have beside its configuration.
+type Options struct {
+	// Staging is for a peer that joins others.
+	Staging bool
+	// Full returns why no change may begin at this peer or be handed to it, or nil. It is called for each change,
+	// by many goroutines at once. nil: there is always space.
+	Full func() error
+}
+
+// New makes the Raft component of a peer. The store is where it keeps the state. The store of the daemon is in
+// memory and refuses nothing; for a program whose store is on a disk, what an entry or a snapshot changes is tried
+// again until the store takes it (U104 in docs/upstream-faults.md).
+func New(h host.Host, cfg *raft.Config, store datastore.Datastore, opts Options) (*Consensus, error) {
 	wrapped := NewStore(store, cfg.DatastoreNamespace)
 	wrapped.hold = newHold()
 	if cfg.RaftConfig.Logger == nil {
@@ -64,14 +83,15 @@ func New(h host.Host, cfg *raft.Config, store datastore.Datastore, staging bool)
 	cfg.RaftConfig.Logger = restoreLogger{cfg.RaftConfig.Logger, wrapped}
 	once := *cfg
 	once.CommitRetries = 0 // By makeAgain instead.
-	inner, err := raft.NewConsensus(pipelineHost{h}, &once, wrapped, staging)
+	inner, err := raft.NewConsensus(pipelineHost{h}, &once, wrapped, opts.Staging)
 	if err != nil {
 		return nil, err
 	}
 	c := &Consensus{
 		Consensus: inner, store: wrapped, applied: make(chan struct{}), writes: newWrites(h), keys: newKeys(), self: h.ID(),
-		retries: cfg.CommitRetries,
+		retries: cfg.CommitRetries, full: opts.Full,
 	}
+	c.reads.read = inner.State
 	if err := c.writes.serve(c); err != nil {
 		return nil, errors.Join(err, c.Shutdown(context.Background()))
 	}
@@ -89,7 +109,19 @@ func (c *Consensus) Shutdown(ctx context.Context) error {
 	c.store.hold.end(errNoClient)
 	c.store.stop()
 	c.writes.close()
+	if members, err := c.Peers(ctx); err == nil && !slices.Contains(members, c.self) {
+		c.left.Store(true) // The others have removed it.
+	}
 	return c.Consensus.Shutdown(ctx)
+}
+
+// Clean removes what Raft has on the disk, if this peer has left the cluster. Upstream also calls it when the peer
+// was to leave and could not (U119 in docs/upstream-faults.md).
+func (c *Consensus) Clean(ctx context.Context) error {
+	if !c.left.Load() {
+		return errors.New("this peer is still a member of the cluster: what Raft has on the disk is kept")
+	}
+	return c.Consensus.Clean(ctx)
 }
 
 // OnRestore sets what is called after a snapshot of the leader changed the state. It must not block.
@@ -145,19 +177,39 @@ func (c *Consensus) AddPeer(ctx context.Context, id peer.ID) error {
 	return c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.AddPeer(ctx, id) })
 }
 
-// RmPeer removes a member from the cluster.
+// RmPeer removes a member from the cluster. A peer that leaves by itself does so while it is stopped, and a stop
+// has a limit: it does not wait for a leader for longer than leaderLimit.
 func (c *Consensus) RmPeer(ctx context.Context, id peer.ID) error {
-	return c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.RmPeer(ctx, id) })
+	if id == c.self {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, leaderLimit)
+		defer cancel()
+	}
+	err := c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.RmPeer(ctx, id) })
+	if err == nil && id == c.self {
+		c.left.Store(true)
+	}
+	return err
 }
 
 // makeAgain repeats what upstream refuses, as upstream would. That would also repeat a write with a condition
 // without comparing again (U106 in docs/upstream-faults.md). Upstream pauses before it refuses.
 func (c *Consensus) makeAgain(ctx context.Context, write func(context.Context) error) error {
 	for try := 0; ; try++ {
-		if err := write(ctx); err == nil || try >= c.retries || ctx.Err() != nil {
+		if err := write(ctx); err == nil || try >= c.retries || ctx.Err() != nil || lasts(err) {
 			return err
 		}
 	}
+}
+
+// msgNoLeader is of Consensus.redirectToLeader of upstream, which has waited for wait_for_leader_timeout then.
+const msgNoLeader = "timed out waiting for leader"
+
+// lasts reports whether the cause of a refusal lasts for longer than upstream pauses. The error may be of another
+// peer, of which only the text is left.
+func lasts(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, msgNoLeader) || strings.Contains(text, errLeaderLogFull.Error())
 }
 
 // onceOnly is a write that has no effect when it is repeated though the try before was committed: the

@@ -108,6 +108,17 @@ func (w *writes) older(id peer.ID) bool {
 	return err == nil && len(known) > 0 && !slices.Contains(known, Protocol)
 }
 
+// takes is nil when this peer, as the leader, may propose a write that another one handed to it.
+func (c *Consensus) takes(ctx context.Context, from peer.ID, nonce string) error {
+	if err := c.leads(ctx); err != nil {
+		return err
+	}
+	if err := c.refused(errLeaderLogFull); err != nil {
+		return fmt.Errorf("peer %s: %w", c.self, err)
+	}
+	return c.writes.check(ctx, from, nonce)
+}
+
 // begin lets a write of this peer begin, or one that another peer redirected to it, which only the
 // leader takes. end is called when it has ended.
 func (c *Consensus) begin(ctx context.Context, key api.Cid, nonce string, redirected bool) (end func(), err error) {
@@ -117,16 +128,17 @@ func (c *Consensus) begin(ctx context.Context, key api.Cid, nonce string, redire
 	}
 	from, local := rpc.GetRequestSender(ctx)
 	if !redirected || local != nil || from == c.self {
+		if err := c.refused(errLogFull); err != nil && !isBarrier(key) {
+			leave()
+			return nil, err
+		}
 		ended := c.writes.begin(nonce)
 		return func() {
 			ended()
 			leave()
 		}, nil
 	}
-	if err = c.leads(ctx); err == nil {
-		err = c.writes.check(ctx, from, nonce)
-	}
-	if err != nil {
+	if err := c.takes(ctx, from, nonce); err != nil {
 		leave()
 		return nil, err
 	}

@@ -272,6 +272,17 @@ type full struct {
 	datastore.Datastore
 	full    atomic.Bool
 	refused atomic.Int32
+	// listed, if any, is told of each query, which then waits for its end.
+	listed atomic.Pointer[hold]
+}
+
+func (f *full) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	if listed := f.listed.Load(); listed != nil {
+		if err := listed.wait(); err != nil {
+			return nil, err
+		}
+	}
+	return f.Datastore.Query(ctx, q)
 }
 
 func (f *full) Put(ctx context.Context, key datastore.Key, row []byte) error {

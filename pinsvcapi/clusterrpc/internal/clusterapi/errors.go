@@ -55,6 +55,8 @@ var causeTexts = [...]struct {
 	{ErrChanged.Error(), CauseChanged},
 	{"the change may still take effect", CauseUncertain},
 	{"the store of the shared state takes no writes", CauseStore},
+	{textLogFull, CauseStore},
+	{textLeaderLogFull, CauseStore},
 	{"still catching up with the cluster", CauseBehind},
 	{"max_queue_size reached", CauseQueueFull},
 	{"operation queue is full", CausePinQueueFull},
@@ -78,6 +80,13 @@ var causeTexts = [...]struct {
 	{"context canceled", CauseStalled},
 	{context.DeadlineExceeded.Error(), CauseTimedOut},
 }
+
+// textLogFull and textLeaderLogFull are of cmd/peer/raftstate: this peer, or the Raft leader that it handed a
+// change to, has no space for it on the disk of its log.
+const (
+	textLogFull       = "this peer's Raft log takes no writes"
+	textLeaderLogFull = "the Raft leader's log takes no writes"
+)
 
 // refusedPrefix and refusedMessage surround what the connector adds to the
 // message of an IPFS node.
@@ -183,6 +192,10 @@ func Failure(err error, action string) error {
 // storeState says what is known of the store that did not commit a change.
 func storeState(err error) string {
 	switch text := err.Error(); {
+	case strings.Contains(text, textLogFull):
+		return "the disk of this peer's Raft log is full (consensus.raft.data_folder)"
+	case strings.Contains(text, textLeaderLogFull):
+		return "the disk of the Raft leader's log is full (consensus.raft.data_folder of that peer)"
 	case strings.Contains(text, "no space left on device"):
 		return "the disk of the peer's datastore is full"
 	case CauseOf(strings.ReplaceAll(text, "the change may still take effect", "")) == CauseBehind:

@@ -21,6 +21,7 @@ const (
 	textQueueFull = "error batching item: batching max_queue_size reached. Too many operations are waiting to be batched. Try increasing the max_queue_size"
 	textUncertain = "the commit has not succeeded, and the change may still take effect: "
 	textStore     = "the store of the shared state takes no writes: "
+	textFull      = ": the disk of the Raft log, consensus.raft.data_folder, is full (no space left on device): 1.0 MiB free, of which 32 MiB are kept"
 	textBehind    = "this peer is still catching up with the cluster"
 	textPinsFull  = "pin/unpin operation queue is full. Try increasing max_pin_queue_size"
 	textNoNode    = `Post "http://127.0.0.1:5001/api/v0/pin/add": dial tcp 127.0.0.1:5001: connect: connection refused`
@@ -41,6 +42,8 @@ func TestCauseOf_Texts(t *testing.T) {
 		{textQueueFull, CauseQueueFull},
 		{textUncertain + textStore + "input/output error", CauseUncertain},
 		{textStore + "input/output error", CauseStore},
+		{textLogFull + textFull, CauseStore},
+		{"peer 12D3Koo: " + textLeaderLogFull + textFull, CauseStore},
 		{textBehind + ": context deadline exceeded", CauseBehind},
 		{textPinsFull, CausePinQueueFull},
 		{textNoNode, CauseIPFSUnavailable},
@@ -98,6 +101,9 @@ func TestFailure_KindAndText(t *testing.T) {
 	}{
 		{textUncertain + textStore + "input/output error", pinsvc.KindUnavailable, uncertain("the peer's datastore fails, and the commit is tried again")},
 		{textUncertain + textStore + "no space left on device", pinsvc.KindUnavailable, uncertain("the disk of the peer's datastore is full")},
+		{textStore + "no space left on device", pinsvc.KindUnavailable, "the change was not begun: the disk of the peer's datastore is full"},
+		{textLogFull + textFull, pinsvc.KindUnavailable, "the change was not begun: the disk of this peer's Raft log is full (consensus.raft.data_folder)"},
+		{"peer 12D3Koo: " + textLeaderLogFull + textFull, pinsvc.KindUnavailable, "the change was not begun: the disk of the Raft leader's log is full (consensus.raft.data_folder of that peer)"},
 		{"the change may still take effect: leadership lost while committing log", pinsvc.KindUnavailable, uncertain("the Raft leader was lost meanwhile")},
 		{"no Raft leader has accepted the change within 9s; the change may still take effect", pinsvc.KindUnavailable, uncertain("the Raft leader was lost meanwhile")},
 		{"the change is committed, and this peer has not applied it yet; the change may still take effect: context deadline exceeded", pinsvc.KindUnavailable, uncertain("this peer has not received it from the Raft leader yet")},

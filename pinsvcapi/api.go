@@ -53,11 +53,11 @@ type Options struct {
 	// own. Shutdown does not close it.
 	Host host.Host
 
-	// For tests: rows to add to the table of routes, another writeGrace and another
-	// drainQuiet.
+	// For tests: rows to add to the table of routes, another writeGrace and others than
+	// defaultDrainLimits.
 	endpoints  []endpoint
 	writeGrace time.Duration
-	drainQuiet time.Duration
+	drain      drainLimits
 }
 
 // API is the component: it implements ipfscluster.API. Make one with NewAPI.
@@ -80,11 +80,12 @@ type API struct {
 
 	server    *http.Server
 	listeners []*boundedListener // HTTP or HTTPS
-	libp2p    net.Listener       // nil without libp2p
+	libp2p    *boundedListener   // nil without libp2p
 	host      host.Host          // nil without libp2p
+	streams   *streamHost        // of host; nil without libp2p
 	ownHost   bool
 	serving   sync.WaitGroup // the listeners
-	requests  requestCounter
+	requests  waitCounter
 	conns     *connections
 	admission *admission
 	// draining ends when Shutdown begins; cutOff ends the contexts of all
@@ -97,6 +98,9 @@ type API struct {
 
 	lifecycle sync.Mutex // orders SetClient, Reload and Shutdown
 	shutdown  bool
+	// refusing serves the streams that come during Shutdown; refused ends with it.
+	refusing *http.Server
+	refused  sync.WaitGroup
 }
 
 // backendBox makes an interface fit into an atomic pointer.
@@ -126,8 +130,8 @@ func NewAPI(ctx context.Context, cfg *config.Config, opts Options) (*API, error)
 	if opts.writeGrace == 0 {
 		opts.writeGrace = writeGrace
 	}
-	if opts.drainQuiet == 0 {
-		opts.drainQuiet = drainQuiet
+	if opts.drain == (drainLimits{}) {
+		opts.drain = defaultDrainLimits()
 	}
 	api := &API{
 		cfg: cfg, opts: opts, openAPI: describedAt(cfg.BasePath),
@@ -188,10 +192,17 @@ func (api *API) prepare() error {
 func (api *API) newServer(ctx context.Context) {
 	requests, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
 	api.cutOff = cutOff
-	api.server = &http.Server{
+	api.server = api.httpServer(requests)
+	api.server.TLSConfig = api.serverTLS()
+	api.server.ConnState = api.conns.track
+	api.server.RegisterOnShutdown(api.conns.closeUnread)
+}
+
+// httpServer makes a server of requests whose contexts are made of base.
+func (api *API) httpServer(base context.Context) *http.Server {
+	return &http.Server{
 		Handler:           api.handler(),
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		TLSConfig:         api.serverTLS(),
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadTimeout:       api.cfg.ReadTimeout,
 		ReadHeaderTimeout: api.cfg.ReadHeaderTimeout,
 		WriteTimeout:      api.cfg.WriteTimeout,
@@ -199,8 +210,6 @@ func (api *API) newServer(ctx context.Context) {
 		MaxHeaderBytes:    api.cfg.MaxHeaderBytes,
 		ErrorLog:          connectionLog(),
 	}
-	api.server.ConnState = api.conns.track
-	api.server.RegisterOnShutdown(api.conns.closeUnread)
 }
 
 // SetClient connects the component to the cluster. It is called once, before

@@ -3,9 +3,11 @@ package pinsvcapi
 import (
 	"container/list"
 	"context"
+	"math"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // connections bounds the open connections of all listeners together, so that
@@ -15,27 +17,38 @@ import (
 type connections struct {
 	slots chan struct{}
 
-	mu sync.Mutex // guards what follows
-	// fresh are connections whose first request was not answered yet, with whether it was
-	// read. Browsers open some in advance, and the shutdown of net/http would give each 5
-	// seconds.
-	fresh map[net.Conn]bool
-	// noneFresh, when not nil, is closed once none is fresh.
-	noneFresh chan struct{}
+	mu   sync.Mutex // guards what follows
+	open map[net.Conn]*openConn
+	idle *list.List // *openConn, idle longest first
+	// busy is how many connections are not idle: their first request was not read yet, or
+	// one is being answered.
+	busy int
+	// noneBusy, when not nil, is closed once none is.
+	noneBusy chan struct{}
+	// firstLimit is within what time the first request of a new connection is to be read
+	// during a stop. Zero before.
+	firstLimit time.Duration
 
-	idle *list.List // net.Conn, idle longest first
-	at   map[net.Conn]*list.Element
 	// waiting are the connections that wait for a slot, and wanted those of them for
 	// which no idle one was closed yet.
 	waiting, wanted int
 }
 
+// openConn is a connection that the server knows.
+type openConn struct {
+	net.Conn
+	busy  bool
+	fresh bool          // no request was read
+	limit *time.Timer   // of firstLimit, while it is fresh; nil before a stop
+	place *list.Element // while it is idle
+	since time.Time     // when that began
+}
+
 func newConnections(limit int) *connections {
 	return &connections{
 		slots: make(chan struct{}, limit),
-		fresh: make(map[net.Conn]bool),
+		open:  make(map[net.Conn]*openConn),
 		idle:  list.New(),
-		at:    make(map[net.Conn]*list.Element),
 	}
 }
 
@@ -50,56 +63,132 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, fresh := c.fresh[conn]
-	delete(c.fresh, conn)
-	if e := c.at[conn]; e != nil {
-		c.idle.Remove(e)
-		delete(c.at, conn)
+	o := c.open[conn]
+	if o == nil {
+		o = &openConn{Conn: conn}
+		c.open[conn] = o
+	}
+	c.setBusy(o, state == http.StateNew || state == http.StateActive)
+	o.fresh = state == http.StateNew
+	if o.limit != nil {
+		o.limit.Stop()
+	}
+	if o.place != nil {
+		c.idle.Remove(o.place)
+		o.place = nil
 	}
 	switch state {
 	case http.StateNew:
-		c.fresh[conn] = false
-	case http.StateActive:
-		if fresh {
-			c.fresh[conn] = true
-		}
+		c.boundFirst(o)
 	case http.StateIdle:
-		c.at[conn] = c.idle.PushBack(conn)
-	}
-	if c.noneFresh != nil && len(c.fresh) == 0 {
-		close(c.noneFresh)
-		c.noneFresh = nil
+		o.place, o.since = c.idle.PushBack(o), time.Now()
+	case http.StateClosed, http.StateHijacked:
+		delete(c.open, conn)
 	}
 }
 
-// awaitFresh waits until no connection is fresh, or ctx ends. It is called once, before
-// the shutdown of the server: from then on net/http drops what it has read and not yet
-// handed to a handler.
-func (c *connections) awaitFresh(ctx context.Context) {
-	none := make(chan struct{})
+// setBusy is called with the lock.
+func (c *connections) setBusy(o *openConn, busy bool) {
+	switch {
+	case busy && !o.busy:
+		c.busy++
+	case !busy && o.busy:
+		c.busy--
+	}
+	o.busy = busy
+	if c.busy == 0 && c.noneBusy != nil {
+		close(c.noneBusy)
+		c.noneBusy = nil
+	}
+}
+
+// limitFirst begins to close connections of which no request is read within limit from
+// now, or from their beginning: they may have the slots that others wait for. Browsers open
+// some in advance.
+func (c *connections) limitFirst(limit time.Duration) {
 	c.mu.Lock()
-	if len(c.fresh) == 0 {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	c.firstLimit = limit
+	for _, o := range c.open {
+		c.boundFirst(o)
 	}
-	c.noneFresh = none
+}
+
+// boundFirst is called with the lock.
+func (c *connections) boundFirst(o *openConn) {
+	if o.fresh && c.firstLimit > 0 {
+		o.limit = time.AfterFunc(c.firstLimit, func() { c.endUnread(o) })
+	}
+}
+
+// endUnread closes a connection if no request was read.
+func (c *connections) endUnread(o *openConn) {
+	c.mu.Lock()
+	unread := o.fresh
 	c.mu.Unlock()
-	select {
-	case <-none:
-	case <-ctx.Done():
+	if unread {
+		logFault("closing a connection", o.Close())
 	}
+}
+
+// idleLook is how often idle connections are looked at.
+const idleLook = 10 * time.Millisecond
+
+// awaitQuiet waits until no connection is busy and each has been idle for that long, or ctx
+// ends. The client of another one may have read an answer and sent the next request. It
+// comes before the shutdown of the server, after which net/http drops what it has read and
+// not yet handed to a handler.
+func (c *connections) awaitQuiet(ctx context.Context, long time.Duration) {
+	for ctx.Err() == nil {
+		none, since := c.quiet()
+		if none == nil {
+			if since >= long {
+				return
+			}
+			pause(ctx, min(long-since, idleLook)) // It may end or be busy before.
+			continue
+		}
+		select {
+		case <-none:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// quiet returns what is closed once no connection is busy, or nil and how long all have
+// been idle. One goroutine at a time may wait.
+func (c *connections) quiet() (none <-chan struct{}, idle time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy > 0 {
+		c.noneBusy = make(chan struct{})
+		return c.noneBusy, 0
+	}
+	last := c.idle.Back()
+	if last == nil {
+		return nil, math.MaxInt64
+	}
+	return nil, time.Since(last.Value.(*openConn).since)
 }
 
 // closeUnread is called by the server once it accepts no more connections. It closes those
-// of which no request was read.
+// of which no request was read: the shutdown of net/http would give each 5 seconds.
 func (c *connections) closeUnread() {
+	for _, o := range c.unread() {
+		logFault("closing a connection", o.Close()) // See evict.
+	}
+}
+
+func (c *connections) unread() []*openConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn, read := range c.fresh {
-		if !read {
-			logFault("closing a connection", conn.Close())
+	var unread []*openConn
+	for _, o := range c.open {
+		if o.fresh {
+			unread = append(unread, o)
 		}
 	}
+	return unread
 }
 
 // evict closes the connection that has been idle longest, if any is idle, for one
@@ -120,10 +209,10 @@ func (c *connections) longestIdle() net.Conn {
 		return nil
 	}
 	c.wanted--
-	conn := first.Value.(net.Conn)
+	o := first.Value.(*openConn)
 	c.idle.Remove(first)
-	delete(c.at, conn)
-	return conn
+	o.place = nil
+	return o
 }
 
 // wait is called before one waits for a slot; stop when it waits no more.

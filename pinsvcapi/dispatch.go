@@ -43,6 +43,9 @@ func (api *API) handle(w http.ResponseWriter, r *http.Request, rq *request) (res
 			err = fmt.Errorf("panic: %v", fault)
 		}
 	}()
+	if err := refusal(r.Context()); err != nil {
+		return response{}, err
+	}
 	if err := api.checkHost(rq, r); err != nil {
 		return response{}, err
 	}

@@ -107,10 +107,13 @@ func (s *scripted) Get(ctx context.Context, user pinsvc.User, id string) (pinsvc
 	return s.Fake.Get(ctx, user, id)
 }
 
-// newHost is a libp2p host on loopback.
-func newHost(t *testing.T) host.Host {
+// newHost is a libp2p host on loopback, by default with TCP.
+func newHost(t *testing.T, addrs ...string) host.Host {
 	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
+	if addrs == nil {
+		addrs = []string{"/ip4/127.0.0.1/tcp/0"}
+	}
+	h, err := libp2p.New(libp2p.ListenAddrStrings(addrs...), libp2p.DisableRelay())
 	if err != nil {
 		t.Fatal(err)
 	}

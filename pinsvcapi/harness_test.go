@@ -112,6 +112,13 @@ func addrs(t testing.TB, texts ...string) []multiaddr.Multiaddr {
 	return addrs
 }
 
+// quickDrain is for clients on the same machine.
+func quickDrain() drainLimits {
+	limits := defaultDrainLimits()
+	limits.roundTrip = 10 * time.Millisecond
+	return limits
+}
+
 // startUnready starts a service that has no client yet.
 func startUnready(t *testing.T, change ...func(*setup)) *service {
 	t.Helper()
@@ -120,7 +127,7 @@ func startUnready(t *testing.T, change ...func(*setup)) *service {
 		NewBackend: func(*rpc.Client) Backend { return s.backend },
 		Registerer: s.metrics,
 		Version:    "1.2.3",
-		drainQuiet: 10 * time.Millisecond,
+		drain:      quickDrain(),
 	}}
 	for _, c := range change {
 		c(&set)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	p2phttp "github.com/libp2p/go-libp2p-http"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -47,6 +48,7 @@ func (api *API) unlisten() {
 	}
 	if api.libp2p != nil {
 		logFault("closing the libp2p listener", api.libp2p.Close())
+		api.host.RemoveStreamHandler(p2phttp.DefaultP2PProtocol)
 	}
 	if api.ownHost {
 		logFault("closing the libp2p host", api.host.Close())

@@ -26,11 +26,13 @@ func (api *API) listenLibp2p() error {
 	if err := api.checkExposure(api.users.Load()); err != nil {
 		return err
 	}
-	l, err := gostream.Listen(api.host, p2phttp.DefaultP2PProtocol)
+	api.streams = &streamHost{Host: api.host}
+	l, err := gostream.Listen(api.streams, p2phttp.DefaultP2PProtocol)
 	if err != nil {
 		return fmt.Errorf("api.pinsvcapi: serving HTTP over libp2p: %w", err)
 	}
 	api.libp2p = api.conns.bound(l)
+	api.libp2p.accepted = func() { api.streams.waiting.add(-1) }
 	return nil
 }
 

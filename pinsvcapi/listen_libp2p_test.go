@@ -38,7 +38,9 @@ func exercise(s *service) {
 	s.do(http.MethodDelete, "/pins/"+st.RequestID, "").is(http.StatusAccepted)
 }
 
-func TestListenLibp2p_HostOfItsOwn(t *testing.T) {
+// ownHost has the API served over a libp2p host of its own alone.
+func ownHost(t *testing.T, addr string) func(*setup) {
+	t.Helper()
 	key, _, err := p2pcrypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -47,13 +49,17 @@ func TestListenLibp2p_HostOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, func(set *setup) {
+	return func(set *setup) {
 		set.cfg.HTTPListenAddr = nil
 		set.cfg.ID, set.cfg.PrivateKey = id, key
-		set.cfg.Libp2pListenAddr = addrs(t, "/ip4/127.0.0.1/tcp/0")
-	})
-	if s.api.Host().ID() != id {
-		t.Errorf("the host is %s, want %s", s.api.Host().ID(), id)
+		set.cfg.Libp2pListenAddr = addrs(t, addr)
+	}
+}
+
+func TestListenLibp2p_HostOfItsOwn(t *testing.T) {
+	s := start(t, ownHost(t, "/ip4/127.0.0.1/tcp/0"))
+	if got, want := s.api.Host().ID(), s.api.cfg.ID; got != want {
+		t.Errorf("the host is %s, want %s", got, want)
 	}
 	over(t, s)
 	exercise(s)

@@ -1,20 +1,18 @@
 package pinsvcapi
 
 import (
-	"context"
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // bound makes l accept no more connections than there are slots.
 func (c *connections) bound(l net.Listener) *boundedListener {
+	closed := make(chan struct{})
 	return &boundedListener{
-		Listener: l, all: c, closed: make(chan struct{}),
-		drained: make(chan struct{}), closeOnce: sync.OnceValue(l.Close),
+		Listener: l, all: c,
+		closed: closed, endWait: sync.OnceFunc(func() { close(closed) }), closeInner: sync.OnceValue(l.Close),
+		accepted: func() {}, drained: make(chan struct{}),
 	}
 }
 
@@ -22,28 +20,24 @@ func (c *connections) bound(l net.Listener) *boundedListener {
 // slot. Its Accept is for one goroutine at a time.
 type boundedListener struct {
 	net.Listener
-	all    *connections
-	closed chan struct{}
-	once   sync.Once
+	all *connections
 
-	quiet     atomic.Int64  // of drain, a time.Duration; zero before
-	drained   chan struct{} // closed once drain has nothing more to accept
-	closeOnce func() error  // closes Listener
+	closed     chan struct{} // ends the wait for a slot
+	endWait    func()        // closes closed
+	closeInner func() error  // closes Listener
+
+	accepted func()                     // called when a connection was accepted, or given up
+	queue    atomic.Pointer[queueDrain] // of drain, nil before
+	drained  chan struct{}              // closed once drain has nothing more to accept
 }
 
 // Accept implements net.Listener.
 func (l *boundedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if errors.Is(err, os.ErrDeadlineExceeded) { // Only drain sets deadlines.
-		conn, err = l.acceptQueued()
-	}
-	if err != nil && l.quiet.Load() > 0 {
-		close(l.drained)
-		<-l.closed // The server would take it for a fault before.
-	}
+	conn, err := l.next()
 	if err != nil {
 		return nil, err
 	}
+	defer l.accepted()
 	if l.all.take() {
 		return l.counted(conn), nil
 	}
@@ -57,50 +51,21 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// deadliner is a listener of the kernel's, in whose queue connections wait that clients
-// have made and that nobody has accepted.
-type deadliner interface {
-	net.Listener
-	SetDeadline(time.Time) error
-}
-
-// drain has Accept accept what clients have connected until now, returns once it did, when
-// nothing has come for quiet, and closes the listener. New connections are kept out
-// where the system can do that. When ctx ends it waits no longer. Close is to follow.
-//
-// Close alone resets what waits in the kernel's queue, also whole requests.
-func (l *boundedListener) drain(ctx context.Context, quiet time.Duration) {
-	queue, ok := l.Listener.(deadliner)
-	if !ok || ctx.Err() != nil {
-		return
+// next accepts a connection that has no slot yet. While drain runs, an error is no reason
+// to accept no more: it may be that of the deadline which drain has set, or that there is no
+// file descriptor.
+func (l *boundedListener) next() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	queue := l.queue.Load()
+	if err == nil || queue == nil {
+		return conn, err
 	}
-	if err := keepOut(queue); err != nil {
-		logger.Debugf("new connections to %s are accepted for a moment more: %v", l.Addr(), err)
+	if conn, err = queue.accept(); err == nil {
+		return conn, nil
 	}
-	l.quiet.Store(int64(quiet))
-	logFault("ending a listener", queue.SetDeadline(time.Now()))
-	select {
-	case <-l.drained:
-	case <-ctx.Done():
-	}
-	logFault("closing a listener", l.closeOnce())
-}
-
-// acceptQueued accepts while drain runs. It returns os.ErrDeadlineExceeded once nothing
-// waits.
-func (l *boundedListener) acceptQueued() (net.Conn, error) {
-	queue, quiet := l.Listener.(deadliner), time.Duration(l.quiet.Load())
-	for {
-		if err := queue.SetDeadline(time.Now().Add(quiet)); err != nil {
-			return nil, err
-		}
-		began := time.Now()
-		conn, err := queue.Accept()
-		// On a busy machine the deadline may pass before Accept looks.
-		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) >= quiet/2 {
-			return conn, err
-		}
-	}
+	close(l.drained)
+	<-l.closed // The server would take it for a fault before.
+	return nil, net.ErrClosed
 }
 
 func (l *boundedListener) counted(conn net.Conn) net.Conn {
@@ -109,8 +74,8 @@ func (l *boundedListener) counted(conn net.Conn) net.Conn {
 
 // Close implements net.Listener.
 func (l *boundedListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.closeOnce()
+	l.endWait()
+	return l.closeInner()
 }
 
 // countedConn gives its slot back when it is closed.

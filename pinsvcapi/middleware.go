@@ -39,7 +39,7 @@ func (api *API) identify(next http.Handler) http.Handler {
 		defer api.requests.add(-1)
 		rq, w, r := api.newRequest(w, r)
 		w.Header().Set(requestIDHeader, rq.id)
-		if lengthIsDoubtful(r) || api.draining.Err() != nil {
+		if lengthIsDoubtful(r) {
 			w.Header().Set("Connection", "close")
 		}
 		api.boundBodyTime(rq, r)

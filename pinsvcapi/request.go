@@ -70,7 +70,7 @@ func (api *API) newRequest(w http.ResponseWriter, r *http.Request) (*request, ht
 		route:    api.routes.find(r, viaProxy),
 		users:    api.users.Load(),
 		conn:     http.NewResponseController(w),
-		recorder: &responseRecorder{ResponseWriter: w},
+		recorder: &responseRecorder{ResponseWriter: w, draining: api.draining},
 	}
 	return rq, rq.recorder, r.WithContext(context.WithValue(r.Context(), requestKey{}, rq))
 }
@@ -87,20 +87,24 @@ func newRequestID() string {
 // request has one, made by identify.
 type responseRecorder struct {
 	http.ResponseWriter
-	status int // zero before the header was written
-	bytes  int64
+	draining context.Context // of the API
+	status   int             // zero before the header was written
+	bytes    int64
 }
 
 func (rec *responseRecorder) WriteHeader(status int) {
 	if rec.status == 0 && status >= 200 {
 		rec.status = status
+		if rec.draining.Err() != nil {
+			rec.Header().Set("Connection", "close")
+		}
 	}
 	rec.ResponseWriter.WriteHeader(status)
 }
 
 func (rec *responseRecorder) Write(data []byte) (int, error) {
 	if rec.status == 0 {
-		rec.status = http.StatusOK
+		rec.WriteHeader(http.StatusOK)
 	}
 	n, err := rec.ResponseWriter.Write(data)
 	rec.bytes += int64(n)

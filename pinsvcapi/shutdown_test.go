@@ -112,28 +112,16 @@ func TestShutdown_BackendIsNotClosedUnderARequestThatWasCutOff(t *testing.T) {
 	}
 }
 
-func TestShutdown_DoesNotWaitForConnectionsThatSendNothing(t *testing.T) {
-	s := start(t, func(set *setup) { set.cfg.ShutdownTimeout = time.Hour })
-	_, reader := dialRaw(t, s, "")
-	// Served after the silent one was accepted, so that one is known.
-	s.do(http.MethodGet, "/health", "").is(http.StatusOK)
-	s.client.CloseIdleConnections()
-	begin := time.Now()
-	s.shutdown(context.Background())
-	if took := time.Since(begin); took > 4*time.Second {
-		t.Errorf("Shutdown took %v", took)
-	}
-	closed(t, reader)
-}
-
-func TestRequestCounter_WaitIsBounded(t *testing.T) {
-	var c requestCounter
+func TestWaitCounter_WaitIsBounded(t *testing.T) {
+	var c waitCounter
 	c.add(2)
-	if left := c.wait(time.Millisecond); left != 2 {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if left := c.wait(ended); left != 2 {
 		t.Errorf("%d are left, want 2", left)
 	}
 	done := make(chan int)
-	go func() { done <- c.wait(time.Hour) }()
+	go func() { done <- c.wait(t.Context()) }()
 	c.add(-1)
 	c.add(-1)
 	if left := <-done; left != 0 {

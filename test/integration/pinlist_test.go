@@ -50,7 +50,7 @@ func newBrokenList(t *testing.T, node *harness.Kubo) (proxy *brokenList, addr st
 
 func (b *brokenList) breakOff(resp *http.Response) error {
 	r := resp.Request
-	if !b.broken.Load() || !strings.HasSuffix(r.URL.Path, "/pin/ls") || r.URL.Query().Get("arg") != "" {
+	if !b.broken.Load() || !strings.HasSuffix(r.URL.Path, "/pin/ls") || r.URL.Query().Get("arg") != "" || r.URL.Query().Get("type") != "recursive" {
 		return nil
 	}
 	first, err := bufio.NewReader(resp.Body).ReadBytes('\n')

@@ -25,7 +25,8 @@ func TestPresence_ADeadPeerIsNoReplicaAndIsReplacedByAReAdd(t *testing.T) {
 	for i, p := range peers {
 		p.Node.SetAddresses(fmt.Sprintf("/ip4/1.2.3.%d/tcp/4001", i+1))
 	}
-	s := service{newBackend(t, peers[0], clusterrpc.Options{ReplicaAwayAfter: 10 * time.Second}), t, peers[0]}
+	registry := prometheus.NewRegistry()
+	s := service{newBackend(t, peers[0], clusterrpc.Options{ReplicaAwayAfter: 10 * time.Second, Registerer: registry}), t, peers[0]}
 	// The one that dies holds all of these pins.
 	var pins []pinsvc.PinStatus
 	var dead *clustertest.Peer
@@ -67,6 +68,15 @@ func TestPresence_ADeadPeerIsNoReplicaAndIsReplacedByAReAdd(t *testing.T) {
 	for i := range pins {
 		replicas(i, "2/3", dead.ID().String()+" since ", "api.pinsvcapi.replica_away_after")
 	}
+	// Two of three are enough: they lack what is wanted, and nothing that is required.
+	await.Success(t, "the metrics have the pins that lack a replica", func() error {
+		values := gather(t, registry)
+		wanted, required := values["pinsvcapi_pins_short_of_replicas wanted"], values["pinsvcapi_pins_short_of_replicas required"]
+		if wanted != float64(len(pins)) || required != 0 {
+			return fmt.Errorf("%v of %d lack what is wanted, %v what is required", wanted, len(pins), required)
+		}
+		return nil
+	})
 	s.add(pinsvc.Pin{CID: pins[0].Pin.CID, Name: "again"})
 	rec, err := peers[0].Cluster.PinGet(t.Context(), api.NewCid(pins[0].Pin.CID))
 	if err != nil || len(rec.Allocations) != 3 || slices.Contains(rec.Allocations, dead.ID()) {

@@ -3,6 +3,8 @@ package divergence
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
+	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -26,6 +29,7 @@ type elements struct {
 	live, tombs    []string
 	lost           string // the element whose block is lost
 	repaired, kept []string
+	marked         []int // how many were repaired at each mark
 }
 
 func (e *elements) Members(context.Context, string) (crdtstore.Members, error) {
@@ -57,7 +61,13 @@ func (e *elements) Keep(_ context.Context, _, id string, _ []byte) error {
 	return nil
 }
 
-func (e *elements) MarkDirty(context.Context) error { return nil }
+func (e *elements) MarkDirty(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.marked = append(e.marked, len(e.repaired))
+	return nil
+}
+
 func (e *elements) Unfinished() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -182,6 +192,49 @@ func TestWatcher_ExaminesAfterEightSamplesAndConfirms(t *testing.T) {
 	}
 }
 
+// The operator reads of each state once, with the peer, and when the pinsets are the same again.
+func TestWatcher_LogsEachState(t *testing.T) {
+	a, b := sides(t)
+	level := log.Desugar().Level()
+	noError(t, logging.SetLogLevel("divergence", "info"))
+	t.Cleanup(func() { _ = logging.SetLogLevel("divergence", level.String()) })
+	pipe := logging.NewPipeReader(logging.PipeFormat(logging.PlaintextOutput))
+	read := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(pipe)
+		read <- string(all)
+	}()
+	a.put(t, "key", "mine")
+	b.put(t, "key", "theirs")
+	a.samples(t, 3*(samples+confirmAfter))
+	a.put(t, "key", "theirs")
+	a.samples(t, 3)
+	metrics := a.cfg.LatestMetrics
+	a.cfg.LatestMetrics = func(context.Context, string) []api.Metric { return nil }
+	a.samples(t, 2*samples)
+	a.cfg.LatestMetrics = metrics
+	a.samples(t, 1)
+	noError(t, pipe.Close())
+
+	var lines []string
+	for line := range strings.Lines(<-read) {
+		if _, text, found := strings.Cut(line, "peer "+b.host.ID().String()+": "); found {
+			lines = append(lines, "WARN "+strings.TrimSpace(text))
+		} else if strings.Contains(line, "peer "+b.host.ID().String()+" has the same pinset as this peer") {
+			lines = append(lines, "same")
+		} else {
+			continue
+		}
+		if strings.Contains(line, "WARN") == (lines[len(lines)-1] == "same") {
+			t.Errorf("at the wrong level: %s", line)
+		}
+	}
+	want := []string{"WARN " + diverged.sentence(1), "same", "WARN " + noDigest.sentence(0), "same"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("logged:\n%s\nwant:\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // Rows that change are on their way, and a cluster that is always busy is examined ever
 // more rarely.
 func TestWatcher_ABusyClusterIsNoDivergence(t *testing.T) {
@@ -208,7 +261,8 @@ func TestWatcher_ABusyClusterIsNoDivergence(t *testing.T) {
 }
 
 // Tombs and elements of a key are taken over together: the pin is never gone in between, and no delete finds
-// a part of them, which the others would undo. Without the block of one of them nothing is done.
+// a part of them, which the others would undo. Without the block of one of them nothing is done. What is below an
+// element that was missing may be missing too: the DAG is marked then, after the repair, and else it is not.
 func TestWatcher_RepairsAKeyWholeOrNotAtAll(t *testing.T) {
 	for lost, want := range map[string]string{"": "[key -[superseded] +[new newer]]", "newer": "[]"} {
 		t.Run("lost: "+lost, func(t *testing.T) {
@@ -224,6 +278,13 @@ func TestWatcher_RepairsAKeyWholeOrNotAtAll(t *testing.T) {
 			}
 			if got := fmt.Sprint(a.elements.repaired); got != want {
 				t.Errorf("repaired %s, want %s; kept %q", got, want, a.elements.kept)
+			}
+			if marked, want := a.elements.marked, []int{1}; lost == "" && !slices.Equal(marked, want) || lost != "" && len(marked) > 0 {
+				t.Errorf("the DAG was marked %v", marked)
+			}
+			b.samples(t, samples+confirmAfter) // It lacks no element, as the tombed one is superseded.
+			if len(b.elements.repaired) != 1 || len(b.elements.marked) > 0 {
+				t.Errorf("the other peer repaired %q, and marked the DAG %v", b.elements.repaired, b.elements.marked)
 			}
 		})
 	}

@@ -3,6 +3,8 @@ package clockskew
 import (
 	"context"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -75,6 +78,54 @@ func TestMonitor_MeasuresEachPeer(t *testing.T) {
 			t.Errorf("%v is not forgotten", left)
 		}
 	})
+}
+
+// A clock that differs is logged once, again when it differs by more, and when it agrees again.
+func TestMonitor_LogsWhatChanges(t *testing.T) {
+	level := log.Desugar().Level()
+	if err := logging.SetLogLevel("clusterrpc", "info"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = logging.SetLogLevel("clusterrpc", level.String()) })
+	pipe := logging.NewPipeReader(logging.PipeFormat(logging.PlaintextOutput))
+	read := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(pipe)
+		read <- string(all)
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		c := &clocks{fail: map[peer.ID]bool{}, skew: map[peer.ID]time.Duration{}}
+		m := New(Config{Client: c, Now: time.Now, Timeout: time.Second, Peers: func() []peer.ID { return []peer.ID{"A"} }})
+		for _, skew := range []time.Duration{
+			0, 4 * time.Second, // tolerable
+			-time.Minute, -time.Minute, -time.Minute - 4*time.Second, // one line
+			time.Hour, time.Hour, // another one
+			0, 0, // agrees
+			6 * time.Second,
+		} {
+			c.skew["A"] = skew
+			m.Measure(t.Context(), 0)
+		}
+	})
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(<-read) {
+		if fields := strings.Split(strings.TrimSpace(line), "\t"); strings.Contains(line, "clock of peer") {
+			lines = append(lines, fields[1]+" "+fields[len(fields)-1])
+		}
+	}
+	const set = ": set the clocks, or the peers take each other to be gone"
+	want := []string{
+		"WARN " + Skew{"A", -time.Minute}.String() + set,
+		"WARN " + Skew{"A", time.Hour}.String() + set,
+		"INFO the clock of peer " + peer.ID("A").String() + " agrees with that of this peer again",
+		"WARN " + Skew{"A", 6 * time.Second}.String() + set,
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("logged:\n%s\nwant:\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
 }
 
 // A tracker that is at work on the CID, or cannot read its state, tells another time.

@@ -223,6 +223,8 @@ func (p *Peer) openStore(ctx context.Context) error {
 	if engine == cfgs.Pebble.ConfigKey() {
 		p.space.watch(cfgs.Pebble)
 	}
+	// Its Sync leaves keys and short values in the memory of the system (U5 in docs/upstream-faults.md).
+	cfgs.Badger3.BadgerOptions.SyncWrites = true
 	states, err := cmdutils.NewStateManager(string(kind), engine, p.cfg.Helper.Identity(), cfgs)
 	if err != nil {
 		return fmt.Errorf("consensus.%s: %w", kind, err)

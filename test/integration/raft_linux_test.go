@@ -19,28 +19,6 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
-// rows are what a peer lists: names and statuses by request ID.
-func rows(peer *harness.Peer) (map[string]string, error) {
-	page, err := peer.List("limit=1000&status=queued,pinning,pinned,failed")
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]string)
-	for _, row := range page.Results {
-		all[row.RequestID] = row.Pin.Name + " " + row.Status
-	}
-	return all, nil
-}
-
-// lists is nil when a peer lists exactly that.
-func lists(peer *harness.Peer, want map[string]string) error {
-	got, err := rows(peer)
-	if err == nil && !maps.Equal(got, want) {
-		err = fmt.Errorf("%s lists %v, want %v", peer.Name, got, want)
-	}
-	return err
-}
-
 // Each peer is frozen in turn, so one of them is the leader at that time. The others say 503 until they
 // have another leader, soon and with Retry-After, answer what is known, and accept changes again
 // while the first is frozen. When it thaws, all statuses are true within 30 seconds.
@@ -113,13 +91,6 @@ func acceptsAgain(t *testing.T, peer *harness.Peer, c string, want map[string]st
 	return refused
 }
 
-func timed(t *testing.T, peer *harness.Peer, method, path string, body any) (harness.Reply, time.Duration) {
-	t.Helper()
-	began := time.Now()
-	r := request(t, peer, method, path, body)
-	return r, time.Since(began)
-}
-
 // entries is how many changes a follower misses, and how many the leader keeps in its log after a snapshot.
 // INTEGRATION_RAFT_ENTRIES=12000 is more than what it keeps by default.
 func entries(t *testing.T) (missed, trailing int) {
@@ -181,6 +152,9 @@ func TestRaftFollowerThatGetsASnapshot(t *testing.T) {
 	}
 	for _, peer := range others {
 		harness.Eventually(t, harness.ReadyTimeout, "a snapshot of "+peer.Name, func() error { return snapshot(peer, missed-threshold) })
+		if files := unsynced(t, filepath.Join(peer.Dir, "raft", "snapshots")); tellsUnsynced(t) && len(files) > 0 {
+			t.Errorf("the entries before the snapshot are removed, and a power failure takes %v of it", files)
+		}
 	}
 	away.Process().Signal(syscall.SIGCONT)
 	harness.Eventually(t, harness.Timeout, "deleted pins are gone by a snapshot", func() error { return goneBySnapshot(away) })

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -52,22 +53,32 @@ func work(t *testing.T, p *harness.Peer, client int, answered *atomic.Int64) his
 }
 
 // Every pin, rename and delete that was answered with 202 is there after the peer was killed right
-// after, with 64 clients, with and without batches.
+// after, with 64 clients, with and without batches, with each datastore and with Raft; and what is
+// accepted is on the disk when the answer is there.
 func TestAcceptedWritesSurviveAKill(t *testing.T) {
 	t.Parallel()
-	for name, batch := range map[string]map[string]any{
-		"at once":    nil,
-		"in batches": {"max_batch_size": 50, "max_batch_age": "300ms"},
+	for _, c := range []struct {
+		name, store string
+		args        []string
+		batch       map[string]any
+		enough      int64 // requests
+	}{
+		{"pebble", "pebble", nil, nil, 600},
+		{"in batches", "pebble", nil, map[string]any{"max_batch_size": 50, "max_batch_age": "300ms"}, 600},
+		{"leveldb", "leveldb", []string{"--datastore", "leveldb"}, nil, 300},
+		{"badger", "badger", []string{"--datastore", "badger"}, nil, 300},
+		{"badger3", "badger3", []string{"--datastore", "badger3"}, nil, 300},
+		{"raft", "raft", []string{"--consensus", "raft"}, nil, 300},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := harness.New(t).Cluster(1, "crdt")[0]
-			if batch != nil {
-				p.Stop()
-				p.Edit(func(c harness.Section) { c.Section("consensus", "crdt").Set("batching", batch) })
-				p.Start()
+			p := harness.New(t).Peer(harness.InitOptions{Args: c.args})
+			if c.batch != nil {
+				p.Edit(func(s harness.Section) { s.Section("consensus", "crdt").Set("batching", c.batch) })
 			}
-			const clients, enough = 64, 600
+			p.Start()
+			onDisk(t, p, c.store)
+			const clients = 64
 			var answered atomic.Int64
 			histories := make([]history, clients)
 			var working sync.WaitGroup
@@ -75,35 +86,42 @@ func TestAcceptedWritesSurviveAKill(t *testing.T) {
 				working.Go(func() { histories[client] = work(t, p, client, &answered) })
 			}
 			harness.Eventually(t, harness.Timeout, "enough requests are answered", func() error {
-				if n := answered.Load(); n < enough {
-					return fmt.Errorf("%d of %d", n, enough)
+				if n := answered.Load(); n < c.enough {
+					return fmt.Errorf("%d of %d", n, c.enough)
 				}
 				return nil
 			})
 			p.Kill()
 			working.Wait()
 			p.Start()
-			p.WaitReady()
-			lost, checked := 0, 0
-			for _, h := range histories {
-				maps.DeleteFunc(h.name, func(id, _ string) bool { return id == h.unknown })
-				for id, name := range h.name {
-					checked++
-					got := ""
-					if r := request(t, p, http.MethodGet, "/pins/"+id, nil); r.Status == http.StatusOK {
-						pin, err := p.Get(id)
-						if err != nil {
-							t.Fatal(err)
-						}
-						got = pin.Pin.Name
-					}
-					if got != name {
-						lost++
-						t.Errorf("pin %s is %q, answered was %q", id, got, name)
-					}
-				}
-			}
+			checked, lost := compare(t, p, histories)
 			t.Logf("%d requests were answered before the kill; %d pins were looked at, %d are wrong", answered.Load(), checked, lost)
 		})
 	}
+}
+
+// compare looks at what clients were answered about, and returns how many pins are not as answered.
+func compare(t *testing.T, p *harness.Peer, histories []history) (checked, lost int) {
+	t.Helper()
+	for _, h := range histories {
+		maps.DeleteFunc(h.name, func(id, _ string) bool { return id == h.unknown })
+		for id, name := range h.name {
+			checked++
+			var pin harness.Pin
+			switch r := request(t, p, http.MethodGet, "/pins/"+id, nil); r.Status {
+			case http.StatusOK:
+				if err := json.Unmarshal(r.Body, &pin); err != nil {
+					t.Fatal(err)
+				}
+			case http.StatusNotFound:
+			default:
+				t.Errorf("GET of %s: %d %s", id, r.Status, r.Body)
+			}
+			if pin.Pin.Name != name {
+				lost++
+				t.Errorf("pin %s is %q, answered was %q", id, pin.Pin.Name, name)
+			}
+		}
+	}
+	return checked, lost
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -172,7 +173,13 @@ func (p *Peer) Config() Section {
 // ID is the cluster peer ID.
 func (p *Peer) ID() string {
 	p.t.Helper()
-	return readJSON(p.t, filepath.Join(p.Dir, "identity.json")).String("id")
+	return p.Identity().String("id")
+}
+
+// Identity reads identity.json.
+func (p *Peer) Identity() Section {
+	p.t.Helper()
+	return readJSON(p.t, filepath.Join(p.Dir, "identity.json"))
 }
 
 // Address is where other peers reach this one.
@@ -191,6 +198,29 @@ func (p *Peer) Token() string {
 func (p *Peer) Secret() string {
 	p.t.Helper()
 	return p.Config().Section("cluster").String("secret")
+}
+
+// Secrets are what no log may have: of the peer, of its user, and of its managed IPFS node once that was
+// started.
+func (p *Peer) Secrets() []string {
+	p.t.Helper()
+	api := p.Config().Section("api", "pinsvcapi")
+	all := []string{
+		p.Secret(), p.Password, base64.StdEncoding.EncodeToString([]byte(p.User + ":" + p.Password)),
+		p.Identity().String("private_key"),
+	}
+	if api.Has("private_key") {
+		all = append(all, api.String("private_key"))
+	}
+	if node := filepath.Join(p.Dir, "ipfs", "config"); exists(node) {
+		all = append(all, readJSON(p.t, node).Section("Identity").String("PrivKey"))
+	}
+	return all
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Cluster starts n ready peers that are one cluster: the later ones join the

@@ -64,16 +64,31 @@ func (h *Harness) start(name, dir string, env []string, argv ...string) *Process
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Resident is the memory of the process, in bytes.
-func (p *Process) Resident() int {
+func (p *Process) Resident() int { p.t.Helper(); return p.memory("VmRSS") }
+
+// PeakResident is the most that Resident ever was.
+func (p *Process) PeakResident() int { p.t.Helper(); return p.memory("VmHWM") }
+
+// Files is how many file descriptors the process has open.
+func (p *Process) Files() int {
+	p.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+	if err != nil {
+		p.t.Error(err)
+	}
+	return len(entries)
+}
+
+func (p *Process) memory(kind string) int {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		p.t.Error(err)
 		return 0
 	}
-	match := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
+	match := regexp.MustCompile(kind + `:\s+(\d+) kB`).FindSubmatch(status)
 	if match == nil {
-		p.t.Errorf("no VmRSS in %s", status)
+		p.t.Errorf("no %s in %s", kind, status)
 		return 0
 	}
 	kib, err := strconv.Atoi(string(match[1]))

@@ -26,30 +26,40 @@ type target struct {
 	t    *testing.T
 	addr string
 	auth string // a header line
+	// metrics is where the daemon tells how many goroutines it has.
+	metrics string
 }
 
 func TestDaemon_HostileRequests(t *testing.T) {
 	t.Parallel()
 	h := harness.New(t)
 	peer := h.Peer(harness.InitOptions{})
+	metrics := bound(t, h, peer)
 	peer.StartDebug()
-	d := &target{Peer: peer, t: t, addr: strings.TrimPrefix(peer.Endpoint(), "http://")}
-	basic := base64.StdEncoding.EncodeToString([]byte(peer.User + ":" + peer.Password))
-	d.auth = "Authorization: Basic " + basic + "\r\n"
-	token := peer.Token()
+	d := &target{Peer: peer, t: t, addr: strings.TrimPrefix(peer.Endpoint(), "http://"), metrics: metrics}
+	d.auth = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(peer.User+":"+peer.Password)) + "\r\n"
+	secrets := append(peer.Secrets(), peer.Token())
 
-	before := d.Process().Resident()
+	before := d.usage(t)
+	highest := d.watch(t)
+	d.leaveUnread(t)
 	for _, tt := range requests() {
 		t.Run(tt.name, func(t *testing.T) { d.check(t, tt) })
 	}
 	t.Run("slow headers", d.slowHeaders)
+	t.Run("slow bodies", d.slowBodies)
 	t.Run("abandoned connections", d.abandoned)
 	t.Run("wrong logins", d.wrongLogins)
-	if grown := d.Process().Resident() - before; grown > 256<<20 {
-		t.Errorf("the daemon has grown by %d MiB", grown>>20)
-	}
+	t.Run("bounds", func(t *testing.T) { d.checkUsage(t, before, highest()) })
 	d.Stop()
-	checkLog(t, peer.Process().Output(), peer.Password, basic, token, peer.Secret())
+	checkLog(t, peer.Process().Output(), secrets...)
+
+	d.Edit(func(c harness.Section) { c.Section("api", "pinsvcapi").Set("basic_auth_credentials", nil) })
+	d.StartDebug()
+	d.auth = ""
+	t.Run("hosts without users", d.foreignHosts)
+	d.Stop()
+	checkLog(t, peer.Process().Output(), secrets...)
 }
 
 // attack is a request and the statuses that it may get. Zero is a connection that
@@ -97,6 +107,8 @@ func requests() []attack {
 	} {
 		attacks = append(attacks, attack{name, post(body), text(body), []int{400}})
 	}
+	large := `{"cid":"` + identity(1<<20) + `"}` // As text it is more than api.pinsvcapi.max_body_bytes.
+	attacks = append(attacks, attack{"identity CID of 1 MiB", post(large), text(large), []int{413}})
 	for name, body := range map[string]string{
 		"hidden characters":   `{"cid":"` + raw() + `","name":"` + forged + `\u202egpj\u0000"}`,
 		"1,000 pairs of meta": `{"cid":"` + raw() + `","meta":{` + pairs(1000) + `}}`,
@@ -151,6 +163,15 @@ func sum() multihash.Multihash {
 		panic(err)
 	}
 	return hash
+}
+
+// numbered is a CID that has its content in itself.
+func numbered(n int) cid.Cid {
+	hash, err := multihash.Sum(fmt.Appendf(nil, "number %d", n), multihash.IDENTITY, -1)
+	if err != nil {
+		panic(err)
+	}
+	return cid.NewCidV1(cid.Raw, hash)
 }
 
 func raw() string { return cid.NewCidV1(cid.Raw, sum()).String() }

@@ -3,7 +3,9 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -86,4 +88,71 @@ func TestFullStore_WhileThePeerCatchesUp(t *testing.T) {
 		return err
 	})
 	behind.Stop() // Before its disk is gone.
+}
+
+// The disk of a peer is full, and another one accepts pins and a rename. What the first has shown goes on being shown. A
+// GET of what it merges meanwhile would show what a kill may take (U90): it is 503 in time and with Retry-After, never 404,
+// until there is space.
+func TestFullStore_WhileAnotherPeerAccepts(t *testing.T) {
+	t.Parallel()
+	h := harness.New(t)
+	s := &fullStore{t: t, disk: h.Disk(96 << 20), peer: h.Peer(harness.InitOptions{})}
+	s.peer.Edit(func(c harness.Section) { c.Section("datastore", "pebble").Set("folder", s.disk.Dir+"/store") })
+	other := h.Joining(s.peer, "crdt")
+	s.peer.Start()
+	other.StartOnly("--bootstrap", s.peer.Address())
+	other.WaitReady()
+	s.accept(10)
+	for n := range 10 {
+		s.accepted = append(s.accepted, other.Add(inline(t, fmt.Sprint("of the other peer ", n)), "before").RequestID)
+	}
+	for _, c := range s.accepted {
+		s.peer.WaitPinned(c)
+	}
+	free := s.fill()
+	renamed := inline(t, "of the other peer 0")
+	changed := []string{renamed.String()}
+	other.Add(renamed, "after")
+	for n := range 7 {
+		changed = append(changed, other.Add(inline(t, fmt.Sprint("meanwhile ", n)), "after").RequestID)
+	}
+	var shown, refused atomic.Int64
+	for began := time.Now(); time.Since(began) < 2*harness.Settle; { // At first they are asked of the other peer, later they are here.
+		each(changed, func(c string) {
+			r, took := timed(t, s.peer, http.MethodGet, "/pins/"+c, nil)
+			switch {
+			case r.Status == http.StatusOK:
+				shown.Add(1)
+			case r.Status == http.StatusServiceUnavailable && r.Header.Get("Retry-After") != "":
+				refused.Add(1)
+			default:
+				t.Errorf("GET of what came meanwhile: %d %s", r.Status, r.Body)
+			}
+			if took > requestTime {
+				t.Errorf("a GET took %s", took)
+			}
+		})
+	}
+	t.Logf("GET of what came meanwhile: %d are shown, %d refused", shown.Load(), refused.Load())
+	known := slices.DeleteFunc(slices.Clone(s.accepted), func(c string) bool { return c == renamed.String() })
+	each(known, func(c string) {
+		if r, took := timed(t, s.peer, http.MethodGet, "/pins/"+c, nil); r.Status != http.StatusOK || took > requestTime {
+			t.Errorf("GET of what was known: %d %s after %s", r.Status, r.Body, took)
+		}
+	})
+	if got, err := rows(s.peer); err != nil || len(got) < len(s.accepted) {
+		t.Errorf("%d pins are listed, %v; %d were known", len(got), err, len(s.accepted))
+	}
+	free()
+	ended := time.Now()
+	for _, c := range append(changed, known...) {
+		waitStatus(t, time.Until(ended.Add(trueWithin)), s.peer, c, "pinned")
+	}
+	for _, c := range changed {
+		if pin, err := s.peer.Get(c); err != nil || pin.Pin.Name != "after" {
+			t.Errorf("with space again: %+v, %v", pin, err)
+		}
+	}
+	t.Logf("all is right %s after there was space", time.Since(ended).Round(time.Millisecond))
+	s.peer.Stop() // Before its disk is gone.
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -93,7 +94,8 @@ func testThreePeers(t *testing.T, consensus string) {
 	}
 }
 
-// A frozen peer answers nothing, and keeps its connections.
+// A frozen peer answers nothing, and keeps its connections. Requests at the others end in time and take
+// effect; when it thaws, all that is shown is true within 30 seconds, at both.
 func TestFrozenPeerMakesNoPinFail(t *testing.T) {
 	t.Parallel()
 	h := harness.New(t)
@@ -104,18 +106,42 @@ func TestFrozenPeerMakesNoPinFail(t *testing.T) {
 	c := client.Add("frozen")
 	client.Ipfs("pin", "remote", "add", "--service=svc", "--name=frozen", c.String())
 
+	removed, added := inline(t, "removed meanwhile").String(), inline(t, "added meanwhile").String()
+	want(t, request(t, peers[0], http.MethodPost, "/pins", map[string]string{"cid": removed}), http.StatusAccepted, "")
 	peers[1].WaitPinned(c.String())
+	peers[1].WaitPinned(removed)
 
+	thaw := sync.OnceFunc(func() { peers[1].Process().Signal(syscall.SIGCONT) })
+	t.Cleanup(thaw)
 	peers[1].Process().Signal(syscall.SIGSTOP)
-	harness.Always(t, harness.Settle, "a pinned pin stays pinned", func() error {
+	for _, change := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, "/pins", map[string]string{"cid": added, "name": "added"}},
+		{http.MethodPost, "/pins/" + c.String(), map[string]string{"cid": c.String(), "name": "renamed"}},
+		{http.MethodDelete, "/pins/" + removed, nil},
+	} {
+		r, took := timed(t, peers[0], change.method, change.path, change.body)
+		if r.Status != http.StatusAccepted || took > requestTime {
+			t.Errorf("%s %s: %d %s after %s", change.method, change.path, r.Status, r.Body, took)
+		}
+	}
+	now := map[string]string{c.String(): "renamed pinned", added: "added pinned"}
+	harness.Eventually(t, trueWithin, "the other peer shows what was changed", func() error { return lists(peers[0], now) })
+	harness.Always(t, harness.Settle, "it goes on showing that", func() error {
+		began := time.Now()
 		pin, err := peers[0].Get(c.String())
 		if err == nil && pin.Status != "pinned" {
 			err = fmt.Errorf("it is %s", pin.Status)
 		}
-		return err
+		if took := time.Since(began); took > requestTime {
+			err = fmt.Errorf("a GET took %s", took)
+		}
+		return errors.Join(err, lists(peers[0], now))
 	})
-	peers[1].Process().Signal(syscall.SIGCONT)
-	peers[1].WaitPinned(c.String())
+	thaw()
+	trueAgain(t, time.Now(), now, peers...)
 }
 
 // Without a quorum a Raft peer cannot start to serve: it says so, stays and
@@ -186,12 +212,16 @@ func TestRaftPeerThatLosesItsQuorumSaysSo(t *testing.T) {
 	peers[0].Process().WaitOutput(harness.Timeout, "not ready: no Raft leader")
 
 	all(syscall.SIGCONT)
-	peers[0].WaitReady()
-	harness.Eventually(t, harness.Timeout, "changes are made again", func() error {
+	ended := time.Now()
+	harness.Eventually(t, trueWithin, "it is ready, and changes are made again", func() error {
+		if err := peers[0].Ready(); err != nil {
+			return err
+		}
 		r, err := peers[0].Ask(http.MethodPost, "/pins", body)
 		if err == nil && r.Status != http.StatusAccepted {
 			err = fmt.Errorf("%d %s", r.Status, r.Body)
 		}
 		return err
 	})
+	trueAgain(t, ended, map[string]string{kept.RequestID: "kept pinned", body["cid"]: " pinned"}, peers...)
 }

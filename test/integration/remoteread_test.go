@@ -40,12 +40,12 @@ func balancer(t *testing.T, peers []*harness.Peer) *httptest.Server {
 
 func TestReadYourWrites_AtEveryPeerWithCRDT(t *testing.T) {
 	t.Parallel()
-	readYourWrites(t, "crdt", 300)
+	readYourWrites(t, "crdt", 1000)
 }
 
 func TestReadYourWrites_AtEveryPeerWithRaft(t *testing.T) {
 	t.Parallel()
-	readYourWrites(t, "raft", 100)
+	readYourWrites(t, "raft", 1000)
 }
 
 // A client behind a balancer reads, removes and replaces at one peer what another one has

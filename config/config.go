@@ -213,8 +213,8 @@ type Config struct {
 	// also with consensus.crdt.batching. With false, a change that waits for its
 	// batch is answered when it is queued. A peer that is killed or loses power
 	// then loses the pins and deletes that it accepted within max_batch_age, and
-	// those whose batch could not be committed. Without batches, and with Raft,
-	// it has no effect.
+	// of older ones at most max_queue_size that waited because commits failed or
+	// took long. Without batches, and with Raft, it has no effect.
 	WaitForCommit bool `key:"wait_for_commit,added" default:"true"`
 
 	// TLS is made of PathSSLCertFile and PathSSLKeyFile when the section is

@@ -156,7 +156,7 @@ func (c *Committer) again(made []*write, effects Effects, told bool) (Effects, e
 		}
 		if err == nil {
 			log.Infof("committed %d changes of the shared state after %d tries", len(made), retry.Attempts()+1)
-			c.accept()
+			c.goOn()
 			return effects, nil
 		}
 		c.cfg.Metrics.failed.Inc()
@@ -244,8 +244,8 @@ func (c *Committer) answered(made []*write) (answered []*write) {
 	return answered
 }
 
-// accept ends fail.
-func (c *Committer) accept() {
+// goOn ends fail.
+func (c *Committer) goOn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failing = nil

@@ -55,10 +55,11 @@ type write struct {
 	// answer has room for the one answer.
 	answer chan error
 
-	// Only the loop changes what follows, but stage.
+	// Only the loop changes what follows, but stage; fresh does not change once the write is queued.
 
 	attempts int  // how many commits the state ignored
 	parked   bool // waits for older changes of other peers
+	fresh    bool // was accepted, before its commit, as one of a pin that the state did not have
 	failed   bool // a commit of it has failed, see again
 	givenUp  bool // after that: another peer has changed the record
 	// base is what the state had of the key when the write was put into a commit, or what a failed try of
@@ -135,7 +136,10 @@ const elementBytes = 160
 
 func (c *Committer) submit(w *write) error {
 	w.answer, w.since, w.mark = make(chan error, 1), time.Now(), c.cfg.Incoming.Mark()
-	if err := c.enqueue(w); err != nil || c.cfg.NoWait {
+	if c.cfg.NoWait {
+		return c.accept(w)
+	}
+	if err := c.enqueue(w); err != nil {
 		return err
 	}
 	select {
@@ -144,6 +148,41 @@ func (c *Committer) submit(w *write) error {
 	case <-w.ctx.Done():
 		return c.abandon(w)
 	}
+}
+
+// accept queues a write whose answer does not wait for its commit. What the write would wait for in the
+// queue it waits for before: how long that takes depends on other peers, and what was accepted is to be on
+// the disk soon.
+func (c *Committer) accept(w *write) error {
+	if c.cfg.Incoming.Awaits(w.mark) {
+		if w.fresh = !c.depends(w); !w.fresh {
+			if err := c.awaitIncoming(w); err != nil {
+				return err
+			}
+			w.since = time.Now()
+		}
+	}
+	return c.enqueue(w)
+}
+
+func (c *Committer) awaitIncoming(w *write) error {
+	ctx, cancel := context.WithTimeoutCause(w.ctx, behindWait, ErrBehind)
+	defer cancel()
+	poll := time.NewTicker(behindPoll)
+	defer poll.Stop()
+	for c.cfg.Incoming.Awaits(w.mark) {
+		select {
+		case <-poll.C:
+		case <-c.done:
+			return ErrClosed
+		case <-ctx.Done():
+			if err := w.ctx.Err(); err != nil {
+				return fmt.Errorf("%w: %w", ErrBehind, err)
+			}
+			return ErrBehind
+		}
+	}
+	return nil
 }
 
 func (c *Committer) enqueue(w *write) error {

@@ -132,7 +132,8 @@ type Config struct {
 	// LingerSize writes end the wait.
 	Linger     time.Duration
 	LingerSize int
-	// NoWait accepts a write when it is queued. It may then be lost with the process.
+	// NoWait accepts a write when it is queued: one that has to wait for Incoming, when it has. It may
+	// then be lost with the process until it is committed.
 	NoWait bool
 	// RetryMin and RetryMax bound the pauses before a failed commit is tried again.
 	RetryMin, RetryMax time.Duration

@@ -84,8 +84,11 @@ func (c *Committer) park(group []*write) (ready []*write) {
 
 // depends reports whether a write must know what the state has of its key.
 func (c *Committer) depends(w *write) bool {
-	if w.unpin || w.attempts > 0 {
+	switch {
+	case w.unpin, w.attempts > 0:
 		return true
+	case w.fresh: // Whatever has come since: its commit is not put off.
+		return false
 	}
 	_, err := c.cfg.State.Get(context.Background(), w.pin.Cid)
 	return !errors.Is(err, state.ErrNotFound)

@@ -126,7 +126,11 @@ func (b *Backend) lookUp(ctx context.Context, c cid.Cid) (api.Pin, bool, error) 
 // the view follows the state: a record under the other form of the CID would be in the view,
 // unless another pin has replaced it.
 func (b *Backend) lookUpForPin(ctx context.Context, c cid.Cid) (api.Pin, bool, error) {
-	return b.lookUpForms(ctx, c, b.opts.Events == nil || b.index.HasHidden())
+	both := b.opts.Events == nil
+	if other, ok := pinsvc.OtherForm(pinrecord.StateKey(c)); ok && !both {
+		both = b.index.Withholds(other)
+	}
+	return b.lookUpForms(ctx, c, both)
 }
 
 // lookUpForms reads the record under the key that the view has, else under that of a new pin,

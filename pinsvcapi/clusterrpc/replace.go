@@ -66,9 +66,10 @@ func (b *Backend) replaceContent(ctx context.Context, old api.Pin, pin pinsvc.Pi
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	// The new record has hidden the old pin, unless its revision was not known.
-	if _, _, err := b.syncer.Get(context.WithoutCancel(ctx), old.Cid); err != nil {
-		log.Warnf("read pin %s, which was replaced by %s: %s", old.Cid, pin.CID, err)
+	if !b.index.Hide(old) { // It was changed meanwhile.
+		if _, _, err := b.syncer.Get(context.WithoutCancel(ctx), old.Cid); err != nil {
+			log.Warnf("read pin %s, which was replaced by %s: %s", old.Cid, pin.CID, err)
+		}
 	}
 	return st, nil
 }

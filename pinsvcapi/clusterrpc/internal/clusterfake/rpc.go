@@ -54,6 +54,9 @@ func (c *cluster) PinGet(_ context.Context, in api.Cid, out *api.Pin) error {
 	if err := c.s.begin("Cluster.PinGet"); err != nil {
 		return err
 	}
+	if err := c.s.begin("Cluster.PinGet of " + in.String()); err != nil {
+		return err
+	}
 	rec, ok := c.s.Record(in.Cid)
 	if !ok {
 		return state.ErrNotFound

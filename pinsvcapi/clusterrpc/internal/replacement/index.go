@@ -149,6 +149,29 @@ func (x *Index) toHide(key cid.Cid) (gone []cid.Cid) {
 	return gone
 }
 
+// Hide hides the pin of a record that was read before another replaced it: of a pin that was revised
+// the view does not have the whole revision, so that the record which names it did not hide it. It
+// returns false when the view has another record of the pin by now, which is to be read.
+func (x *Index) Hide(rec api.Pin) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	key, revision := rec.Cid.Cid, pinrecord.RevisionOf(rec)
+	row, ok := x.cfg.View.Get(key)
+	if !ok || !row.CID.Equals(key) {
+		return true // It is hidden, or was removed.
+	}
+	read := x.cfg.Tracker.Row(rec)
+	if row.Revision != read.Revision || row.Written != read.Written || !row.Created.Equal(read.Created) ||
+		!x.isNamed(pinrecord.Replaced{Key: key, Revision: revision}) {
+		return false
+	}
+	delete(x.reread, key)
+	x.hidden[key] = revision
+	x.cfg.OnHidden(row)
+	x.cfg.Tracker.DeleteRecord(key)
+	return true
+}
+
 // DeleteRecord implements statesync.Sink.
 func (x *Index) DeleteRecord(key cid.Cid) {
 	x.mu.Lock()

@@ -25,6 +25,16 @@ func (x *Index) Hidden(rec api.Pin) bool {
 // HasHidden reports whether there is any hidden pin.
 func (x *Index) HasHidden() bool { return x.Len() > 0 }
 
+// Withholds reports whether the state may have a record under a key that the view does not show: of a
+// pin that is hidden, or is to be read again because it was.
+func (x *Index) Withholds(key cid.Cid) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	_, hidden := x.hidden[key]
+	_, reread := x.reread[key]
+	return hidden || reread
+}
+
 // Len is the number of hidden pins.
 func (x *Index) Len() int {
 	x.mu.RLock()

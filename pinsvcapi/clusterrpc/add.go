@@ -64,7 +64,7 @@ func (b *Backend) pinNew(ctx context.Context, pin pinsvc.Pin, replaces []pinreco
 	}
 	// The configuration of this peer does not change while it runs.
 	b.pinsEverywhere.Store(rec.IsPinEverywhere())
-	return b.accepted(ctx, rec, pin, delegates), nil
+	return b.accepted(rec, pin, delegates), nil
 }
 
 // repin changes the record of a pin that the cluster holds and that has replaced others to what
@@ -75,13 +75,6 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin, replac
 	}
 	if err := b.writer.Available(); err != nil {
 		return pinsvc.PinStatus{}, err
-	}
-	if row, ok := b.view.Get(old.Cid.Cid); ok && row.Status != pinsvc.StatusPinned {
-		// A pin that was never polled may well be pinned.
-		b.poller.Record(ctx, old)
-		if err := contextError(ctx); err != nil {
-			return pinsvc.PinStatus{}, err
-		}
 	}
 	before := statesync.Versioned{Rec: old, Found: true}
 	req := pinRequest{key: old.Cid, pin: pin, replaces: replaces, replaced: b.index.Hidden(old), now: b.opts.Now()}
@@ -103,23 +96,23 @@ func (b *Backend) repin(ctx context.Context, old api.Pin, pin pinsvc.Pin, replac
 	if err != nil {
 		return pinsvc.PinStatus{}, err
 	}
-	return b.accepted(ctx, rec, pin, delegates), nil
+	return b.accepted(rec, pin, delegates), nil
 }
 
 // accepted is the response for a record that was just written: with what was written, whatever
 // else was by the time of the response. An earlier write that failed may take effect after it, and
-// another peer may have changed or removed the pin already.
-func (b *Backend) accepted(ctx context.Context, rec api.Pin, pin pinsvc.Pin, delegates []string) pinsvc.PinStatus {
+// another peer may have changed or removed the pin already. The status is what this peer knows: nobody
+// is asked.
+func (b *Backend) accepted(rec api.Pin, pin pinsvc.Pin, delegates []string) pinsvc.PinStatus {
 	written := b.tracker.Row(rec)
 	row, ok := b.view.Get(rec.Cid.Cid)
 	if ok = ok && b.shows(row, written, pin); !ok {
 		row = written
 	}
-	st := b.render(ctx, row)
+	st := b.renderWith(row, delegates)
 	if !ok {
 		st.Pin.Origins, st.RawOrigins = pin.Origins, ""
 	}
-	st.Delegates = delegates
 	return st
 }
 

@@ -48,9 +48,36 @@ func TestAdd_OfAPinnedCIDSaysPinned(t *testing.T) {
 	s := newService(t, clustertest.Options{})
 	pinBy(t, s.peer, api.PinWithOpts(api.NewCid(pinsvctest.RawCID(1)), api.PinOptions{Name: "ctl"}))
 	trackerReports(t, s.peer, pinsvctest.RawCID(1), api.TrackerStatusPinned)
+	await.Success(t, "the pin is here", func() error {
+		_, err := s.Get(t.Context(), "", pinsvctest.RawCID(1).String())
+		return err
+	})
+	s.becomes(pinsvctest.RawCID(1).String(), pinsvc.StatusPinned)
 	if got := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)}); got.Status != pinsvc.StatusPinned {
 		t.Errorf("%s", got.Status)
 	}
+}
+
+// Another tool has made the pin a moment ago, and nobody has asked for it yet: a write does not either.
+func TestAdd_OfAPinThatNobodyHasAskedFor(t *testing.T) {
+	s := newService(t, clustertest.Options{})
+	pinBy(t, s.peer, api.PinWithOpts(api.NewCid(pinsvctest.RawCID(1)), api.PinOptions{Name: "ctl"}))
+	trackerReports(t, s.peer, pinsvctest.RawCID(1), api.TrackerStatusPinned)
+	st := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+	if st.Status != pinsvc.StatusQueued && st.Status != pinsvc.StatusPinned {
+		t.Errorf("%s", st.Status)
+	}
+	s.becomes(st.RequestID, pinsvc.StatusPinned)
+}
+
+// Nobody has noticed yet that the content is gone; posting the pin again fetches it.
+func TestAdd_OfContentThatIPFSLost(t *testing.T) {
+	s := newService(t, clustertest.Options{})
+	st := s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+	s.becomes(st.RequestID, pinsvc.StatusPinned)
+	s.peer.Node.Lose(pinsvctest.RawCID(1))
+	s.add(pinsvc.Pin{CID: pinsvctest.RawCID(1)})
+	await.True(t, "fetched again", func() bool { return s.peer.Node.Has(pinsvctest.RawCID(1)) })
 }
 
 func TestAdd_AFailedPinSaysWhyAndAReAddStartsAnew(t *testing.T) {

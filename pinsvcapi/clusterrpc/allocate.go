@@ -68,7 +68,7 @@ func (b *Backend) allocationFailure(ctx context.Context, err error) error {
 			return unavailable
 		}
 		if pings, pingErr := b.pings(ctx); pingErr == nil {
-			return b.clockCause(ctx, clusterapi.AllocationFailure(err, len(pings), members))
+			return b.clockCause(clusterapi.AllocationFailure(err, len(pings), members))
 		}
 	}
 	return clusterapi.Failure(err, "choose the peers to hold the pin")

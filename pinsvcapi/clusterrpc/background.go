@@ -33,7 +33,7 @@ func (b *Backend) loops() []func(context.Context) {
 		b.every(repairInterval, "metadata", b.metadata.RepairDue),
 		b.every(repairInterval, "replaced", b.replaced.UnpinDue),
 		b.every(idlePollInterval, "active_poll", func(ctx context.Context) { b.poller.Active(ctx) }),
-		b.every(clockInterval, "clocks", b.measureClocks),
+		b.clocksAlways,
 		b.every(shortageInterval, "shortage", b.countShortage),
 		b.watchIndex,
 	}
@@ -62,7 +62,13 @@ func (b *Backend) every(pause time.Duration, name string, f func(context.Context
 	}
 }
 
-// probeAlways probes this peer and reads the members.
+// clocksAlways measures the clocks of the other peers, first of all at the start.
+func (b *Backend) clocksAlways(ctx context.Context) {
+	b.measureClocks(ctx)
+	b.every(clockInterval, "clocks", b.measureClocks)(ctx)
+}
+
+// probeAlways probes this peer, reads the members and keeps the addresses of their IPFS nodes.
 func (b *Backend) probeAlways(ctx context.Context) {
 	for backoff.Sleep(ctx, probeInterval) {
 		_, err := b.probePeer(ctx)
@@ -70,5 +76,6 @@ func (b *Backend) probeAlways(ctx context.Context) {
 		if err := errors.Join(b.refreshMembers(ctx), b.refreshPresence(ctx)); err != nil && ctx.Err() == nil {
 			log.Debugf("%s", err)
 		}
+		b.delegates.Refresh(b.tracker.Members())
 	}
 }

@@ -50,7 +50,7 @@ type Options struct {
 	Events EventSource
 	// ComponentHealth is what the process knows of the peer's own components. If nil,
 	// loss of the Raft leader is not detected, and loss of the IPFS node is detected
-	// within 5 s.
+	// within probeInterval and StatusTimeout: 3 s.
 	ComponentHealth ComponentHealth
 	// HealthDetails returns what an operator should attend to although requests can be
 	// served, for GET /ready. It is called for each such request and returns from

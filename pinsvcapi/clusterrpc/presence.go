@@ -76,22 +76,21 @@ func (b *Backend) awaitedPeers() []peer.ID {
 }
 
 const (
-	// clockInterval is the time between two measurements of the peers' clocks, and clockAge
-	// how old one may be that names a cause.
-	clockInterval, clockAge = 30 * time.Second, 5 * time.Second
+	// clockInterval is the time between two measurements of the peers' clocks. A peer whose clock was
+	// set back is missed when its last sign of life has expired, which takes longer.
+	clockInterval = 10 * time.Second
 )
 
 // measureClocks measures the clocks of the other peers.
-func (b *Backend) measureClocks(ctx context.Context) { b.clocks.Measure(ctx, 0) }
+func (b *Backend) measureClocks(ctx context.Context) { b.clocks.Measure(ctx) }
 
-// clockCause adds to a failure for a lack of peers that the clocks are a cause of it: a peer
-// whose clock is back is missed.
-func (b *Backend) clockCause(ctx context.Context, err error) error {
+// clockCause adds to a failure for a lack of peers that the clocks are a cause of it, as they were
+// measured last: a peer whose clock is back is missed.
+func (b *Backend) clockCause(err error) error {
 	var failure *pinsvc.Error
 	if !errors.As(err, &failure) {
 		return err
 	}
-	b.clocks.Measure(ctx, clockAge)
 	wrong := b.clocks.Wrong()
 	if len(wrong) == 0 {
 		return err

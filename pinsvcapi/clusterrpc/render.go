@@ -31,12 +31,17 @@ const maxKeptShown = 10
 
 // render makes the response for a pin of the view.
 func (b *Backend) render(ctx context.Context, row pinset.Pin) pinsvc.PinStatus {
+	return b.renderWith(row, b.delegatesOf(ctx, row.Placement).List)
+}
+
+// renderWith is render with given delegates.
+func (b *Backend) renderWith(row pinset.Pin, delegates []string) pinsvc.PinStatus {
 	st := pinsvc.PinStatus{
 		RequestID: row.CID.String(),
 		Status:    row.Status,
 		Created:   row.Created,
 		Pin:       pinsvc.Pin{CID: row.CID, Name: row.Name, Meta: row.Meta},
-		Delegates: b.delegatesOf(ctx, row.Placement).List,
+		Delegates: delegates,
 		Info:      b.info(row.CID, row.Status, b.tracker.Summary(row.Placement, row.Vector), row.ExpiresAt),
 	}
 	if row.OtherFormRequested {

@@ -74,6 +74,7 @@ func (b *Backend) tryStart(ctx context.Context) bool {
 	if err := b.refreshMembers(ctx); err != nil {
 		return b.waitFor("waiting for the shared state")
 	}
+	b.delegates.Refresh(b.tracker.Members())
 	if err := b.fill(ctx); err != nil {
 		log.Debugf("%s", err)
 		return b.waitFor("waiting for the shared state")

@@ -52,10 +52,9 @@ type Monitor struct {
 	cfg   Config
 	probe api.Cid
 
-	mu       sync.Mutex
-	measured time.Time // when a round last began
-	samples  map[peer.ID]sample
-	logged   map[peer.ID]time.Duration
+	mu      sync.Mutex
+	samples map[peer.ID]sample
+	logged  map[peer.ID]time.Duration
 }
 
 type sample struct {
@@ -90,15 +89,8 @@ func New(cfg Config) *Monitor {
 	}
 }
 
-// Measure asks all peers for their time, unless that was done less than age ago.
-func (m *Monitor) Measure(ctx context.Context, age time.Duration) {
-	m.mu.Lock()
-	if since := m.cfg.Now().Sub(m.measured); !m.measured.IsZero() && 0 <= since && since < age {
-		m.mu.Unlock()
-		return
-	}
-	m.measured = m.cfg.Now()
-	m.mu.Unlock()
+// Measure asks all peers for their time.
+func (m *Monitor) Measure(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc/internal/taskgroup"
 )
 
@@ -21,12 +22,12 @@ const (
 	// maxDelegates is the limit of the specification. Kubo dials them one after the
 	// other, so the most useful come first and hopeless ones are left out.
 	maxDelegates = 20
-	// refreshAfter is the age at which the addresses of a peer are read again, in the
-	// background.
+	// refreshAfter is the age at which Refresh has the addresses of a peer read again.
 	refreshAfter = time.Minute
-	// retryAfter is the pause before a peer that did not report its addresses is called again.
-	retryAfter = 5 * time.Second
 )
+
+// retryDelays are the pauses before Refresh has a peer asked again that never reported any.
+var retryDelays = backoff.Policy{Min: time.Second, Max: 5 * time.Second}
 
 // Client reads the addresses of a peer's IPFS node: a clusterapi.Client.
 type Client interface {
@@ -46,7 +47,8 @@ type Config struct {
 }
 
 // Directory keeps the addresses that each peer reported last for as long as it lives, because
-// nodes rarely move and are often unavailable for a moment. It is safe for concurrent use.
+// nodes rarely move and are often unavailable for a moment. Those of a member that answers are a minute
+// and a few seconds old at most. It is safe for concurrent use.
 type Directory struct {
 	cfg Config
 
@@ -59,20 +61,23 @@ type node struct {
 	addresses []address
 	requested time.Time     // when the last request began
 	pending   chan struct{} // closed when it has ended; nil without one
+	asked     int           // how many requests have ended, however
+	wanted    bool          // since the last request
 }
 
 // New returns an empty directory.
 func New(cfg Config) *Directory { return &Directory{cfg: cfg, nodes: make(map[peer.ID]*node)} }
 
 // For returns the delegates of a pin that these peers should hold; none when no peer has
-// ever reported an address. It waits only for peers of which nothing is known.
+// ever reported an address. It asks only peers that nobody has asked yet, and waits only for the
+// first answer of each: Refresh keeps what is known.
 func (d *Directory) For(ctx context.Context, peers []peer.ID) []string {
 	groups := make([][]address, len(peers))
 	var waits []chan struct{}
 	for i, p := range peers {
-		addresses, pending := d.refresh(p)
-		if groups[i] = addresses; len(addresses) == 0 && pending != nil {
-			waits = append(waits, pending)
+		addresses, first := d.wanted(p)
+		if groups[i] = addresses; first != nil {
+			waits = append(waits, first)
 		}
 	}
 	for _, wait := range waits {
@@ -90,23 +95,47 @@ func (d *Directory) For(ctx context.Context, peers []peer.ID) []string {
 	return choose(groups)
 }
 
-// refresh returns the known addresses of a peer and begins a request when they are old;
-// pending is not nil while one is in progress.
-func (d *Directory) refresh(p peer.ID) (addresses []address, pending chan struct{}) {
+// wanted returns the known addresses of a peer. first is not nil while it is asked for the first time.
+func (d *Directory) wanted(p peer.ID) (addresses []address, first chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.node(p)
-	age := refreshAfter
-	if len(n.addresses) == 0 {
-		age = retryAfter
+	n.wanted = true
+	if n.requested.IsZero() {
+		d.begin(p, n)
 	}
-	if n.pending == nil && (n.requested.IsZero() || d.cfg.Now().Sub(n.requested) >= age) {
-		done := make(chan struct{})
-		if d.cfg.Tasks.Go(func(ctx context.Context) { d.request(ctx, p, done) }) {
-			n.pending, n.requested = done, d.cfg.Now()
+	if n.asked == 0 {
+		first = n.pending
+	}
+	return n.addresses, first
+}
+
+// Refresh begins to ask those of the members, and of the other peers that were wanted since they were
+// asked last, whose addresses are old. It is called about once a second, and waits for nothing.
+func (d *Directory) Refresh(members []peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range members {
+		d.node(p).wanted = true
+	}
+	for p, n := range d.nodes {
+		age := refreshAfter
+		if len(n.addresses) == 0 {
+			age = retryDelays.Next(n.asked)
+		}
+		since := d.cfg.Now().Sub(n.requested)
+		if n.wanted && n.pending == nil && (n.requested.IsZero() || since >= age || since < 0) {
+			d.begin(p, n)
 		}
 	}
-	return n.addresses, n.pending
+}
+
+// begin begins to ask a peer. It needs the lock.
+func (d *Directory) begin(p peer.ID, n *node) {
+	done := make(chan struct{})
+	if d.cfg.Tasks.Go(func(ctx context.Context) { d.request(ctx, p, done) }) {
+		n.pending, n.requested, n.wanted = done, d.cfg.Now(), false
+	}
 }
 
 // node needs the lock.
@@ -146,6 +175,7 @@ func (d *Directory) request(ctx context.Context, p peer.ID, done chan struct{}) 
 	defer d.mu.Unlock()
 	n := d.nodes[p]
 	n.pending = nil
+	n.asked++
 	if err == nil {
 		d.enter(n, id.IPFS)
 	}
@@ -158,6 +188,7 @@ func (d *Directory) Enter(p peer.ID, ipfs api.IPFSID) {
 	defer d.mu.Unlock()
 	n := d.node(p)
 	n.requested = d.cfg.Now()
+	n.asked++
 	d.enter(n, ipfs)
 }
 

@@ -2,6 +2,7 @@ package delegates
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,16 @@ func (f fixture) of(ctx context.Context) []string {
 	return f.For(ctx, []peer.ID{clusterfake.Self()})
 }
 
+// refresh is Refresh for the one member.
+func (f fixture) refresh() { f.Refresh([]peer.ID{clusterfake.Self()}) }
+
+// pending reports whether the one peer is being asked.
+func (f fixture) pending() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes[clusterfake.Self()].pending != nil
+}
+
 func TestDirectory_RequestsOnceAndRefreshesInTheBackground(t *testing.T) {
 	f := newFixture(t, time.Minute)
 	for range 5 {
@@ -50,8 +61,11 @@ func TestDirectory_RequestsOnceAndRefreshesInTheBackground(t *testing.T) {
 		t.Errorf("%d requests, %d changes", n, f.changes.Load())
 	}
 	f.fake.Set(func() { f.fake.ID.IPFS = nodeWith(t, "/ip4/203.0.113.8/tcp/4001") })
-	f.clock.Advance(refreshAfter)
+	f.clock.Advance(refreshAfter - 1)
+	f.refresh() // They are not old yet.
+	f.clock.Advance(1)
 	release := f.fake.Hang("Cluster.ID")
+	f.refresh()
 	if got := f.of(t.Context()); len(got) != 1 || !strings.Contains(got[0], "203.0.113.7") {
 		t.Errorf("while it is requested again: %q", got)
 	}
@@ -76,10 +90,53 @@ func TestDirectory_AFrozenPeerCostsOneWait(t *testing.T) {
 	if n := f.fake.Called("Cluster.ID"); n != 1 {
 		t.Errorf("%d requests", n)
 	}
-	f.clock.Advance(retryAfter)
+	for n := 2; n <= 10; n++ {
+		f.clock.Advance(retryDelays.Max)
+		f.refresh()
+		await.True(t, "asked again", func() bool { return f.fake.Called("Cluster.ID") == n && !f.pending() })
+		f.refresh() // It is not time again.
+	}
+}
+
+// Only the first answer of a peer is waited for, whoever asked it: after that its addresses are what is
+// known of it, and Refresh asks for them.
+func TestDirectory_APeerThatHasGivenNoAddressIsNotWaitedFor(t *testing.T) {
+	f := newFixture(t, time.Minute)
+	f.fake.Fail("Cluster.ID", errors.New("stream reset"))
+	f.refresh()
+	await.True(t, "asked", func() bool { return f.fake.Called("Cluster.ID") == 1 && !f.pending() })
+	release := f.fake.Hang("Cluster.ID")
+	f.clock.Advance(time.Hour)
+	if got := f.of(t.Context()); len(got) != 0 || f.fake.Called("Cluster.ID") != 1 {
+		t.Errorf("%q, %d requests", got, f.fake.Called("Cluster.ID"))
+	}
+	f.refresh()
+	await.True(t, "asked again", func() bool { return f.fake.Called("Cluster.ID") == 2 })
+	if got := f.of(t.Context()); len(got) != 0 { // It does not wait for that.
+		t.Errorf("%q", got)
+	}
+	f.fake.Fail("Cluster.ID", nil)
+	release()
+	await.True(t, "answered", func() bool { return !f.pending() })
+	f.clock.Advance(time.Hour)
+	f.refresh()
+	await.True(t, "known", func() bool { return len(f.of(t.Context())) == 1 })
+}
+
+// The holder of a pin that is no member, as one whose clock is back, is asked as long as it is wanted.
+func TestDirectory_RefreshAsksOthersThatAreWanted(t *testing.T) {
+	f := newFixture(t, time.Minute)
 	f.of(t.Context())
-	if n := f.fake.Called("Cluster.ID"); n != 2 {
-		t.Errorf("%d requests when it is time again", n)
+	for n := 2; n <= 3; n++ {
+		f.clock.Advance(time.Hour)
+		f.of(t.Context())
+		f.Refresh(nil)
+		await.True(t, "asked", func() bool { return f.fake.Called("Cluster.ID") == n && !f.pending() })
+		f.clock.Advance(time.Hour)
+		f.Refresh(nil)
+		if f.pending() {
+			t.Error("a peer is asked that nobody has wanted since")
+		}
 	}
 }
 
@@ -89,7 +146,7 @@ func TestDirectory_TheAddressesOfAnUnavailableNodeStayKnown(t *testing.T) {
 	f.of(t.Context())
 	f.fake.Set(func() { f.fake.ID.IPFS = api.IPFSID{Error: "connection refused"} })
 	f.clock.Advance(24 * time.Hour)
-	f.of(t.Context())
+	f.refresh()
 	await.True(t, "requested again", func() bool { return f.fake.Called("Cluster.ID") == 2 })
 	f.Enter(clusterfake.Self(), api.IPFSID{Error: "connection refused"})
 	if got := f.of(t.Context()); len(got) != 1 || !f.Known(clusterfake.Self()) {

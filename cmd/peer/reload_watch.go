@@ -89,7 +89,8 @@ func (r *reloader) watch(ctx context.Context, interval time.Duration) {
 	applied := r.initial
 	previous := applied
 	for backoff.Sleep(ctx, interval) {
-		current := r.watched().snapshot()
+		watched := r.watched()
+		current := watched.snapshot()
 		settled := current.equal(previous)
 		previous = current
 		if !settled || current.equal(applied) {
@@ -99,7 +100,11 @@ func (r *reloader) watch(ctx context.Context, interval time.Duration) {
 		_ = r.reload(ctx, onChange)
 		// The reload may have changed the paths and opened another log. What
 		// was read is as old as current: a later change is another one.
-		applied = r.watched().snapshot()
+		now := r.watched()
+		applied = now.snapshot()
+		if now.log == watched.log && current.log != nil {
+			applied.log = current.log // It may have been moved since it was opened.
+		}
 		for path := range applied.files {
 			if info, before := current.files[path]; before {
 				applied.files[path] = info

@@ -65,6 +65,21 @@ func (l *endlessListener) Close() error {
 	return nil
 }
 
+// A stop waits for a connection until the server knows it: what the server does not know it is busy with, it drops.
+func TestListener_AConnectionIsAcceptedOnceTheServerKnowsIt(t *testing.T) {
+	l := newConnections(1000).bound(&endlessListener{})
+	accepted := 0
+	l.accepted = func() { accepted++ }
+	for want := range 3 {
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		if accepted != want {
+			t.Errorf("%d are accepted while the server has not asked again, want %d", accepted, want)
+		}
+	}
+}
+
 // needyListener finds no file descriptor while it has none.
 type needyListener struct {
 	*net.TCPListener

@@ -26,18 +26,23 @@ type boundedListener struct {
 	endWait    func()        // closes closed
 	closeInner func() error  // closes Listener
 
-	accepted func()                     // called when a connection was accepted, or given up
+	accepted func()                     // called for each connection once the server knows it
+	handed   bool                       // Accept has returned one that accepted was not called for.
 	queue    atomic.Pointer[queueDrain] // of drain, nil before
 	drained  chan struct{}              // closed once drain has nothing more to accept
 }
 
 // Accept implements net.Listener.
 func (l *boundedListener) Accept() (net.Conn, error) {
+	if l.handed { // The server has told its ConnState of it when it asks for the next.
+		l.handed = false
+		l.accepted()
+	}
 	conn, err := l.next()
 	if err != nil {
 		return nil, err
 	}
-	defer l.accepted()
+	l.handed = true
 	if l.all.take() {
 		return l.counted(conn), nil
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,7 +52,8 @@ type addressBook struct {
 	manager *pstoremgr.Manager
 	members membership
 
-	seen    []byte // What the file had when it was last read or written.
+	latest  []byte // What the file had at the last look.
+	seen    []byte // What it had when it was last taken over or written.
 	written []byte // What this book said then.
 
 	told  string // Why the file could not be written last.
@@ -81,10 +84,14 @@ func (p *Peer) membership() membership {
 	}}
 }
 
-// openAddressBook reads the file and tells the host what it says.
+// openAddressBook reads the file and tells the host what it says. A device, such as /dev/null, keeps nothing.
 func openAddressBook(ctx context.Context, h host.Host, path string, members membership) (*addressBook, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeDevice != 0 {
+		path = ""
+	}
 	b := &addressBook{host: h, path: path, manager: pstoremgr.New(ctx, h, path), members: members}
-	return b, b.read()
+	_, err := b.read()
+	return b, err
 }
 
 // withoutPeerstore is the configuration of a cluster that leaves the file alone.
@@ -131,9 +138,9 @@ func (b *addressBook) keep(ctx context.Context) {
 
 // look updates the book and the file. A cause why the file cannot be written is told once.
 func (b *addressBook) look(ctx context.Context) {
-	err := b.read()
+	settled, err := b.read()
 	b.update(ctx)
-	if b.pause--; err == nil && b.pause <= 0 {
+	if b.pause--; settled && b.pause <= 0 {
 		if err = b.save(); err != nil {
 			b.pause = failedSaves
 		} else {
@@ -154,12 +161,18 @@ func cause(err error) error {
 	return err
 }
 
-// read takes over what somebody else has written to the file. One that cannot be read is not written
-// either, so that nothing of it is lost.
-func (b *addressBook) read() error {
+// read takes over what somebody else has written to the file, once it is the same at two looks: an editor may be
+// writing it. One that has just changed or cannot be read is not settled, and not written either, so that nothing of it
+// is lost.
+func (b *addressBook) read() (settled bool, err error) {
 	content, err := readPeerstore(b.path)
-	if err != nil || b.away != nil && bytes.Equal(content, b.seen) {
-		return err
+	if err != nil {
+		return false, err
+	}
+	settled = b.away == nil || bytes.Equal(content, b.latest)
+	b.latest = content
+	if !settled || b.away != nil && bytes.Equal(content, b.seen) {
+		return settled, nil
 	}
 	before := b.peerstoreFile
 	b.peerstoreFile = parsePeerstore(content, b.host.ID())
@@ -179,7 +192,7 @@ func (b *addressBook) read() error {
 		b.refresh(e)
 	}
 	b.seen, b.written = content, b.content(goneAfter)
-	return nil
+	return true, nil
 }
 
 // unlearn takes from the host what the file does not say any more of a peer that is away.
@@ -261,13 +274,14 @@ func (b *addressBook) keepKnown(e *peerstoreEntry) {
 	b.refresh(e)
 }
 
-// refresh notes the addresses that the host knows of a peer, in the order of upstream. The host forgets
-// them by its clock, the book does not.
+// refresh notes the addresses that the host knows of a peer, in the order of upstream, which leaves names in none. The
+// host forgets them by its clock, the book does not.
 func (b *addressBook) refresh(e *peerstoreEntry) {
 	if e.fixed {
 		return
 	}
 	for _, info := range b.manager.PeerInfos([]libp2ppeer.ID{e.peer}) {
+		slices.SortFunc(info.Addrs, func(x, y ma.Multiaddr) int { return strings.Compare(x.String(), y.String()) })
 		e.addrs = info.Addrs
 	}
 }
@@ -289,6 +303,6 @@ func (b *addressBook) save() error {
 	if err != nil {
 		return err
 	}
-	b.seen, b.written = content, content
+	b.latest, b.seen, b.written = content, content, content
 	return nil
 }

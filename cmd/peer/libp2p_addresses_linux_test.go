@@ -30,7 +30,7 @@ func TestAddressBook_AFileThatCannotBeReplaced(t *testing.T) {
 	})
 	book := opened(t, self, path, speakers)
 	connect(t, joined, self)
-	await.True(t, "identification", func() bool { return spokeRPC(self, joined.ID()) })
+	awaitIdentified(t, self, joined)
 
 	noError(t, logging.SetLogLevel("peer", "warn"))
 	t.Cleanup(func() { noError(t, logging.SetLogLevel("peer", "error")) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,14 @@ func connect(t *testing.T, from, to host.Host) {
 	noError(t, from.Connect(t.Context(), libp2ppeer.AddrInfo{ID: to.ID(), Addrs: to.Addrs()}))
 }
 
+// awaitIdentified waits until a host knows of another one what identification tells: the protocols, and then the addresses.
+func awaitIdentified(t *testing.T, at, other host.Host) {
+	t.Helper()
+	await.True(t, "identification", func() bool {
+		return spokeRPC(at, other.ID()) && len(at.Peerstore().Addrs(other.ID())) > 0
+	})
+}
+
 func TestAddressBook(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peerstore")
 	self, away, joined, stranger := addressHost(t), addressHost(t), addressHost(t), addressHost(t)
@@ -92,12 +101,16 @@ func TestAddressBook(t *testing.T) {
 	awaitWritten(t, book, after)
 
 	// It stays when it is away, and after a restart.
-	noError(t, joined.Close())
-	for _, id := range []libp2ppeer.ID{joined.ID(), away.ID()} {
-		if len(self.Peerstore().Addrs(id)) == 0 {
-			t.Errorf("the host has no address of %s", id)
+	noError(t, joined.Close()) // It may tell before that it has no address any more.
+	await.Success(t, "addresses to dial", func() error {
+		book.look(t.Context())
+		for _, id := range []libp2ppeer.ID{joined.ID(), away.ID()} {
+			if len(self.Peerstore().Addrs(id)) == 0 {
+				return fmt.Errorf("the host has no address of %s", id)
+			}
 		}
-	}
+		return nil
+	})
 	if got := written(t, book); got != after {
 		t.Errorf("%q after the peer went away", got)
 	}
@@ -260,12 +273,78 @@ func TestAddressBook_EditedWhileItRuns(t *testing.T) {
 
 	elsewhere := "/ip4/127.0.0.1/tcp/1/p2p/" + moved.ID().String() + "\n"
 	noError(t, os.WriteFile(path, []byte(line(added)+elsewhere), 0o600))
-	if got, want := written(t, book), line(added)+elsewhere+line(there); got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
+	awaitWritten(t, book, line(added)+elsewhere+line(there))
 	for other, want := range map[host.Host]int{gone: 0, moved: 1, added: 1} {
 		if got := self.Peerstore().Addrs(other.ID()); len(got) != want {
 			t.Errorf("the host knows %v, want %d", got, want)
+		}
+	}
+}
+
+// What an editor is writing is neither taken over nor overwritten.
+func TestAddressBook_AFileThatIsBeingWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, away, joined := addressHost(t), addressHost(t), addressHost(t)
+	noError(t, os.WriteFile(path, []byte("# the office\n"+line(away)), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, joined, self)
+	awaitIdentified(t, self, joined)
+	edited := "# the offices\n" + line(away)
+	for _, part := range []string{"", edited[:8], edited} { // The first opens it.
+		noError(t, os.WriteFile(path, []byte(part), 0o600))
+		if got := written(t, book); got != part {
+			t.Errorf("%q instead of %q", got, part)
+		}
+		if len(self.Peerstore().Addrs(away.ID())) == 0 {
+			t.Error("a peer that is away is forgotten")
+		}
+	}
+	awaitWritten(t, book, edited+line(joined))
+
+	// Some move the file away first.
+	noError(t, os.Rename(path, path+"~"))
+	book.look(t.Context())
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file was written: %v", err)
+	}
+	noError(t, os.Rename(path+"~", path))
+	awaitWritten(t, book, edited+line(joined))
+}
+
+// What keeps nothing has nothing to forget.
+func TestAddressBook_ADevice(t *testing.T) {
+	self, away := addressHost(t), addressHost(t)
+	book := opened(t, self, os.DevNull, speakers)
+	connect(t, away, self)
+	await.True(t, "the peer in the book", func() bool {
+		book.look(t.Context())
+		return book.find(away.ID()) != nil
+	})
+	noError(t, away.Close())
+	await.True(t, "the end of the connection", func() bool { return !book.connected(away.ID()) })
+	for range 2 {
+		book.look(t.Context())
+	}
+	if len(self.Peerstore().Addrs(away.ID())) == 0 {
+		t.Error("a peer that is away is forgotten")
+	}
+}
+
+// libp2p has them in another order each time.
+func TestAddressBook_ManyNamesOfAPeer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peerstore")
+	self, named, joined := addressHost(t), addressHost(t), addressHost(t)
+	var before string
+	for _, addr := range []string{"/dns4/peer.invalid/tcp/9096", "/dns4/peer.invalid/udp/9096/quic-v1", "/dns6/peer.invalid/tcp/9096"} {
+		before += addr + "/p2p/" + named.ID().String() + "\n"
+	}
+	noError(t, os.WriteFile(path, []byte(before), 0o600))
+	book := opened(t, self, path, speakers)
+	connect(t, joined, self)
+	awaitWritten(t, book, before+line(joined))
+	for range 20 {
+		if got, want := written(t, book), before+line(joined); got != want {
+			t.Fatalf("%q, want %q", got, want)
 		}
 	}
 }
@@ -293,9 +372,7 @@ func TestAddressBook_AFileThatCannotBeRead(t *testing.T) {
 	}
 	noError(t, os.Remove(path))
 	noError(t, os.WriteFile(path, []byte("# back\n"+line(away)), 0o600))
-	if got, want := written(t, book), "# back\n"+line(away)+line(joined); got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
+	awaitWritten(t, book, "# back\n"+line(away)+line(joined))
 }
 
 // What changed since the last look is saved at the end.
@@ -304,7 +381,7 @@ func TestAddressBook_SavesAtTheEnd(t *testing.T) {
 	self, joined := addressHost(t), addressHost(t)
 	book := opened(t, self, path, speakers)
 	connect(t, joined, self)
-	await.True(t, "identification", func() bool { return spokeRPC(self, joined.ID()) })
+	awaitIdentified(t, self, joined)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	book.keep(ctx)

@@ -40,8 +40,8 @@ type Consensus struct {
 	self   peer.ID
 	// full is Options.Full.
 	full func() error
-	// left is set when this peer is no member any more.
-	left atomic.Bool
+	// left is set when this peer is no member any more, and stays when it was to leave and could not.
+	left, stays atomic.Bool
 	// reads are the calls for the state.
 	reads stateReads
 	// retries is how often a write that upstream refuses is made again: commit_retries.
@@ -109,7 +109,8 @@ func (c *Consensus) Shutdown(ctx context.Context) error {
 	c.store.hold.end(errNoClient)
 	c.store.stop()
 	c.writes.close()
-	if members, err := c.Peers(ctx); err == nil && !slices.Contains(members, c.self) {
+	// The list of a leader that could not leave lacks it too: a change that is not committed counts there.
+	if members, err := c.Peers(ctx); err == nil && !c.stays.Load() && !slices.Contains(members, c.self) {
 		c.left.Store(true) // The others have removed it.
 	}
 	return c.Consensus.Shutdown(ctx)
@@ -186,8 +187,9 @@ func (c *Consensus) RmPeer(ctx context.Context, id peer.ID) error {
 		defer cancel()
 	}
 	err := c.makeAgain(ctx, func(ctx context.Context) error { return c.Consensus.RmPeer(ctx, id) })
-	if err == nil && id == c.self {
-		c.left.Store(true)
+	if id == c.self {
+		c.left.Store(err == nil)
+		c.stays.Store(err != nil)
 	}
 	return err
 }

@@ -66,6 +66,25 @@ func TestConsensus_APeerThatCannotLeaveKeepsItsLog(t *testing.T) {
 	noError(t, m.named(1, "accepted"))
 }
 
+// A leader that has proposed its removal, and finds too few who accept it, is a member still.
+func TestConsensus_ALeaderThatCannotLeaveKeepsItsLog(t *testing.T) {
+	t.Parallel()
+	all := members(t, 3, 0, nil)
+	m := leader(t, all)
+	noError(t, again(func() error { return m.ours.LogPin(t.Context(), version(1, "accepted")) }))
+	without(all, m)[0].stop() // Of the two that would be left.
+	if err := m.ours.RmPeer(t.Context(), m.id); err == nil {
+		t.Error("it has left")
+	}
+	if listed, err := m.ours.Peers(t.Context()); err != nil || slices.Contains(listed, m.id) {
+		t.Fatalf("it has not proposed its removal: %v, %v", listed, err)
+	}
+	noError(t, m.ours.Shutdown(context.Background()))
+	if err := m.ours.Clean(context.Background()); err == nil {
+		t.Error("the log of a member was removed")
+	}
+}
+
 // A peer that has left, or that others have removed, begins anew.
 func TestConsensus_TheLogOfAPeerThatHasLeftIsRemoved(t *testing.T) {
 	t.Parallel()

@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
-
-	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
 // trueWithin is how long statuses may be wrong after the end of what made them so, and requestTime how
@@ -31,39 +28,9 @@ type twoCopies struct {
 
 // newTwoCopies waits until a pin is accepted.
 func newTwoCopies(t *testing.T) *twoCopies {
-	ctx := t.Context()
 	c := &twoCopies{t: t, who: Credentials{"alice", "the password of alice"}}
-	var err error
-	c.cluster, err = newCluster(ctx, settings{mode: CRDT, users: map[string]string{c.who.User: c.who.Password}}, folder(t), programs{harness.Service(t), harness.Ipfs(t)})
-	if c.cluster != nil {
-		t.Cleanup(func() {
-			if err := c.close(""); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range c.nodes {
-		if err := n.stop(); err != nil {
-			t.Fatal(err)
-		}
-		if err := editJSON(filepath.Join(n.dir, "service.json"), func(o object) {
-			o.at("cluster")["replication_factor_min"], o.at("cluster")["replication_factor_max"] = 2, 2
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, n := range c.nodes {
-		if err := n.start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := c.waitReady(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := eventually(ctx, readyTimeout, func() error { return c.post(0, 0) }); err != nil {
+	c.cluster = newReplicated(t, c.who, 2)
+	if err := eventually(t.Context(), readyTimeout, func() error { return c.post(0, 0) }); err != nil {
 		t.Fatal(err)
 	}
 	c.trueAgain(time.Now(), trueWithin)

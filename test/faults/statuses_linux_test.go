@@ -27,17 +27,17 @@ func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
 	}
 }
 
-func statusesAfterAOneWayCut(t *testing.T, required, pins int) {
-	const healed, inARow = 30 * time.Second, 30
+// newReplicated is a ready cluster in which two peers hold a pin, of which so many make it pinned.
+func newReplicated(t *testing.T, who Credentials, required int) *cluster {
+	t.Helper()
 	ctx := t.Context()
-	who := Credentials{"alice", "the password of alice"}
 	c, err := newCluster(ctx, settings{mode: CRDT, users: map[string]string{who.User: who.Password}}, folder(t), programs{harness.Service(t), harness.Ipfs(t)})
 	if c != nil {
-		defer func() {
+		t.Cleanup(func() {
 			if err := c.close(""); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +60,14 @@ func statusesAfterAOneWayCut(t *testing.T, required, pins int) {
 	if err := c.waitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func statusesAfterAOneWayCut(t *testing.T, required, pins int) {
+	const healed, inARow = 30 * time.Second, 30
+	ctx := t.Context()
+	who := Credentials{"alice", "the password of alice"}
+	c := newReplicated(t, who, required)
 	add := func(name string, i int) (p pin, err error) {
 		hash, err := multihash.Sum([]byte(fmt.Sprint(name, i)), multihash.IDENTITY, -1)
 		if err != nil {

@@ -56,7 +56,7 @@ func (p *Peer) startCluster() error {
 	if err != nil {
 		return fmt.Errorf("monitor.pubsubmon: %w", err)
 	}
-	p.monitor = newRunningMonitor(metrics)
+	p.monitor = newRunningMonitor(turnsMonitor{metrics, p.pings})
 	p.teardown.push("monitor", closeLimit, p.monitor.Shutdown)
 
 	cfgs.Cluster.RPCPolicy = rpcPolicy(cfgs.Cluster.RPCPolicy)
@@ -64,7 +64,7 @@ func (p *Peer) startCluster() error {
 	if err != nil {
 		return err
 	}
-	p.cluster, err = ipfscluster.NewCluster(p.ctx,
+	p.cluster, err = ipfscluster.NewCluster(regularPinger.as(p.ctx),
 		p.network.host, p.network.bandwidth, p.network.dht, withoutPeerstore(cfgs.Cluster), p.store,
 		p.clusterConsensus(), p.apis.components(), p.connector, p.clusterTracker(), p.monitor, allocator, informers, p.tracer)
 	if err != nil {
@@ -173,7 +173,8 @@ func (p *Peer) connect() error {
 	p.begins = &tracking.Connector{
 		IPFSConnector: p.dialOrigins(confirming), Barrier: p.pins.UnpinBarrier, Keep: p.keepsMoved,
 	}
-	p.connector = newReadyConnector(p.begins)
+	p.pings = newPingTurns()
+	p.connector = newReadyConnector(turnsConnector{p.begins, p.pings})
 	p.teardown.push("IPFS connector", closeLimit, p.connector.Shutdown)
 	return nil
 }

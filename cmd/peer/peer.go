@@ -90,6 +90,7 @@ type Peer struct {
 	crdt      *committedCRDT
 	raft      *raftstate.Consensus // Within consensus; nil with CRDT.
 	connector *readyConnector
+	pings     *pingTurns
 	ipfsRPC   *kuborpc.Client
 	pins      *pinning.Connector
 	orphans   *orphans.Scanner

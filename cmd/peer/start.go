@@ -100,7 +100,7 @@ func (p *Peer) join(bootstraps []ma.Multiaddr) {
 		retry := backoff.Counter{Policy: joinRetry}
 		for {
 			logger.Infof("joining the cluster of %s", addr)
-			err := p.cluster.Join(ctx, addr)
+			err := p.cluster.Join(joiningPinger.as(ctx), addr)
 			if err == nil {
 				break
 			}

@@ -235,12 +235,10 @@ func (c *committedCRDT) batchingState(ctx context.Context) (state.BatchingState,
 // peer, is about to add it, or when the state cannot be read. It waits for nothing.
 func (c *committedCRDT) left(ctx context.Context, key api.Cid) (rec *api.Pin, gone bool) {
 	name := dshelp.NewKeyFromBinary(key.Bytes()).String()[1:]
-	if c.kept.Replaces(name) {
-		return nil, false
-	}
+	replaces := c.kept.Replaces(name) // Before the value is read: what is merged meanwhile is no removal.
 	value, err := c.kept.Value(ctx, name)
 	if err == nil && value == nil {
-		return nil, true
+		return nil, !replaces
 	}
 	rec = &api.Pin{}
 	if err = errors.Join(err, rec.ProtoUnmarshal(value)); err != nil {

@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/commitstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/groupcommit"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
@@ -61,6 +63,33 @@ func TestCommittedCRDT_Left(t *testing.T) {
 	noError(t, r.LogUnpin(t.Context(), pin))
 	if rec, gone := r.left(t.Context(), pin.Cid); rec != nil || !gone {
 		t.Errorf("of one that was removed: %+v, %v", rec, gone)
+	}
+}
+
+// A block that is being merged replaces a record. What is left beside that is told all the same: what the block adds
+// may have been removed by a newer one, which came first.
+func TestCommittedCRDT_LeftBesideABlockThatIsMerged(t *testing.T) {
+	inner := dssync.MutexWrap(datastore.NewMapDatastore())
+	src, r := startReplica(t, inner, groupcommit.Config{}), startMapReplica(t)
+	noError(t, src.LogPin(t.Context(), testPin(0, "old")))
+	ctx, _ := commitstore.Watch(t.Context())
+	st := src.opened.Load().state
+	noError(t, errors.Join(st.Rm(ctx, testCID(0)), st.Add(ctx, testPin(0, "new")), st.Commit(ctx)))
+	results, err := inner.Query(t.Context(), query.Query{Prefix: "/c/b/blocks"})
+	noError(t, err)
+	entries, err := results.Rest()
+	noError(t, err)
+	for _, e := range entries {
+		if links, err := crdtstore.Links(e.Value); err != nil || len(links) > 0 {
+			noError(t, errors.Join(err, r.kept.Put(t.Context(), datastore.NewKey(e.Key), e.Value)))
+		}
+	}
+	if rec, gone := r.left(t.Context(), testCID(0)); rec != nil || gone {
+		t.Errorf("of a pin that is about to be added: %+v, %v", rec, gone)
+	}
+	noError(t, r.LogPin(t.Context(), testPin(0, "beside")))
+	if rec, gone := r.left(t.Context(), testCID(0)); rec == nil || rec.Name != "beside" || gone {
+		t.Errorf("of one that has another record: %+v, %v", rec, gone)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 // go-ds-crdt merges what a block removes, calls its delete hook, and then merges what the block adds. A change
 // that the state would ignore is made as both in one block (U51), so that in between the pin seems to be gone,
-// at every peer that merges it. Blocks are known here from when they are stored until they are merged, so that
-// nobody takes that for a removal (U13 in docs/upstream-faults.md).
+// at every peer that merges it. Blocks are known here from when they are stored, or read for their merge, until they
+// are merged, so that nobody takes that for a removal (U13 in docs/upstream-faults.md).
 
 const (
 	// maxArrived bounds the bytes of these blocks: more than are merged at once. Where there are more, all
@@ -36,7 +36,9 @@ type arrival struct {
 }
 
 func (a *arrivedBlocks) add(id string, data []byte) {
-	a.remove(id)
+	if _, ok := a.blocks[id]; ok {
+		return // Who waits for it goes on waiting.
+	}
 	if a.bytes+len(data) > maxArrived {
 		for other := range a.blocks {
 			a.remove(other)
@@ -94,6 +96,17 @@ func replacedKeys(data []byte) map[string]bool {
 		}
 	}
 	return keys
+}
+
+// noteRead is called with a block that is read, mostly to be merged. One that is not merged yet and was stored
+// by an earlier process, or was forgotten, is known from now on.
+func (s *Store) noteRead(id string, data []byte) {
+	s.walks.mu.Lock()
+	defer s.walks.mu.Unlock()
+	_, open := s.walks.open[id]
+	if open || s.walks.roots[id].number > 0 {
+		s.walks.arrived.add(id, data)
+	}
 }
 
 // Replaces reports whether a block that is not merged to its end removes elements of a key and adds one. It

@@ -43,6 +43,34 @@ func TestReplaces_WhileABlockIsMerged(t *testing.T) {
 	if arrived := &b.store.walks.arrived; b.store.Replaces("key") || len(arrived.blocks)+arrived.bytes > 0 {
 		t.Errorf("after the merge: %t, %d bytes", b.store.Replaces("key"), arrived.bytes)
 	}
+	noError(t, b.blocks.Put(t.Context(), block)) // As when two have asked for it.
+	if arrived := &b.store.walks.arrived; b.store.Replaces("key") || len(arrived.blocks)+arrived.bytes > 0 {
+		t.Errorf("written again after the merge: %t, %d bytes", b.store.Replaces("key"), arrived.bytes)
+	}
+}
+
+// The process was killed when the block was stored and not merged. The next one merges it from its disk.
+func TestReplaces_ABlockThatAnEarlierProcessHasStored(t *testing.T) {
+	a, block := replacement(t)
+	noError(t, a.put("next", "value"))
+	keys, id := newLayout(root), blockID(block.Cid().Hash())
+	d := &waitingDisk{disk: newDisk(), key: keys.element("key", id), reached: make(chan struct{}), release: make(chan struct{})}
+	before := start(t, d.disk, false)
+	noError(t, before.put("own", "value"))
+	before.network.limit(1)
+	catchUp(t, before, a)
+	before.stop()
+	noError(t, d.Put(t.Context(), keys.block(id), block.RawData()))
+
+	b := newReplica(t, d.disk)
+	store, err := Open(t.Context(), d, root, Options{})
+	noError(t, err)
+	b.run(store)
+	<-d.reached
+	if !store.Replaces("key") {
+		t.Error("the removal is taken for one")
+	}
+	close(d.release)
 }
 
 // A reader of a pin that is replaced does not see that there is none in between.

@@ -28,6 +28,9 @@ func (s *Store) FetchWith(f Fetch) { s.fetch = f }
 // blocks that another peer wants of this one are looked for by their size first.
 func (s *Store) getBlock(ctx context.Context, key datastore.Key, id string) ([]byte, error) {
 	value, err := s.Batching.Get(ctx, key)
+	if err == nil {
+		s.noteRead(id, value)
+	}
 	if err != datastore.ErrNotFound || s.fetch == nil {
 		return value, err
 	}

@@ -75,10 +75,13 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 	s.walks.order.Lock()
 	defer s.walks.order.Unlock()
 	for _, arrived := range b.blocks {
-		if err := s.noteRoot(ctx, b.inner, arrived); err != nil {
+		merged, err := s.noteRoot(ctx, b.inner, arrived)
+		if err != nil {
 			return err
 		}
-		s.walks.change(func(w *walks) { w.arrived.add(arrived.id, arrived.data) })
+		if !merged { // It may be written more than once.
+			s.walks.change(func(w *walks) { w.arrived.add(arrived.id, arrived.data) })
+		}
 	}
 	for _, id := range b.heads {
 		if _, ok := s.walks.roots[id]; ok {
@@ -105,26 +108,26 @@ func (s *Store) noteBlocks(ctx context.Context, b *batch) error {
 
 // noteRoot adds to a batch the marks of a block to which no walk was going. Its own walk begins with it:
 // go-ds-crdt shows what it brings, and marks it as processed after that. If the blocks below it were
-// known only then, a delete between the two would not wait for them, and they would undo it (U51). It needs
-// the lock of order.
-func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrivedBlock) error {
+// known only then, a delete between the two would not wait for them, and they would undo it (U51). It reports
+// whether the block was merged before. It needs the lock of order.
+func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrivedBlock) (merged bool, err error) {
 	if _, child := s.walks.open[arrived.id]; child {
-		return nil
+		return false, nil
 	}
-	if known, err := s.Batching.Has(ctx, s.keys.processed(arrived.id)); err != nil || known {
-		return err
+	if merged, err = s.Batching.Has(ctx, s.keys.processed(arrived.id)); err != nil || merged {
+		return merged, err
 	}
 	if err := b.Put(ctx, s.keys.rootMark(arrived.id), nil); err != nil {
-		return err
+		return false, err
 	}
 	below, err := s.missingBelow(ctx, arrived)
 	if err != nil {
-		return err
+		return false, err
 	}
 	number := cmp.Or(s.walks.roots[arrived.id].number, s.walks.begun+1) // It may be written more than once.
 	for _, id := range below {
 		if err := s.putOpen(ctx, b, id, number); err != nil {
-			return err
+			return false, err
 		}
 	}
 	s.walks.change(func(w *walks) {
@@ -134,7 +137,7 @@ func (s *Store) noteRoot(ctx context.Context, b datastore.Write, arrived arrived
 		}
 		w.begin(number, below)
 	})
-	return nil
+	return false, nil
 }
 
 // missingBelow are the children of a block that are not processed: none of one that is no block of a CRDT,

@@ -60,6 +60,10 @@ type Report struct {
 	RecordTime int64
 	// Stamp is the creation time in the record, for pinrecord.ReadStamp; empty without one.
 	Stamp string
+	// Revision has the low bits of the revision of that record, as pinset.Pin. It is read of failures
+	// only; Revised: it was.
+	Revision uint16
+	Revised  bool
 	// Since is when the operation got its status.
 	Since time.Time
 }
@@ -69,6 +73,11 @@ func ReportOf(info api.PinInfo) Report {
 	r := Report{Status: info.Status, Error: info.Error, Attempts: info.AttemptCount, Since: info.TS, Stamp: pinrecord.StampIn(info.Metadata)}
 	if !info.Created.IsZero() {
 		r.RecordTime = info.Created.Unix()
+	}
+	if r.Stamp != "" && r.Status == api.TrackerStatusPinError {
+		rec := api.PinWithOpts(info.Cid, api.PinOptions{Metadata: info.Metadata})
+		rec.Timestamp = info.Created
+		r.Revision, r.Revised = uint16(pinrecord.RevisionOf(rec)), true
 	}
 	return r
 }

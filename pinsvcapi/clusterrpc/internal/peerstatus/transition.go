@@ -117,12 +117,15 @@ func (t *Tracker) nextActive(old State, m pinset.Mutable, key cid.Cid, peer int,
 // that wrote the two records may differ, so a failure of a later one does not count either; if
 // the record is new indeed, it comes to this peer, and the next report counts.
 func (t *Tracker) failurePredatesRewrite(old State, m pinset.Mutable, key cid.Cid, peer int, r Report) bool {
-	if r.RecordTime > 0 && r.RecordTime != int64(m.Written) {
+	switch {
+	case r.RecordTime > 0 && r.RecordTime != int64(m.Written):
 		return true
+	case r.Revised: // Two requests may be of the same second.
+		return r.Revision != m.Revision
 	}
 	switch old {
 	case Unknown, Queued, Pinning, Rewritten:
-		return t.failures.predates(key, peer, r) // Of the same second.
+		return t.failures.predates(key, peer, r)
 	default:
 		return false
 	}

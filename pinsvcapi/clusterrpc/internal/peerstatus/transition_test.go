@@ -74,6 +74,30 @@ func TestTracker_AFailureOfADeletedPinOfTheSameSecondCountsNot(t *testing.T) {
 	tt.wantState("it has failed", peerA, Failed, queued)
 }
 
+// A pin is requested again, at another peer, within the second in which its first request has failed, and nobody
+// has asked about that before: reports have of which request they are. The count of a tracker that was started anew
+// says nothing of it.
+func TestTracker_AFailureOfAnEarlierRequestOfTheSameSecondCountsNot(t *testing.T) {
+	tt := newTrackerTest(t)
+	failure := func(attempts int) Report {
+		info := api.PinInfo{Cid: tt.rec.Cid, Created: tt.rec.Timestamp, Metadata: tt.rec.Metadata}
+		info.Status, info.Error, info.AttemptCount = api.TrackerStatusPinError, textRefused, attempts
+		return ReportOf(info)
+	}
+	first := failure(3)
+	tt.rec.Metadata = maps.Clone(tt.rec.Metadata)
+	pinrecord.Revise(tt.rec, tt.clock.now())
+	tt.PutRecord(tt.rec, false)
+	tt.Observe(peerA, tt.key, first)
+	tt.wantState("the first request has failed", peerA, Queued, queued)
+	tt.Observe(peerA, tt.key, failure(3))
+	tt.wantState("an attempt at the second has failed", peerA, Retrying, pinning)
+	tt.Observe(peerA, tt.key, first)
+	tt.wantState("late news of the first", peerA, Retrying, pinning)
+	tt.Observe(peerA, tt.key, failure(6))
+	tt.wantState("the second has failed", peerA, Failed, queued)
+}
+
 func TestTracker_RecoveryOfLostContentIsNotPinned(t *testing.T) {
 	tt := newTrackerTest(t)
 	tt.observe(peerA, api.TrackerStatusPinned, "", 0)

@@ -240,7 +240,7 @@ func (p *Poller) pollAbsent(ctx context.Context, id peer.ID, reports map[cid.Cid
 		g.Go(func() error {
 			// A peer that does not respond says nothing of the pin.
 			if holds, responded := p.pinAt(ctx, id, api.NewCid(key)); responded {
-				p.active.polled(quietKey{key, id}, holds, p.cfg.Now())
+				p.active.polled(quietKey{key, id}, holds, p.cfg.Now(), p.crowd())
 			}
 			return nil
 		})
@@ -281,7 +281,7 @@ func (a *activePolls) isQuiet(key quietKey, now time.Time) bool {
 
 // polled notes that a peer was polled for a pin. While the peer does not hold it, it is
 // polled less and less often.
-func (a *activePolls) polled(key quietKey, holds bool, now time.Time) {
+func (a *activePolls) polled(key quietKey, holds bool, now time.Time, crowd int) {
 	if holds {
 		a.quiet.Remove(key)
 		return
@@ -290,7 +290,7 @@ func (a *activePolls) polled(key quietKey, holds bool, now time.Time) {
 	q.polls++
 	delay := quietDelays.Next(q.polls)
 	if q.polls <= soonQuiet {
-		delay = min(delay, max(soonDelay, time.Duration(a.quiet.Len())*quietPace))
+		delay = min(delay, max(soonDelay, time.Duration(a.quiet.Len()*crowd)*quietPace))
 	}
 	q.until = now.Add(delay)
 	a.quiet.Add(key, q)

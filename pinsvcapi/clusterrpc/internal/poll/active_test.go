@@ -130,7 +130,7 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	quiet, now := quietKey{key(1), self}, time.Unix(1_800_000_000, 0)
 	var waited []time.Duration
 	for range soonQuiet + 1 {
-		a.polled(quiet, false, now)
+		a.polled(quiet, false, now, 1)
 		from := now
 		for a.isQuiet(quiet, now) {
 			now = now.Add(10 * time.Millisecond)
@@ -143,12 +143,12 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	if !within(waited[0], quietDelays.Min) || !within(waited[9], soonDelay) || !within(waited[soonQuiet], quietDelays.Max) {
 		t.Errorf("waited %v", waited)
 	}
-	a.polled(quiet, true, now)
+	a.polled(quiet, true, now, 1)
 	if a.isQuiet(quiet, now) || a.quiet.Len() != 0 {
 		t.Error("a pin that is held is remembered")
 	}
 	for n := range 2 * maxQuiet {
-		a.polled(quietKey{key(n), self}, false, now)
+		a.polled(quietKey{key(n), self}, false, now, 1)
 	}
 	if n := a.quiet.Len(); n != maxQuiet {
 		t.Errorf("%d pins are remembered", n)

@@ -75,15 +75,24 @@ type Poller struct {
 
 // New returns a poller. It does nothing by itself before RunScans.
 func New(cfg Config) *Poller {
-	return &Poller{
+	p := &Poller{
 		cfg: cfg, breaker: NewBreaker(cfg.Now), active: newActivePolls(), scans: newScans(cfg.Now), replicas: newReplicaPolls(),
 		recent: newRecent(cfg.Now), looks: newRecent(cfg.Now), confirmed: newConfirmations(),
 		stats: pollStats{byPeer: make(map[peer.ID]PeerStats)},
 	}
+	p.scans.crowd = p.crowd
+	return p
 }
 
 // Breaker is the circuit breaker of all calls to peers.
 func (p *Poller) Breaker() *Breaker { return p.breaker }
+
+// crowdSize is how many members may poll a peer for single pins, and scan it before the time, at their full pace.
+const crowdSize = 10
+
+// crowd is how many times more rarely this peer does so: all members poll the same peers, and what one of them
+// has to answer must not grow with the cluster.
+func (p *Poller) crowd() int { return max(1, len(p.cfg.Tracker.Members())/crowdSize) }
 
 // destination is where calls to a peer go.
 func (p *Poller) destination(id peer.ID) peer.ID {

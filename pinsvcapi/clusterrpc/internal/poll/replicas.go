@@ -58,11 +58,11 @@ type replicaPoll struct {
 	polls      int
 }
 
-// next sets when a pin is polled for the next time, of n that are.
-func (r *replicaPoll) next(now time.Time, n int) {
+// next sets when a pin is polled for the next time, of n that are, by a crowd of that size each.
+func (r *replicaPoll) next(now time.Time, n, crowd int) {
 	delay := replicaDelays.Next(r.polls + 1)
 	if since := now.Sub(r.noted); 0 <= since && since < soonFor {
-		delay = min(delay, max(soonDelay, time.Duration(n)*soonPace))
+		delay = min(delay, max(soonDelay, time.Duration(n*crowd)*soonPace))
 	}
 	r.due = now.Add(delay)
 }
@@ -158,7 +158,7 @@ func (p *Poller) noteIncomplete(r *replicaPolls, key cid.Cid) {
 		return
 	}
 	poll := replicaPoll{noted: p.cfg.Now()}
-	poll.next(poll.noted, len(r.pins))
+	poll.next(poll.noted, len(r.pins), p.crowd())
 	r.pins[key] = poll
 }
 
@@ -222,7 +222,7 @@ func (p *Poller) unconfirmedOf(m pinset.Mutable) (ids []peer.ID) {
 
 // pollReplicas polls the holders of pins that are due, or has them scanned.
 func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
-	now := p.cfg.Now()
+	now, crowd := p.cfg.Now(), p.crowd()
 	var g errgroup.Group
 	g.SetLimit(absentWorkers)
 	for key, poll := range r.pins {
@@ -246,7 +246,7 @@ func (p *Poller) pollReplicas(ctx context.Context, r *replicaPolls) {
 				return nil
 			})
 		}
-		poll.next(now, polls)
+		poll.next(now, polls, crowd)
 		r.pins[key] = poll
 	}
 	_ = g.Wait() // None of them fails.

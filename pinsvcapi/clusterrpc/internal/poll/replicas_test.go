@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -135,6 +136,41 @@ func TestFollowReplicas_OfManyPinsTheHoldersAreScanned(t *testing.T) {
 	}
 	if n := f.fake.Called("PinTracker.Status"); n != 0 {
 		t.Errorf("%d polls for single pins", n)
+	}
+}
+
+// All members poll the peer that lacks pins. What it has to answer does not grow with their number.
+func TestFollowReplicas_InALargeClusterEachPeerPollsMoreRarely(t *testing.T) {
+	const pins, seconds = 300, 200
+	polls := func(members int) (n int) {
+		f := newFixture(t)
+		all := []peer.ID{self, other}
+		for i := len(all); i < members; i++ {
+			all = append(all, peer.ID(fmt.Sprint("member ", i)))
+		}
+		f.cfg.Tracker.SetMembers(all)
+		r := newReplicaPolls()
+		seq := f.cfg.View.Seq()
+		for i := range pins {
+			f.halfPinned(i, api.TrackerStatusUnpinned)
+		}
+		f.readChanges(r, seq)
+		advance := func(seconds int) {
+			for range seconds {
+				f.clock.Advance(time.Second)
+				f.pollReplicas(t.Context(), r)
+			}
+		}
+		advance(120)
+		f.fake.ResetCalls()
+		advance(seconds)
+		return f.fake.Called("PinTracker.Status")
+	}
+	perSecond := int(time.Second / soonPace)
+	for members, want := range map[int]int{2: seconds * perSecond, 30: seconds * perSecond / 3, 100: seconds * perSecond / 10} {
+		if n := polls(members); n < want/2 || n > 2*want {
+			t.Errorf("of %d members each polls %d times in %d s, want about %d", members, n, seconds, want)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ var errStalled = errors.New("the peer stopped in the middle of its pins")
 // confirm what nobody has requested.
 type scans struct {
 	now      func() time.Time
+	crowd    func() int // as Poller.crowd
 	progress progress.Counter
 	wake     chan struct{}
 
@@ -54,7 +55,7 @@ type scanned struct {
 
 func newScans(now func() time.Time) *scans {
 	return &scans{
-		now: now, wake: make(chan struct{}, 1), progress: progress.Counter{Now: now},
+		now: now, crowd: func() int { return 1 }, wake: make(chan struct{}, 1), progress: progress.Counter{Now: now},
 		running: make(map[peer.ID]struct{}), requested: make(map[peer.ID]struct{}), last: make(map[peer.ID]scanned),
 	}
 }
@@ -76,6 +77,7 @@ func (p *Poller) ScanProgress() string { return p.scans.progress.String() }
 // due reports whether it is time to scan a peer. Scans that were requested may take no
 // larger share of a peer's time than active polls.
 func (s *scans) due(id peer.ID, interval time.Duration) bool {
+	share := time.Duration(activeShare * s.crowd())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, ok := s.last[id]
@@ -85,7 +87,7 @@ func (s *scans) due(id peer.ID, interval time.Duration) bool {
 	case !ok || since < 0: // The clock was set back.
 		return true
 	case requested || !last.complete:
-		return since >= min(max(activeShare*last.took, time.Second), interval)
+		return since >= min(max(share*last.took, time.Second), interval)
 	default:
 		return since >= interval
 	}

@@ -42,6 +42,9 @@ func TestCommittedCRDT_ARemovalOfAnOlderRecordUnpinsNothing(t *testing.T) {
 	if got, want := a.pins(t), fmt.Sprintf("%s=again", testCID(1)); !slices.Contains(strings.Split(got, "\n"), want) {
 		t.Errorf("the state is\n%s", got)
 	}
+	await.True(t, "the tracker is told of what is gone, after the state", func() bool {
+		return slices.Contains(a.calls.since(before), "untrack")
+	})
 	calls := a.calls.since(before)
 	slices.Sort(calls)
 	if want := []string{"track last", "untrack"}; !slices.Equal(calls, want) {

@@ -127,3 +127,42 @@ func TestCommitter_NewPinsPassAnyNumberThatWait(t *testing.T) {
 		t.Errorf("the state has %q", got)
 	}
 }
+
+// stalled are walks that stand still, until they are looked at for a commit.
+type stalled struct {
+	*walks
+	still bool // guarded as the walks
+}
+
+func (s *stalled) Awaits(mark uint64) (awaits bool) {
+	s.f.set(func() { awaits = !s.still })
+	return awaits && s.walks.Awaits(mark)
+}
+
+// A walk stands still, so that a removal does not wait for it, and comes on again before the commit is watched,
+// which is then none that keeps what it removes from coming back.
+func TestCommitter_AWalkThatComesOnAgainIsWaitedFor(t *testing.T) {
+	f := newFake()
+	incoming := &stalled{walks: newWalks(f)}
+	c := start(t, f, func(cfg *Config) {
+		cfg.Incoming = incoming
+		cfg.Watch = func(ctx context.Context) (context.Context, Effects) {
+			f.set(func() { incoming.still = false })
+			return watchSilent(ctx)
+		}
+	})
+	if err := c.Pin(t.Context(), pinOf(1, "before")); err != nil {
+		t.Fatal(err)
+	}
+	incoming.begin()
+	f.set(func() { incoming.still = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Unpin(ctx, keyOf(1)); !errors.Is(err, ErrBehind) || errors.Is(err, ErrUncertain) {
+		t.Errorf("a removal beside a walk that comes on again: %v", err)
+	}
+	incoming.end()
+	if err := c.Unpin(t.Context(), keyOf(1)); err != nil || f.name(keyOf(1)) != "" {
+		t.Errorf("%v, %q", err, f.name(keyOf(1)))
+	}
+}

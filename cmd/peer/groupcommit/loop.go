@@ -174,6 +174,10 @@ func (c *Committer) staysParked(w *write, awaited map[uint64]bool) bool {
 func (c *Committer) commit(group []*write) {
 	began := time.Now()
 	ctx, effects := c.cfg.Watch(withMarks(group))
+	// Once more: what stood still, so that nothing waited for it, may have come on before it was watched.
+	if group = c.park(group); len(group) == 0 {
+		return
+	}
 	var made []*write
 	var told bool
 	err := c.limit(ctx, func(ctx context.Context) (err error) {

@@ -19,7 +19,8 @@ import (
 )
 
 // State is what is committed to: the state.BatchingState of the cluster's CRDT. Add and Rm put a
-// write into the commit that is being made; Commit commits it. They are called by one goroutine.
+// write into the commit that is being made; Commit commits it. They are called by one goroutine, and Get
+// by many at the same time.
 type State interface {
 	Add(context.Context, api.Pin) error
 	Rm(context.Context, api.Cid) error

@@ -1,7 +1,7 @@
-// Package poll polls peers for the statuses of pins: of one pin that a client
-// requests (Pin), of all pins that a peer is at work on (Active), and of all pins of
-// a peer (Scan; at the start, for this peer, ConfirmOwn). Reports go into a peerstatus.Tracker. A circuit breaker keeps peers
-// that do not respond from costing every request a timeout.
+// Package poll polls peers for the statuses of pins: of one pin that a client requests (Record, Row, and Young at
+// this peer), of all pins that a peer is at work on (Active), of the pinned pins that holders have yet to confirm
+// (FollowReplicas), and of all pins of a peer (Scan; at the start, for this peer, ConfirmOwn). Reports go into a
+// peerstatus.Tracker. A circuit breaker keeps peers that do not respond from costing every request a timeout.
 package poll
 
 import (
@@ -73,7 +73,7 @@ type Poller struct {
 	confirmed     *confirmations
 }
 
-// New returns a poller. It does nothing by itself before RunScans.
+// New returns a poller. It does nothing by itself before RunScans and FollowReplicas.
 func New(cfg Config) *Poller {
 	p := &Poller{
 		cfg: cfg, breaker: NewBreaker(cfg.Now), active: newActivePolls(), scans: newScans(cfg.Now), replicas: newReplicaPolls(),

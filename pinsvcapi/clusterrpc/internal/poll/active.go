@@ -200,7 +200,7 @@ func (p *Poller) beginActivePeer(id peer.ID) chan struct{} {
 // one by one for what should be among them and is not. It returns how long the peer
 // took for the first, and why that failed.
 func (p *Poller) activePeer(ctx context.Context, id peer.ID) (took time.Duration, err error) {
-	began := time.Now()
+	began, since := time.Now(), p.cfg.Now()
 	reports := make(map[cid.Cid]peerstatus.Report)
 	call, cancel := context.WithTimeout(ctx, p.cfg.ActiveTimeout)
 	defer cancel()
@@ -212,7 +212,9 @@ func (p *Poller) activePeer(ctx context.Context, id peer.ID) (took time.Duration
 	took = time.Since(began)
 	p.ended(ctx, id, err)
 	for key, report := range reports {
-		p.cfg.Tracker.Observe(id, key, report)
+		if !p.overtaken(id, key, since) {
+			p.cfg.Tracker.Observe(id, key, report)
+		}
 	}
 	if err != nil {
 		// The absence of a pin from the stream means nothing.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
@@ -232,7 +233,7 @@ func (p *Poller) responds(ctx context.Context, id peer.ID) bool {
 }
 
 // Scan polls one peer for all the pins that it should hold and enters each report as it
-// comes. This peer's scan polls sharded roots, too.
+// comes, but for those that are doubtful, about which it asks at the end. This peer's scan polls sharded roots, too.
 func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 	began := p.cfg.Now()
 	p.scans.progress.Begin()
@@ -241,16 +242,18 @@ func (p *Poller) Scan(ctx context.Context, id peer.ID) error {
 	stalled := time.AfterFunc(scanStall, func() { cancel(errStalled) })
 	defer stalled.Stop()
 	var pinned []uint64
+	doubts := &doubtful{began: began, reports: make(map[cid.Cid]peerstatus.Report)}
 	err := p.cfg.Client.TrackerStatuses(call, p.destination(id), clusterapi.AllStatuses, func(info api.PinInfo) error {
 		stalled.Reset(scanStall)
 		if p.cfg.MaxAge > 0 && info.Status == api.TrackerStatusPinned {
 			pinned = append(pinned, p.confirmed.hash(info.Cid.Cid))
 		}
-		p.cfg.Tracker.Observe(id, info.Cid.Cid, peerstatus.ReportOf(info))
+		p.enter(id, doubts, info.Cid.Cid, peerstatus.ReportOf(info))
 		p.scans.progress.Step()
 		return nil
 	})
 	p.scans.ended(id, began, err == nil)
+	p.askAgain(ctx, id, doubts)
 	if err != nil {
 		if errors.Is(context.Cause(call), errStalled) {
 			err = errStalled

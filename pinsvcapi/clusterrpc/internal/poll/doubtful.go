@@ -45,7 +45,8 @@ func (p *Poller) enter(id peer.ID, d *doubtful, key cid.Cid, r peerstatus.Report
 	}
 }
 
-// tellsOfLoss reports whether a report makes a pin lost that was not.
+// tellsOfLoss reports whether a report, which is of no pinned pin, takes back what the peer has confirmed, or is the
+// first that says of a pin that the IPFS node lost it.
 func (p *Poller) tellsOfLoss(id peer.ID, key cid.Cid, r peerstatus.Report) bool {
 	m, found := p.cfg.View.Lookup(key)
 	if !found {

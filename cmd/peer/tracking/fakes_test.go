@@ -37,6 +37,7 @@ type ipfs struct {
 	allKinds bool
 	listErr  error
 	lists    []string // the kinds that were listed
+	listed   func()   // if not nil, is called when the pins were listed
 	// removals are the requests to unpin that wait, and ended those that were answered or cancelled.
 	removals, ended int
 }
@@ -113,6 +114,9 @@ func (f *ipfs) PinLs(_ context.Context, kinds []string, out chan<- api.IPFSPinIn
 		if status := pin.MaxDepth.ToPinMode().ToIPFSPinStatus(); slices.Contains(kinds, status.String()) {
 			out <- api.IPFSPinInfo{Cid: c, Type: status}
 		}
+	}
+	if f.listed != nil {
+		f.listed()
 	}
 	return f.listErr
 }

@@ -222,7 +222,18 @@ func (t *Tracker) RecoverAll(ctx context.Context, out chan<- api.PinInfo) error 
 	infos := make(chan api.PinInfo, cap(out))
 	failed := make(chan error, 1)
 	go func() { failed <- t.StatusAll(ctx, api.TrackerStatusUndefined, infos) }()
+	looks := maxLooks
 	for info := range infos {
+		if looks > 0 && info.Status == api.TrackerStatusUnexpectedlyUnpinned {
+			looks--
+			there, answered := t.isThere(ctx, info.Cid)
+			switch {
+			case there:
+				continue
+			case !answered:
+				looks = 0
+			}
+		}
 		begun, err := t.recover(ctx, info)
 		if err != nil {
 			return err
@@ -237,6 +248,24 @@ func (t *Tracker) RecoverAll(ctx context.Context, out chan<- api.PinInfo) error 
 		}
 	}
 	return <-failed
+}
+
+const (
+	// maxLooks bounds the pins of one recovery about which the IPFS node is asked one by one: while it runs, the
+	// cluster removes no pins that have expired.
+	maxLooks = 1000
+	// lookLimit is how long the node may take to say whether it has a pin.
+	lookLimit = 10 * time.Second
+)
+
+// isThere reports whether the IPFS node has a pin that a report on all says it lost, or the tracker is at work on it: it
+// was pinned since the pins of the node were listed (U121 in docs/upstream-faults.md). Queued again it would wait behind
+// others that take hours. answered is false when the node does not answer in time.
+func (t *Tracker) isThere(ctx context.Context, c api.Cid) (there, answered bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	info := t.Status(ctx, c)
+	return info.Status.Match(api.TrackerStatusPinned | api.TrackerStatusPinQueued | api.TrackerStatusPinning), ctx.Err() == nil
 }
 
 // recover begins what failed again, and reports whether it did.

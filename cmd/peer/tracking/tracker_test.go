@@ -268,3 +268,25 @@ func TestTracker_ASlowReaderOfStatusesHoldsUpNothing(t *testing.T) {
 		})
 	}
 }
+
+// What is pinned after the pins of the node were listed is not queued again, behind pins that may take hours.
+func TestRecoverAll_LeavesWhatIsPinnedMeanwhile(t *testing.T) {
+	s := newSetup(t, 1)
+	pin, gone := record(1, "a"), record(2, "b")
+	s.shared.set(pin)
+	s.shared.set(gone)
+	s.ipfs.listed = func() {
+		s.ipfs.mu.Lock()
+		defer s.ipfs.mu.Unlock()
+		s.ipfs.pins[pin.Cid] = pin
+	}
+	out := make(chan api.PinInfo, 8)
+	must(t, s.RecoverAll(t.Context(), out))
+	var begun []api.Cid
+	for info := range out {
+		begun = append(begun, info.Cid)
+	}
+	if len(begun) != 1 || begun[0] != gone.Cid {
+		t.Errorf("begun is %v", begun)
+	}
+}

@@ -17,8 +17,8 @@ import (
 // Get returns the pin with that request ID. A pin that is known to be unsettled, which is
 // what clients poll for, and a pinned one that was confirmed not long ago, are returned from
 // memory; for any other pin the record is read and the peers that should hold the pin are
-// polled. A pin that this peer does not know is asked for
-// at the other peers.
+// polled. If the record cannot be read, the pin is returned as it was known last. A pin that this peer does not know
+// is asked for at the other peers.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -40,7 +40,7 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 		return b.getElsewhere(ctx, user, c)
 	}
 	if err != nil {
-		return pinsvc.PinStatus{}, err
+		return b.lastKnown(ctx, polled, row, err)
 	}
 	if err := b.awaitPoll(ctx, polled, row, rec); err != nil {
 		return pinsvc.PinStatus{}, err
@@ -51,6 +51,26 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 	}
 	if row.Status == pinsvc.StatusFailed {
 		return b.failedHere(ctx, user, rec, row), nil
+	}
+	return b.render(ctx, row), nil
+}
+
+// lastKnown returns the pin of a row whose record cannot be read, as a list does: with a full disk or a state that
+// fails, what is known stays readable. It returns err for a pin that is not known, and when the request itself ends.
+// polled, if any, is closed when the poll of the row ends.
+func (b *Backend) lastKnown(ctx context.Context, polled <-chan struct{}, row pinset.Pin, err error) (pinsvc.PinStatus, error) {
+	if !row.CID.Defined() || pinsvc.KindOf(err) != pinsvc.KindUnavailable {
+		return pinsvc.PinStatus{}, err
+	}
+	if polled != nil {
+		select {
+		case <-polled:
+		case <-ctx.Done():
+		}
+	}
+	row, ok := b.view.Get(row.CID)
+	if !ok || ctx.Err() != nil {
+		return pinsvc.PinStatus{}, err
 	}
 	return b.render(ctx, row), nil
 }

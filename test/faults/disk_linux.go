@@ -48,6 +48,15 @@ func (d *disk) fill() error {
 // empty gives the disk its space again.
 func (d *disk) empty() error { return d.resize(diskSize) }
 
+// isFull reports whether the disk has no space left.
+func (d *disk) isFull() bool {
+	if d.busy.TryLock() {
+		d.busy.Unlock()
+		return false
+	}
+	return true
+}
+
 func (d *disk) resize(size int64) error {
 	return unix.Mount("tmpfs", d.path, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size))
 }

@@ -57,6 +57,6 @@ func lockAdvice(f Files, err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("Let this user write to %s and to all that is in it", f.Folder())
 	}
-	return fmt.Sprintf("Another peer runs on %s: stop it first, or, if there is none, remove %s",
-		f.Folder(), filepath.Join(f.Folder(), lockFile))
+	// Its file must stay: the lock ends with its process, and with another file two of them could run.
+	return fmt.Sprintf("Another process uses %s: stop it, and wait until it has ended", f.Folder())
 }

@@ -3,6 +3,7 @@ package pinsvcapi
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"math"
 	"net"
 	"net/http"
@@ -42,6 +43,19 @@ type openConn struct {
 	limit *time.Timer   // of firstLimit, while it is fresh; nil before a stop
 	place *list.Element // while it is idle
 	since time.Time     // when that began
+}
+
+// closingLimit is for how long the client of a connection that is closed is told so. The message of TLS
+// would wait 5 seconds for one that reads nothing, and others for its slot.
+const closingLimit = 100 * time.Millisecond
+
+// end closes a connection on which nothing is sent.
+func (o *openConn) end(doing string) {
+	if secure, ok := o.Conn.(*tls.Conn); ok {
+		cut := time.AfterFunc(closingLimit, func() { logFault(doing, secure.NetConn().Close()) })
+		defer cut.Stop()
+	}
+	logFault(doing, o.Close())
 }
 
 func newConnections(limit int) *connections {
@@ -127,7 +141,7 @@ func (c *connections) endUnread(o *openConn) {
 	unread := o.fresh
 	c.mu.Unlock()
 	if unread {
-		logFault("closing a connection", o.Close())
+		o.end("closing a connection")
 	}
 }
 
@@ -175,7 +189,7 @@ func (c *connections) quiet() (none <-chan struct{}, idle time.Duration) {
 // of which no request was read: the shutdown of net/http would give each 5 seconds.
 func (c *connections) closeUnread() {
 	for _, o := range c.unread() {
-		logFault("closing a connection", o.Close()) // See evict.
+		o.end("closing a connection") // See evict.
 	}
 }
 
@@ -196,12 +210,12 @@ func (c *connections) unread() []*openConn {
 func (c *connections) evict() {
 	// Closing may take a while, and is done without the lock.
 	if conn := c.longestIdle(); conn != nil {
-		logFault("closing an idle connection", conn.Close())
+		conn.end("closing an idle connection")
 	}
 }
 
 // longestIdle returns a connection to close, or nil.
-func (c *connections) longestIdle() net.Conn {
+func (c *connections) longestIdle() *openConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := c.idle.Front()

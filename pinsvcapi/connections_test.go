@@ -2,6 +2,11 @@ package pinsvcapi
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -187,5 +192,34 @@ func TestBoundedListener_CloseEndsTheWait(t *testing.T) {
 	}
 	if len(all.slots) != 0 {
 		t.Errorf("%d slots are taken", len(all.slots))
+	}
+}
+
+// A client of HTTPS that reads nothing has filled what lies between. The message that the connection ends waits for it
+// no longer than a moment, and so does the connection that wants its slot.
+func TestConnections_AClientThatReadsNothingKeepsNoSlot(t *testing.T) {
+	all := newConnections(1)
+	all.slots <- struct{}{}
+	client, server := net.Pipe() // What is written waits for the reader.
+	defer client.Close()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _ := certificate(t, key)
+	shaken := make(chan error, 1)
+	go func() { shaken <- tls.Client(client, &tls.Config{InsecureSkipVerify: true}).Handshake() }()
+	idle := tls.Server((&boundedListener{all: all}).counted(server), &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
+	if err := errors.Join(idle.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []http.ConnState{http.StateNew, http.StateActive, http.StateIdle} {
+		all.track(idle, state)
+	}
+	began := time.Now()
+	defer all.wait()()
+	all.slots <- struct{}{}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the slot was free after %s", took)
 	}
 }

@@ -17,8 +17,8 @@ import (
 // Get returns the pin with that request ID. A pin that is known to be unsettled, which is
 // what clients poll for, and a pinned one that was confirmed not long ago, are returned from
 // memory; for any other pin the record is read and the peers that should hold the pin are
-// polled. If the record cannot be read, the pin is returned as it was known last. A pin that this peer does not know
-// is asked for at the other peers.
+// polled. If the record cannot be read, the pin is returned as it was known last, unless it has failed. A pin that
+// this peer does not know is asked for at the other peers.
 func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (pinsvc.PinStatus, error) {
 	c, ok := pinsvc.ParseRequestID(requestID)
 	if !ok {
@@ -56,7 +56,8 @@ func (b *Backend) Get(ctx context.Context, user pinsvc.User, requestID string) (
 }
 
 // lastKnown returns the pin of a row whose record cannot be read, as a list does: with a full disk or a state that
-// fails, what is known stays readable. It returns err for a pin that is not known, and when the request itself ends.
+// fails, what is known stays readable. It returns err for a pin that is not known, when the request itself ends, and
+// for one that has failed: clients give up at that, and the record that cannot be read may be another one since.
 // polled, if any, is closed when the poll of the row ends.
 func (b *Backend) lastKnown(ctx context.Context, polled <-chan struct{}, row pinset.Pin, err error) (pinsvc.PinStatus, error) {
 	if !row.CID.Defined() || pinsvc.KindOf(err) != pinsvc.KindUnavailable {
@@ -69,7 +70,7 @@ func (b *Backend) lastKnown(ctx context.Context, polled <-chan struct{}, row pin
 		}
 	}
 	row, ok := b.view.Get(row.CID)
-	if !ok || ctx.Err() != nil {
+	if !ok || ctx.Err() != nil || row.Status == pinsvc.StatusFailed {
 		return pinsvc.PinStatus{}, err
 	}
 	return b.render(ctx, row), nil

@@ -225,6 +225,18 @@ func TestGet_OfAStateThatFails(t *testing.T) {
 	wantKind(t, "Get of nothing", err, pinsvc.KindNotFound)
 }
 
+// Clients give up at a failure, which may be old news: another record of the pin may be in the state that fails.
+func TestGet_OfAStateThatFailsIsNoFailure(t *testing.T) {
+	fake := clusterfake.New()
+	rec := fake.Held(pinsvctest.RawCID(1))
+	fake.Report(rec.Cid.Cid, clusterfake.Report(api.TrackerStatusPinError, "no"))
+	b := ready(t, fake, clusterrpc.Options{MaxPinAttempts: 1})
+	b.becomes(pinsvc.StatusFailed)
+	fake.Fail("Cluster.PinGet", errBroken)
+	_, err := b.Get(t.Context(), "", rec.Cid.String())
+	wantKind(t, "Get of a pin that has failed, without the state", err, pinsvc.KindUnavailable)
+}
+
 func TestGet_AHangingStateEndsARequestInTime(t *testing.T) {
 	fake := clusterfake.New()
 	rec := fake.Held(pinsvctest.RawCID(1))

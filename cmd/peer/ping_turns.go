@@ -12,7 +12,8 @@ import (
 // pingTurns keep two goroutines of upstream's cluster from writing its last ping at the same time without a lock
 // (U120 in docs/upstream-faults.md): the one that pings regularly, and Join. Each asks for the ID of the IPFS node,
 // reads and writes the last ping, and publishes it. So a turn begins as the ID is returned and ends as the ping
-// is handed to the monitor. The contexts tell the two apart, and from those that only ask for the ID.
+// is handed to the monitor. The contexts tell the two apart, and from those that only ask for the ID. (The cluster
+// asks for it once as the regular one when it is ready, right before the first ping.)
 type pingTurns struct {
 	turn chan struct{} // has room for the token of the one whose turn it is
 

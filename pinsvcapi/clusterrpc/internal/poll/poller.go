@@ -91,7 +91,8 @@ func (p *Poller) Breaker() *Breaker { return p.breaker }
 const crowdSize = 10
 
 // crowd is how many times more rarely this peer does so: all members poll the same peers, and what one of them
-// has to answer must not grow with the cluster.
+// has to answer must not grow with the cluster. Only of more pins than fit into quietDelays.Max at that pace, each is
+// polled once in that time by each member.
 func (p *Poller) crowd() int { return max(1, len(p.cfg.Tracker.Members())/crowdSize) }
 
 // destination is where calls to a peer go.

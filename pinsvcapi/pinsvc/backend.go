@@ -18,7 +18,8 @@ type Backend interface {
 	// the request's.
 	Add(ctx context.Context, user User, pin Pin) (PinStatus, error)
 	// Get returns the pin with that request ID, or KindNotFound for
-	// anything that is unknown, a CID or not.
+	// anything that is unknown, a CID or not. While the state is unreachable it
+	// may return the pin as it was known last, but not that it has failed.
 	Get(ctx context.Context, user User, requestID string) (PinStatus, error)
 	// Replace puts pin in place of the pin with that request ID (D6), which is gone at
 	// once. The content of that is kept until the new pin is pinned. With KindNotFound

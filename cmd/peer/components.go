@@ -212,7 +212,8 @@ func (p *Peer) newConsensus() error {
 // clusterConsensus is the consensus that the cluster gets.
 func (p *Peer) clusterConsensus() ipfscluster.Consensus {
 	if p.consensus.kind == ConsensusRaft {
-		return appliedConsensus{p.consensus}
+		p.member = &memberConsensus{Consensus: appliedConsensus{p.consensus}, self: p.ID()}
+		return p.member
 	}
 	return p.consensus
 }

@@ -75,3 +75,24 @@ func TestPeer_RaftLeavesWithoutALeader(t *testing.T) {
 		})
 	}
 }
+
+// A peer that leaves looks whether it is a member while it shuts down, as often as it can: upstream's deadlocks then (U122).
+func TestPeer_RaftLeavesAsItIsStopped(t *testing.T) {
+	c := newRaftCluster(t, 3, func(sections map[string]map[string]any) {
+		sections["cluster"]["peer_watch_interval"] = "1ms"
+	})
+	editFile(t, c.files[2].Config, leaves)
+	c.startAll()
+	began := time.Now()
+	noError(t, c.running[2].Stop(context.Background()))
+	if took := time.Since(began); took > clusterStopLimit/2 {
+		t.Errorf("the stop took %s", took)
+	}
+	await.Success(t, "the others are left", func() error {
+		members, err := c.running[0].consensus.Peers(t.Context())
+		if err == nil && len(members) != 2 {
+			err = fmt.Errorf("there are the members %v", members)
+		}
+		return err
+	})
+}

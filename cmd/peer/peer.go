@@ -89,6 +89,7 @@ type Peer struct {
 	// crdt is nil with Raft.
 	crdt      *committedCRDT
 	raft      *raftstate.Consensus // Within consensus; nil with CRDT.
+	member    *memberConsensus     // Around consensus; nil with CRDT.
 	connector *readyConnector
 	pings     *pingTurns
 	ipfsRPC   *kuborpc.Client

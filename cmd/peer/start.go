@@ -163,6 +163,9 @@ func (p *Peer) stop(ctx context.Context) error {
 	notifySystemd(daemonStopping)
 	if cluster != nil {
 		p.holdReadiness(ctx, cluster)
+		if p.member != nil {
+			p.member.hold(ctx, cluster)
+		}
 	}
 	full := p.storeFull()
 	if full != nil {

@@ -199,25 +199,36 @@ func (t *Tracker) wait(ctx context.Context) {
 	}
 }
 
-// workerWait is how long Track waits for a worker under the race detector.
+// workerWait is how long Track and Untrack wait for a worker under the race detector.
 const workerWait = 100 * time.Millisecond
 
 // Track implements ipfscluster.PinTracker. The cluster's tracker writes the
 // new record into an operation that is queued or under way while a worker may
 // be reading the old one, to hand it to the IPFS node. So that the race
-// detector finds our faults and not that one, Track then lets the worker get
-// to the node first.
+// detector finds our faults and not that one, Track and Untrack then let the
+// worker get to the node first.
 func (t *Tracker) Track(ctx context.Context, pin api.Pin) error {
-	for end := time.Now().Add(workerWait); raceDetector && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		switch t.PinTracker.Status(ctx, pin.Cid).Status {
-		case api.TrackerStatusPinQueued, api.TrackerStatusPinning:
-			if !t.node.pinning(pin.Cid.Cid) {
-				continue
-			}
-		}
-		break
-	}
+	t.awaitWorker(ctx, pin.Cid, func(s api.TrackerStatus) bool {
+		return s&(api.TrackerStatusPinQueued|api.TrackerStatusPinning) != 0 && !t.node.pinning(pin.Cid.Cid)
+	})
 	return t.PinTracker.Track(ctx, pin)
+}
+
+// Untrack implements ipfscluster.PinTracker.
+func (t *Tracker) Untrack(ctx context.Context, c api.Cid) error {
+	t.awaitWorker(ctx, c, func(s api.TrackerStatus) bool {
+		return s&(api.TrackerStatusUnpinQueued|api.TrackerStatusUnpinning) != 0
+	})
+	return t.PinTracker.Untrack(ctx, c)
+}
+
+// awaitWorker waits, for a while, until a worker reads no record.
+func (t *Tracker) awaitWorker(ctx context.Context, c api.Cid, reads func(api.TrackerStatus) bool) {
+	for end := time.Now().Add(workerWait); raceDetector && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !reads(t.PinTracker.Status(ctx, c).Status) {
+			return
+		}
+	}
 }
 
 // Status implements ipfscluster.PinTracker.

@@ -4,7 +4,8 @@
 //
 // Only trusted peers are asked and answered. Every block is verified: the first by the ID that was
 // asked for, the others by the links of those before them. What is not got so is left to Bitswap, which
-// peers that do not speak the protocol use.
+// peers that do not speak the protocol use. While a peer fails, the others are asked again first, as they
+// may get the block from it.
 package blockfetch
 
 import (
@@ -51,6 +52,7 @@ type Exchange struct {
 	ahead   ahead
 	last    peer.ID               // that had what was asked for last
 	resting map[peer.ID]time.Time // peers that are not asked until then
+	failing map[peer.ID]time.Time // peers that have not responded since then
 	serving map[peer.ID]int       // requests of others that are being answered
 	answers sync.WaitGroup        // one for each of these; none is added once ctx has ended
 }
@@ -59,7 +61,7 @@ type Exchange struct {
 func New(cfg Config) *Exchange {
 	e := &Exchange{
 		cfg: cfg, turn: make(chan struct{}, 1), ahead: newAhead(),
-		resting: make(map[peer.ID]time.Time), serving: make(map[peer.ID]int),
+		resting: make(map[peer.ID]time.Time), failing: make(map[peer.ID]time.Time), serving: make(map[peer.ID]int),
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	cfg.Host.SetStreamHandler(Protocol, e.serve)

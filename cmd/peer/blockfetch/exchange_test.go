@@ -236,6 +236,56 @@ func TestExchange_AFrozenPeer(t *testing.T) {
 	}
 }
 
+// What a peer has that does not respond is got from another one that has it soon, or from that peer when it responds
+// again. Bitswap would ask them again after a minute (U123).
+func TestExchange_AsksAgainWhileAPeerFails(t *testing.T) {
+	for _, by := range []string{"another peer", "that peer"} {
+		t.Run(by, func(t *testing.T) {
+			all := newChain(t, 3, 10)
+			ctx, thaw := context.WithCancel(context.Background())
+			defer thaw()
+			frozen := &shelf{chain: all, ctx: ctx}
+			late := &shelf{chain: all, from: len(all.ids)}
+			m := startMember(t, empty(), everybody, startMember(t, frozen, everybody), startMember(t, late, everybody))
+			got := make(chan bool, 1)
+			go func() {
+				_, ok := m.Get(t.Context(), all.ids[2])
+				got <- ok
+			}()
+			await.True(t, "the others are asked again", func() bool { return late.asked() > 1 })
+			if by == "that peer" {
+				thaw()
+			} else {
+				late.mu.Lock()
+				late.from = 0
+				late.mu.Unlock()
+			}
+			if !<-got {
+				t.Error("it was given up")
+			}
+		})
+	}
+}
+
+// Bitswap gets at once what may be at a peer that does not speak the protocol.
+func TestExchange_WaitsForNobodyBesideOthers(t *testing.T) {
+	ctx, thaw := context.WithCancel(context.Background())
+	frozen, lacks := &shelf{chain: newChain(t, 3, 10), ctx: ctx}, empty()
+	other, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.ResourceManager(nil))
+	noError(t, err)
+	defer func() { noError(t, other.Close()) }()
+	m := startMember(t, empty(), everybody, startMember(t, frozen, everybody), startMember(t, lacks, everybody))
+	defer thaw()
+	noError(t, m.host.Connect(t.Context(), peer.AddrInfo{ID: other.ID(), Addrs: other.Addrs()}))
+	if _, ok := m.Get(t.Context(), frozen.ids[2]); ok {
+		t.Error("a frozen peer has responded")
+	}
+	if n := lacks.asked(); n != 1 {
+		t.Errorf("the other peer was asked %d times", n)
+	}
+}
+
 // Responses and what is kept are bounded, and so are the requests that are answered at once.
 // The datastore is closed after the Exchange, and pebble ends the process when it is read after that.
 func TestExchange_CloseWaitsForWhatIsAnswered(t *testing.T) {
@@ -324,7 +374,7 @@ func TestExchange_TakesNoMoreThanItKeeps(t *testing.T) {
 	m := startMember(t, empty(), everybody, source)
 	newest := len(all.ids) - 1
 	m.ahead.below = map[string]int{all.ids[newest]: maxBlocks}
-	r := m.ask(t.Context(), source.host.ID(), all.ids[newest])
+	r, _ := m.ask(t.Context(), source.host.ID(), all.ids[newest])
 	if r == nil {
 		t.Fatal("no block came")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
 
 const (
@@ -23,6 +24,10 @@ const (
 	maxWait = 5 * time.Second
 	// restTime is how long a peer is not asked after it failed.
 	restTime = 5 * time.Second
+	// patience is for how long a peer fails, without a block in between, while others that lack a block are asked
+	// again every retryPause: they may get it from that peer. Bitswap would ask them again after a minute, and a block
+	// of a head that is waited for holds up all other heads (U123 in docs/upstream-faults.md).
+	patience, retryPause = 10 * time.Second, 500 * time.Millisecond
 	// maxAsked is how many peers are asked for one block, beside the one that had the last.
 	maxAsked = 4
 )
@@ -30,8 +35,21 @@ const (
 // Get returns a block that this peer does not have. It returns false when no peer that is asked has it
 // or responds in time. It is crdtstore.Fetch.
 func (e *Exchange) Get(ctx context.Context, id string) ([]byte, bool) {
+	for {
+		data, again := e.try(ctx, id)
+		if data != nil || !again {
+			return data, data != nil
+		}
+		if !backoff.Sleep(ctx, retryPause) || e.ctx.Err() != nil {
+			return nil, false
+		}
+	}
+}
+
+// try asks each peer once. again: one of them does not have the block, and may get it soon from one that fails.
+func (e *Exchange) try(ctx context.Context, id string) (data []byte, again bool) {
 	if data, ok := e.takeAhead(id); ok {
-		return data, true
+		return data, false
 	}
 	select {
 	case e.turn <- struct{}{}:
@@ -40,18 +58,41 @@ func (e *Exchange) Get(ctx context.Context, id string) ([]byte, bool) {
 		return nil, false
 	}
 	if data, ok := e.takeAhead(id); ok {
-		return data, true
+		return data, false
 	}
 	last, others := e.candidates(ctx)
+	lacks := false
 	if last != "" {
-		if r := e.ask(ctx, last, id); r != nil {
-			return e.took(ctx, r), true
+		r, no := e.ask(ctx, last, id)
+		if r != nil {
+			return e.took(ctx, r), false
 		}
+		lacks = no
 	}
-	if r := e.askAny(ctx, others, id); r != nil {
-		return e.took(ctx, r), true
+	r, no := e.askAny(ctx, others, id)
+	if r != nil {
+		return e.took(ctx, r), false
 	}
-	return nil, false
+	return nil, (lacks || no) && e.awaits(ctx)
+}
+
+// awaits reports whether a peer fails since a moment ago. Of peers that do not speak the protocol any may have the
+// block, so that nothing is awaited beside them.
+func (e *Exchange) awaits(ctx context.Context) bool {
+	failing := false
+	for _, id := range e.cfg.Host.Network().Peers() {
+		if !e.cfg.Trusted(ctx, id) {
+			continue
+		}
+		if spoken, err := e.cfg.Host.Peerstore().SupportsProtocols(id, Protocol); err != nil || len(spoken) == 0 {
+			return false
+		}
+		e.mu.Lock()
+		since, ok := e.failing[id]
+		e.mu.Unlock()
+		failing = failing || ok && time.Since(since) < patience
+	}
+	return failing
 }
 
 func (e *Exchange) takeAhead(id string) ([]byte, bool) {
@@ -90,19 +131,28 @@ func (e *Exchange) candidates(ctx context.Context) (last peer.ID, others []peer.
 }
 
 // askAny asks several peers at once and takes the first that has the block.
-func (e *Exchange) askAny(ctx context.Context, ids []peer.ID, id string) *response {
+func (e *Exchange) askAny(ctx context.Context, ids []peer.ID, id string) (r *response, lacks bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	responses := make(chan *response, len(ids))
+	type answer struct {
+		r     *response
+		lacks bool
+	}
+	answers := make(chan answer, len(ids))
 	for _, p := range ids {
-		go func() { responses <- e.ask(ctx, p, id) }()
+		go func() {
+			r, lacks := e.ask(ctx, p, id)
+			answers <- answer{r, lacks}
+		}()
 	}
 	for range ids {
-		if r := <-responses; r != nil {
-			return r
+		a := <-answers
+		if a.r != nil {
+			return a.r, false
 		}
+		lacks = lacks || a.lacks
 	}
-	return nil
+	return nil, lacks
 }
 
 // response are the blocks that a peer sent, verified.
@@ -115,8 +165,8 @@ type response struct {
 	links  map[string]bool // out of them
 }
 
-// ask returns nil when the peer does not have the block, or fails.
-func (e *Exchange) ask(ctx context.Context, from peer.ID, id string) *response {
+// ask returns nil when the peer lacks the block, or fails.
+func (e *Exchange) ask(ctx context.Context, from peer.ID, id string) (_ *response, lacks bool) {
 	e.mu.Lock()
 	count := e.ahead.count(id)
 	e.mu.Unlock()
@@ -124,14 +174,20 @@ func (e *Exchange) ask(ctx context.Context, from peer.ID, id string) *response {
 	err := e.request(ctx, r, id)
 	switch {
 	case len(r.blocks) > 0:
-		return r
+		e.mu.Lock()
+		delete(e.failing, from)
+		e.mu.Unlock()
+		return r, false
 	case err != nil && ctx.Err() == nil && e.ctx.Err() == nil:
 		log.Debugf("asking peer %s for a block: %s", from, err)
 		e.mu.Lock()
 		e.resting[from] = time.Now().Add(restTime)
+		if _, ok := e.failing[from]; !ok {
+			e.failing[from] = time.Now()
+		}
 		e.mu.Unlock()
 	}
-	return nil
+	return nil, err == nil
 }
 
 func (e *Exchange) request(ctx context.Context, r *response, id string) error {

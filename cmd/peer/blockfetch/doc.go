@@ -4,15 +4,14 @@
 //
 // Only trusted peers are asked and answered. Every block is verified: the first by the ID that was
 // asked for, the others by the links of those before them. What is not got so is left to Bitswap, which
-// peers that do not speak the protocol use. While a peer fails, the others are asked again first, as they
-// may get the block from it.
+// peers that do not speak the protocol use. While a peer fails, it and the others are asked
+// again first, as its connection may be coming back and they may get the block from it.
 package blockfetch
 
 import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	logging "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -48,20 +47,19 @@ type Exchange struct {
 	stop context.CancelFunc
 	turn chan struct{} // held by the one request that is made at a time
 
-	mu      sync.Mutex // guards what is below
-	ahead   ahead
-	last    peer.ID               // that had what was asked for last
-	resting map[peer.ID]time.Time // peers that are not asked until then
-	failing map[peer.ID]time.Time // peers that have not responded since then
-	serving map[peer.ID]int       // requests of others that are being answered
-	answers sync.WaitGroup        // one for each of these; none is added once ctx has ended
+	mu       sync.Mutex // guards what is below
+	ahead    ahead
+	last     peer.ID             // that had what was asked for last
+	failures map[peer.ID]failure // of peers that failed
+	serving  map[peer.ID]int     // requests of others that are being answered
+	answers  sync.WaitGroup      // one for each of these; none is added once ctx has ended
 }
 
 // New makes an Exchange, which answers from now on.
 func New(cfg Config) *Exchange {
 	e := &Exchange{
 		cfg: cfg, turn: make(chan struct{}, 1), ahead: newAhead(),
-		resting: make(map[peer.ID]time.Time), failing: make(map[peer.ID]time.Time), serving: make(map[peer.ID]int),
+		failures: make(map[peer.ID]failure), serving: make(map[peer.ID]int),
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	cfg.Host.SetStreamHandler(Protocol, e.serve)

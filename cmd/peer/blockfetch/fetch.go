@@ -24,10 +24,11 @@ const (
 	maxWait = 5 * time.Second
 	// restTime is how long a peer is not asked after it failed.
 	restTime = 5 * time.Second
-	// patience is for how long a peer fails, without a block in between, while others that lack a block are asked
-	// again every retryPause: they may get it from that peer. Bitswap would ask them again after a minute, and a block
-	// of a head that is waited for holds up all other heads (U123 in docs/upstream-faults.md).
-	patience, retryPause = 10 * time.Second, 500 * time.Millisecond
+	// patience is for how long a peer that fails is waited for, and asked again each retryPause with the others: its
+	// connection may be coming back, and the others may get a block from it. Bitswap would ask them again after a minute,
+	// and a block of a head that is waited for holds up all other heads (U123 in docs/upstream-faults.md). One that fails
+	// now and then is waited for once each patiencePause.
+	patience, retryPause, patiencePause = 10 * time.Second, 500 * time.Millisecond, time.Minute
 	// maxAsked is how many peers are asked for one block, beside the one that had the last.
 	maxAsked = 4
 )
@@ -46,7 +47,7 @@ func (e *Exchange) Get(ctx context.Context, id string) ([]byte, bool) {
 	}
 }
 
-// try asks each peer once. again: one of them does not have the block, and may get it soon from one that fails.
+// try asks each peer once. again: one that fails may respond soon.
 func (e *Exchange) try(ctx context.Context, id string) (data []byte, again bool) {
 	if data, ok := e.takeAhead(id); ok {
 		return data, false
@@ -60,39 +61,25 @@ func (e *Exchange) try(ctx context.Context, id string) (data []byte, again bool)
 	if data, ok := e.takeAhead(id); ok {
 		return data, false
 	}
-	last, others := e.candidates(ctx)
-	lacks := false
-	if last != "" {
-		r, no := e.ask(ctx, last, id)
-		if r != nil {
+	speaking, silent := e.trusted(ctx)
+	last, others := e.candidates(speaking)
+	for _, asked := range [][]peer.ID{last, others} {
+		if r := e.askAny(ctx, asked, id); r != nil {
 			return e.took(ctx, r), false
 		}
-		lacks = no
 	}
-	r, no := e.askAny(ctx, others, id)
-	if r != nil {
-		return e.took(ctx, r), false
-	}
-	return nil, (lacks || no) && e.awaits(ctx)
+	// Those that do not speak the protocol may have the block, and Bitswap asks them.
+	return nil, !silent && e.awaits(speaking)
 }
 
-// awaits reports whether a peer fails since a moment ago. Of peers that do not speak the protocol any may have the
-// block, so that nothing is awaited beside them.
-func (e *Exchange) awaits(ctx context.Context) bool {
-	failing := false
-	for _, id := range e.cfg.Host.Network().Peers() {
-		if !e.cfg.Trusted(ctx, id) {
-			continue
-		}
-		if spoken, err := e.cfg.Host.Peerstore().SupportsProtocols(id, Protocol); err != nil || len(spoken) == 0 {
-			return false
-		}
-		e.mu.Lock()
-		since, ok := e.failing[id]
-		e.mu.Unlock()
-		failing = failing || ok && time.Since(since) < patience
-	}
-	return failing
+// awaits reports whether one of the peers fails since a moment ago.
+func (e *Exchange) awaits(ids []peer.ID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(ids, func(id peer.ID) bool {
+		f, ok := e.failures[id]
+		return ok && !f.responded && time.Since(f.since) < patience
+	})
 }
 
 func (e *Exchange) takeAhead(id string) ([]byte, bool) {
@@ -101,58 +88,82 @@ func (e *Exchange) takeAhead(id string) ([]byte, bool) {
 	return e.ahead.take(id)
 }
 
-// candidates are the peers that may be asked: the one that had the last block, if it may be, and others.
-func (e *Exchange) candidates(ctx context.Context) (last peer.ID, others []peer.ID) {
-	now := time.Now()
-	e.mu.Lock()
-	for id, until := range e.resting {
-		if now.After(until) {
-			delete(e.resting, id)
-		}
-	}
-	resting := make(map[peer.ID]bool, len(e.resting))
-	for id := range e.resting {
-		resting[id] = true
-	}
-	had := e.last
-	e.mu.Unlock()
+// trusted are the connected peers that are trusted and speak the protocol. silent: others do not speak it.
+func (e *Exchange) trusted(ctx context.Context) (speaking []peer.ID, silent bool) {
 	for _, id := range e.cfg.Host.Network().Peers() {
-		spoken, err := e.cfg.Host.Peerstore().SupportsProtocols(id, Protocol)
-		if err != nil || len(spoken) == 0 || resting[id] || !e.cfg.Trusted(ctx, id) {
+		if !e.cfg.Trusted(ctx, id) {
 			continue
 		}
-		if id == had {
-			last = id
-		} else if len(others) < maxAsked {
+		if spoken, err := e.cfg.Host.Peerstore().SupportsProtocols(id, Protocol); err != nil || len(spoken) == 0 {
+			silent = true
+		} else {
+			speaking = append(speaking, id)
+		}
+	}
+	return speaking, silent
+}
+
+// candidates are those of the peers that are asked: the one that had the last block, if it may be, and others.
+func (e *Exchange) candidates(ids []peer.ID) (last, others []peer.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range ids {
+		switch {
+		case time.Now().Before(e.failures[id].rests):
+		case id == e.last:
+			last = append(last, id)
+		case len(others) < maxAsked:
 			others = append(others, id)
 		}
 	}
 	return last, others
 }
 
-// askAny asks several peers at once and takes the first that has the block.
-func (e *Exchange) askAny(ctx context.Context, ids []peer.ID, id string) (r *response, lacks bool) {
+// askAny asks several peers at once and takes the first response that has the block; nil: none has.
+func (e *Exchange) askAny(ctx context.Context, ids []peer.ID, id string) *response {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		r     *response
-		lacks bool
-	}
-	answers := make(chan answer, len(ids))
+	responses := make(chan *response, len(ids))
 	for _, p := range ids {
-		go func() {
-			r, lacks := e.ask(ctx, p, id)
-			answers <- answer{r, lacks}
-		}()
+		go func() { responses <- e.ask(ctx, p, id) }()
 	}
 	for range ids {
-		a := <-answers
-		if a.r != nil {
-			return a.r, false
+		if r := <-responses; r != nil {
+			return r
 		}
-		lacks = lacks || a.lacks
 	}
-	return nil, lacks
+	return nil
+}
+
+// failure is that of a peer.
+type failure struct {
+	rests     time.Time // it is not asked until then
+	since     time.Time // it is waited for from then on
+	responded bool      // since then
+}
+
+// failed notes that a peer did not respond, or with what is wrong, for which it is not waited.
+func (e *Exchange) failed(id peer.ID, wrong bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	f, again := e.failures[id]
+	f.rests = now.Add(restTime)
+	if !wrong {
+		if !again || f.responded && now.Sub(f.since) > patiencePause {
+			f.since = now
+		}
+		f.responded = false
+	}
+	e.failures[id] = f
+}
+
+func (e *Exchange) responded(id peer.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f, ok := e.failures[id]; ok {
+		e.failures[id] = failure{since: f.since, responded: true}
+	}
 }
 
 // response are the blocks that a peer sent, verified.
@@ -166,29 +177,28 @@ type response struct {
 }
 
 // ask returns nil when the peer lacks the block, or fails.
-func (e *Exchange) ask(ctx context.Context, from peer.ID, id string) (_ *response, lacks bool) {
+func (e *Exchange) ask(ctx context.Context, from peer.ID, id string) *response {
 	e.mu.Lock()
 	count := e.ahead.count(id)
 	e.mu.Unlock()
 	r := &response{from: from, count: count, links: map[string]bool{id: true}}
 	err := e.request(ctx, r, id)
-	switch {
-	case len(r.blocks) > 0:
-		e.mu.Lock()
-		delete(e.failing, from)
-		e.mu.Unlock()
-		return r, false
-	case err != nil && ctx.Err() == nil && e.ctx.Err() == nil:
-		log.Debugf("asking peer %s for a block: %s", from, err)
-		e.mu.Lock()
-		e.resting[from] = time.Now().Add(restTime)
-		if _, ok := e.failing[from]; !ok {
-			e.failing[from] = time.Now()
+	if err != nil && len(r.blocks) == 0 {
+		if ctx.Err() == nil && e.ctx.Err() == nil {
+			log.Debugf("asking peer %s for a block: %s", from, err)
+			e.failed(from, errors.Is(err, errWrong))
 		}
-		e.mu.Unlock()
+		return nil
 	}
-	return nil, err == nil
+	e.responded(from)
+	if len(r.blocks) == 0 {
+		return nil
+	}
+	return r
 }
+
+// errWrong is that of a response which is not one to the request.
+var errWrong = errors.New("wrong response")
 
 func (e *Exchange) request(ctx context.Context, r *response, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
@@ -237,11 +247,11 @@ func (r *response) add(data []byte) error {
 		return err
 	}
 	if !r.links[id] {
-		return fmt.Errorf("block %s was not asked for", id)
+		return fmt.Errorf("%w: block %s was not asked for", errWrong, id)
 	}
 	links, err := crdtstore.Links(data)
 	if err != nil {
-		return fmt.Errorf("decoding block %s: %w", id, err)
+		return fmt.Errorf("%w: decoding block %s: %w", errWrong, id, err)
 	}
 	delete(r.links, id)
 	r.ids, r.blocks = append(r.ids, id), append(r.blocks, data)

@@ -155,6 +155,24 @@ func TestActive_PinsThatAPeerDoesNotKnowArePolledLessAndLess(t *testing.T) {
 	}
 }
 
+// All members poll a peer for what it does not know. What it has to answer does not grow with their number.
+func TestActive_InALargeClusterSuchPollsAreRarer(t *testing.T) {
+	const pins = 550 // Enough for a pace above soonDelay.
+	now := time.Unix(1_800_000_000, 0)
+	for _, crowd := range []int{1, 2, 3} {
+		a := newActivePolls()
+		for range soonQuiet / 2 { // The delay would be quietDelays.Max by then.
+			for n := range pins {
+				a.polled(quietKey{key(n), self}, false, now, crowd)
+			}
+		}
+		q, _ := a.quiet.Get(quietKey{key(0), self})
+		if got, want := q.until.Sub(now), time.Duration(pins*crowd)*quietPace; got != want {
+			t.Errorf("a crowd of %d: asked again after %s, want %s", crowd, got, want)
+		}
+	}
+}
+
 // A peer that gets a pin late is seen to have it soon, whether or not it was seen at work on it: the delays until then
 // say nothing of that.
 func TestActive_APeerThatCatchesUpIsCountedSoon(t *testing.T) {

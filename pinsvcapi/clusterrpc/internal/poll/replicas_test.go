@@ -28,6 +28,17 @@ func (f fixture) replicaCount(n int) int {
 	return f.cfg.Tracker.Summary(row.Placement, row.Vector).Pinned
 }
 
+// advance lets seconds pass, each with a round of polls.
+func (f fixture) advance(r *replicaPolls, seconds int, before ...func()) {
+	for range seconds {
+		f.clock.Advance(time.Second)
+		for _, do := range before {
+			do()
+		}
+		f.pollReplicas(f.t.Context(), r)
+	}
+}
+
 func TestFollowReplicas_TheOtherHoldersArePolled(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -62,10 +73,7 @@ func TestFollowReplicas_PollsGoOnEverMoreRarely(t *testing.T) {
 	if len(r.pins) != 2 {
 		t.Fatalf("%d pins are followed", len(r.pins))
 	}
-	for range 2 * 3600 {
-		f.clock.Advance(time.Second)
-		f.pollReplicas(t.Context(), r)
-	}
+	f.advance(r, 2*3600)
 	if n := f.fake.Called("PinTracker.Status"); n < 120 || n > 160 || len(r.pins) != 1 {
 		t.Errorf("%d polls in two hours, %d pins are still followed", n, len(r.pins))
 	}
@@ -90,16 +98,10 @@ func TestFollowReplicas_AHolderThatCatchesUpIsCountedSoon(t *testing.T) {
 	seq := f.cfg.View.Seq()
 	f.halfPinned(1, api.TrackerStatusUnpinned)
 	f.readChanges(r, seq)
-	advance := func(seconds int) {
-		for range seconds {
-			f.clock.Advance(time.Second)
-			r.beginAgain(f.cfg.Now())
-			f.pollReplicas(t.Context(), r)
-		}
-	}
-	advance(300)
+	beginAgain := func() { r.beginAgain(f.cfg.Now()) }
+	f.advance(r, 300, beginAgain)
 	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
-	if advance(6); f.replicaCount(1) != 2 {
+	if f.advance(r, 6, beginAgain); f.replicaCount(1) != 2 {
 		t.Error("the holder has had it for six seconds and does not count")
 	}
 }
@@ -117,18 +119,12 @@ func TestFollowReplicas_OfManyPinsTheHoldersAreScanned(t *testing.T) {
 		f.halfPinned(i, api.TrackerStatusUnpinned)
 	}
 	f.readChanges(r, seq)
-	advance := func(seconds int) {
-		for range seconds {
-			f.clock.Advance(time.Second)
-			f.pollReplicas(t.Context(), r)
-			f.scanRequested()
-		}
-	}
-	advance(300)
+	f.advance(r, 300, f.scanRequested)
 	for i := range pins {
 		f.report(i, api.TrackerStatusPinned)
 	}
-	advance(6)
+	f.advance(r, 6, f.scanRequested)
+	f.scanRequested()
 	for i := range pins {
 		if f.replicaCount(i) != 2 {
 			t.Fatalf("the holder has had pin %d for six seconds and does not count", i)
@@ -155,15 +151,9 @@ func TestFollowReplicas_InALargeClusterEachPeerPollsMoreRarely(t *testing.T) {
 			f.halfPinned(i, api.TrackerStatusUnpinned)
 		}
 		f.readChanges(r, seq)
-		advance := func(seconds int) {
-			for range seconds {
-				f.clock.Advance(time.Second)
-				f.pollReplicas(t.Context(), r)
-			}
-		}
-		advance(120)
+		f.advance(r, 120)
 		f.fake.ResetCalls()
-		advance(seconds)
+		f.advance(r, seconds)
 		return f.fake.Called("PinTracker.Status")
 	}
 	perSecond := int(time.Second / soonPace)
@@ -192,10 +182,7 @@ func TestFollowReplicas_OldPinsAreNewWhenAPeerComesBack(t *testing.T) {
 	seq := f.cfg.View.Seq()
 	f.halfPinned(1, api.TrackerStatusUnpinned)
 	f.readChanges(r, seq)
-	for range 3600 {
-		f.clock.Advance(time.Second)
-		f.pollReplicas(t.Context(), r)
-	}
+	f.advance(r, 3600)
 	f.fake.Report(key(1), clusterfake.Report(api.TrackerStatusPinned, ""))
 	r.recovered()
 	r.beginAgain(f.cfg.Now())
@@ -207,12 +194,10 @@ func TestFollowReplicas_OldPinsAreNewWhenAPeerComesBack(t *testing.T) {
 // follow reads what has changed since and lets a minute pass.
 func (f fixture) follow(r *replicaPolls, seq uint64) {
 	f.readChanges(r, seq)
-	for range 60 {
-		f.clock.Advance(time.Second)
+	f.advance(r, 60, func() {
 		r.beginAgain(f.cfg.Now())
 		f.findIncomplete(r)
-		f.pollReplicas(f.t.Context(), r)
-	}
+	})
 }
 
 // Pins that are pinned, and stay so, get holders that were not asked yet: another one in the place of a peer that is

@@ -102,6 +102,26 @@ func TestScan_IsDue(t *testing.T) {
 	}
 }
 
+// All members scan a peer that is requested to be. What it has to answer does not grow with their number.
+func TestScan_RequestedInALargeClusterIsDueMoreRarely(t *testing.T) {
+	for _, crowd := range []int{1, 3, 10} {
+		var clock clusterfake.Clock
+		s := newScans(clock.Now)
+		s.crowd = func() int { return crowd }
+		began := clock.Now()
+		clock.Advance(time.Second)
+		s.ended(self, began, true)
+		s.requested[self] = struct{}{}
+		pause := time.Duration(activeShare*crowd) * time.Second
+		if clock.Advance(pause - time.Second); s.due(self, time.Hour) {
+			t.Errorf("a crowd of %d: due before %s", crowd, pause)
+		}
+		if clock.Advance(time.Second); !s.due(self, time.Hour) {
+			t.Errorf("a crowd of %d: not due after %s", crowd, pause)
+		}
+	}
+}
+
 // A scan is patient. A frozen peer must not have the others wait for that.
 func TestScan_AFrozenPeerIsNotScanned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

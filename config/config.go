@@ -214,7 +214,8 @@ type Config struct {
 	// batch is answered when it is queued. A peer that is killed or loses power
 	// then loses the pins and deletes that it accepted within max_batch_age, and
 	// of older ones at most max_queue_size that waited because commits failed or
-	// took long. Without batches, and with Raft, it has no effect.
+	// took long, or because the state ignored them while the peer received what it
+	// missed. Without batches, and with Raft, it has no effect.
 	WaitForCommit bool `key:"wait_for_commit,added" default:"true"`
 
 	// TLS is made of PathSSLCertFile and PathSSLKeyFile when the section is

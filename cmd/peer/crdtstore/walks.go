@@ -194,63 +194,85 @@ func (s *Store) markProcessed(ctx context.Context, key datastore.Key, id string)
 	if err := b.Put(ctx, key, nil); err != nil {
 		return err
 	}
-	since, child := s.walks.open[id]
-	arrived, root := s.walks.roots[id]
-	if !child {
-		since = cmp.Or(arrived.number, s.walks.begun+1)
-	}
-	switch {
-	case child:
-		err = errors.Join(b.Delete(ctx, s.keys.open(id)), b.Delete(ctx, s.keys.rootMark(id)))
-		root = false
-	case !root:
-		// Its block was here before, so that its arrival was not noticed.
-		if root, err = s.newRoot(ctx, id); root && err == nil {
-			err = b.Put(ctx, s.keys.rootMark(id), nil)
-		}
-	}
+	p, err := s.putProcessed(ctx, b, id, links)
 	if err != nil {
 		return err
-	}
-	children, err := s.unprocessed(ctx, links)
-	if err != nil {
-		return err
-	}
-	for _, c := range children {
-		if err := s.putOpen(ctx, b, c, since); err != nil {
-			return err
-		}
-	}
-	ends := len(children) == 0 && child && len(s.walks.open) == 1
-	if ends {
-		if err := s.dropEarly(ctx, b); err != nil {
-			return err
-		}
 	}
 	if err := b.Commit(ctx); err != nil {
 		return err
 	}
-	if ends {
+	s.noteProcessed(p)
+	return nil
+}
+
+// processedBlock is what the marks say of a block from now on.
+type processedBlock struct {
+	id       string
+	since    uint64   // the number of its walk
+	child    bool     // it was an open branch
+	root     bool     // it is a root, still or now
+	children []string // that are open branches now
+	ends     bool     // no branch is open any more
+}
+
+// putProcessed writes the marks that follow from a block's being processed.
+func (s *Store) putProcessed(ctx context.Context, b datastore.Write, id string, links []string) (processedBlock, error) {
+	p := processedBlock{id: id}
+	since, child := s.walks.open[id]
+	arrived, root := s.walks.roots[id]
+	p.since, p.child, p.root = since, child, root && !child
+	if !child {
+		p.since = cmp.Or(arrived.number, s.walks.begun+1)
+	}
+	var err error
+	switch {
+	case child:
+		err = errors.Join(b.Delete(ctx, s.keys.open(id)), b.Delete(ctx, s.keys.rootMark(id)))
+	case !root:
+		// Its block was here before, so that its arrival was not noticed.
+		if p.root, err = s.newRoot(ctx, id); p.root && err == nil {
+			err = b.Put(ctx, s.keys.rootMark(id), nil)
+		}
+	}
+	if err != nil {
+		return p, err
+	}
+	if p.children, err = s.unprocessed(ctx, links); err != nil {
+		return p, err
+	}
+	for _, c := range p.children {
+		if err := s.putOpen(ctx, b, c, p.since); err != nil {
+			return p, err
+		}
+	}
+	if p.ends = len(p.children) == 0 && child && len(s.walks.open) == 1; p.ends {
+		return p, s.dropEarly(ctx, b)
+	}
+	return p, nil
+}
+
+// noteProcessed notes in memory what putProcessed has written.
+func (s *Store) noteProcessed(p processedBlock) {
+	if p.ends {
 		s.early.number = nil
 		s.walks.kept.Store(0)
 	}
 	s.walks.change(func(w *walks) {
-		if child {
-			w.progress.move(id, since, children)
+		if p.child {
+			w.progress.move(p.id, p.since, p.children)
 		} else {
-			w.begin(since, children)
+			w.begin(p.since, p.children)
 		}
-		w.arrived.remove(id)
-		delete(w.open, id)
-		delete(w.roots, id)
-		if root {
-			w.roots[id] = rootBlock{walked: len(children) > 0}
+		w.arrived.remove(p.id)
+		delete(w.open, p.id)
+		delete(w.roots, p.id)
+		if p.root {
+			w.roots[p.id] = rootBlock{walked: len(p.children) > 0}
 		}
-		for _, c := range children {
-			w.open[c] = s.openSince(c, since)
+		for _, c := range p.children {
+			w.open[c] = s.openSince(c, p.since)
 		}
 	})
-	return nil
 }
 
 // linksOf returns the children of a block that is about to be processed, which is mostly not read again.

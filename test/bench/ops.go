@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,6 +29,9 @@ type op struct {
 	// results is how many pins a list of ours has to show, zero for what is
 	// no list.
 	results int
+	// sustained: what a request costs ours depends on what was requested before, for as long as a
+	// status counts as confirmed, so that its throughput is measured for longer.
+	sustained bool
 }
 
 // always is the same request every time.
@@ -35,12 +39,9 @@ func always(path string) func(string) (request, bool) {
 	return func(string) (request, bool) { return request{path: path}, true }
 }
 
-// over requests one pin of n after the other, far from each other.
+// over requests a pin of n, each as likely as the others.
 func over(n int, path func(i int) string) func(string) (request, bool) {
-	var turn atomic.Int64
-	return func(string) (request, bool) {
-		return request{path: path(int(turn.Add(1) * 7919 % int64(n)))}, true
-	}
+	return func(string) (request, bool) { return request{path: path(rand.IntN(n))}, true }
 }
 
 // ops are all that are measured over n pins, in the order of measuring: those
@@ -50,20 +51,20 @@ func (b *bench) ops(n int) []op {
 	half := pinCreated(n / 2).Format("2006-01-02T15:04:05.000Z")
 	w := newWriter()
 	return []op{
-		{"list_first", always("/pins?status=pinned&limit=10"), page},
-		{"list_middle", always("/pins?status=pinned&limit=10&before=" + half), page},
-		{"list_1000", always("/pins?status=pinned&limit=1000"), min(1000, n)},
-		{"list_1000_plain", always("/pins?status=pinned&limit=1000&before=" + pinCreated(plainPins(n)).Format("2006-01-02T15:04:05.000Z")), plainPins(n)},
-		{"list_status", always("/pins?status=queued,pinning"), 10},
-		{"list_name", over(n, func(i int) string { return "/pins?name=" + pinName(i) }), 1},
-		{"list_name_partial", always("/pins?match=partial&name=" + namePart), min(10, namesWithPart(n))},
-		{"list_meta", always("/pins?meta=" + url.QueryEscape(`{"album":"`+metaValue(n, 0)+`"}`)), page},
-		{"count", always("/pins?limit=1&status=queued,pinning,pinned,failed"), 1},
-		{"list_cid", over(n, func(i int) string { return "/pins?cid=" + pinCID(seriesSeeded, i).String() }), 1},
-		{"get_pinned", over(n, func(i int) string { return "/pins/" + pinCID(seriesSeeded, i).String() }), 0},
-		{"get_inflight", over(heldPins, func(i int) string { return "/pins/" + pinCID(seriesHeld, i).String() }), 0},
-		{"post", w.post, 0},
-		{"delete", w.delete, 0},
+		{name: "list_first", next: always("/pins?status=pinned&limit=10"), results: page},
+		{name: "list_middle", next: always("/pins?status=pinned&limit=10&before=" + half), results: page},
+		{name: "list_1000", next: always("/pins?status=pinned&limit=1000"), results: min(1000, n)},
+		{name: "list_1000_plain", next: always("/pins?status=pinned&limit=1000&before=" + pinCreated(plainPins(n)).Format("2006-01-02T15:04:05.000Z")), results: plainPins(n)},
+		{name: "list_status", next: always("/pins?status=queued,pinning"), results: 10},
+		{name: "list_name", next: over(n, func(i int) string { return "/pins?name=" + pinName(i) }), results: 1},
+		{name: "list_name_partial", next: always("/pins?match=partial&name=" + namePart), results: min(10, namesWithPart(n))},
+		{name: "list_meta", next: always("/pins?meta=" + url.QueryEscape(`{"album":"`+metaValue(n, 0)+`"}`)), results: page},
+		{name: "count", next: always("/pins?limit=1&status=queued,pinning,pinned,failed"), results: 1},
+		{name: "list_cid", next: over(n, func(i int) string { return "/pins?cid=" + pinCID(seriesSeeded, i).String() }), results: 1},
+		{name: "get_pinned", next: over(n, func(i int) string { return "/pins/" + pinCID(seriesSeeded, i).String() }), sustained: true},
+		{name: "get_inflight", next: over(heldPins, func(i int) string { return "/pins/" + pinCID(seriesHeld, i).String() })},
+		{name: "post", next: w.post},
+		{name: "delete", next: w.delete},
 	}
 }
 

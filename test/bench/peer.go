@@ -14,6 +14,7 @@ import (
 	upstream "github.com/ipfs-cluster/ipfs-cluster/api/pinsvcapi"
 	"github.com/ipfs-cluster/ipfs-cluster/datastore/pebble"
 	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	pebbleds "github.com/ipfs/go-ds-pebble"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/multiformats/go-multiaddr"
@@ -56,6 +57,7 @@ type bench struct {
 
 	seeding             time.Duration
 	starting, iterating timed
+	scanning            timed
 
 	store *pebbleds.Datastore
 	dir   string
@@ -193,17 +195,40 @@ func (b *bench) reopen() error {
 }
 
 // iterate measures how long it takes to read and decode all records, as the cluster's
-// state lists them, by nobody else and for nobody. The datastore was just opened, as it is
-// when a peer starts; the system may have its files in memory in both cases.
+// state lists them, by nobody else and for nobody, and to read all keys and values of the
+// datastore once. That was just opened both times, as it is when a peer starts; the system
+// may have its files in memory in all cases.
 func (b *bench) iterate(ctx context.Context, n int) error {
 	if err := b.reopen(); err != nil {
 		return err
 	}
 	begin := now()
+	if err := scan(ctx, b.store); err != nil {
+		return fmt.Errorf("read all keys and values: %w", err)
+	}
+	b.scanning = begin.until()
+	if err := b.reopen(); err != nil {
+		return err
+	}
+	begin = now()
 	if err := clustertest.Read(ctx, b.store, n); err != nil {
 		return err
 	}
 	b.iterating = begin.until()
+	return nil
+}
+
+func scan(ctx context.Context, store datastore.Datastore) (err error) {
+	results, err := store.Query(ctx, query.Query{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for result := range results.Next() {
+		if result.Error != nil {
+			return result.Error
+		}
+	}
 	return nil
 }
 

@@ -14,9 +14,9 @@ import (
 type size struct {
 	n       int
 	seeding time.Duration
-	// starting is from the start to ready, and iterating how long it takes to read all
-	// records of the same state, with nothing else.
-	starting, iterating timed
+	// starting is from the start to ready, iterating how long it takes to read all
+	// records of the same state, with nothing else, and scanning all of its datastore.
+	starting, iterating, scanning timed
 	// syncing is how long one small write to the same store takes until it is on the disk.
 	syncing         time.Duration
 	viewBytesPerPin float64
@@ -76,7 +76,7 @@ func (s settings) measureSize(ctx context.Context, n int, r *result) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	this.seeding, this.starting, this.iterating = b.seeding, b.starting, b.iterating
+	this.seeding, this.starting, this.iterating, this.scanning = b.seeding, b.starting, b.iterating, b.scanning
 	progress("  written in %.1f s, read in %.1f s, ready after %.1f s", b.seeding.Seconds(), b.iterating.wall.Seconds(), b.starting.wall.Seconds())
 	if err := b.holdPins(ctx, ours); err != nil {
 		return err

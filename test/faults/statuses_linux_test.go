@@ -27,7 +27,8 @@ func TestFaults_StatusesAreTrueSoonAfterAOneWayCut(t *testing.T) {
 	}
 }
 
-// newReplicated is a ready cluster in which two peers hold a pin, of which so many make it pinned.
+// newReplicated is a ready cluster in which two peers hold a pin, of which so many make it pinned. Its intervals are
+// those that ship, on which it depends how soon statuses are true again.
 func newReplicated(t *testing.T, who Credentials, required int) *cluster {
 	t.Helper()
 	ctx := t.Context()
@@ -48,6 +49,10 @@ func newReplicated(t *testing.T, who Credentials, required int) *cluster {
 		}
 		if err := editJSON(filepath.Join(n.dir, "service.json"), func(o object) {
 			o.at("cluster")["replication_factor_min"], o.at("cluster")["replication_factor_max"] = required, 2
+			for _, key := range []string{"monitor_ping_interval", "peer_watch_interval", "pin_recover_interval", "state_sync_interval"} {
+				delete(o.at("cluster"), key)
+			}
+			delete(o.at("consensus", "crdt"), "rebroadcast_interval")
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -2,10 +2,12 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,55 @@ func statusOf(peer *harness.Peer, c, status, details string) error {
 		err = fmt.Errorf("it is %s (%v)", pin.Status, pin.Info)
 	}
 	return err
+}
+
+// neverPinned looks again and again whether a peer says pinned of content that is not there, by a GET and in its
+// lists. end ends that.
+func neverPinned(t *testing.T, peer *harness.Peer, c string) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := 0
+	var looking sync.WaitGroup
+	look := func(pin harness.Pin, err error, where string) {
+		if err != nil {
+			return // A busy machine may leave one unanswered.
+		}
+		if answers++; pin.Status == "pinned" {
+			t.Errorf("%s says pinned, and the content is not there: %v", where, pin.Info)
+			cancel()
+		}
+	}
+	looking.Go(func() {
+		pause := time.NewTicker(20 * time.Millisecond)
+		defer pause.Stop()
+		for ctx.Err() == nil {
+			pin, err := peer.Get(c)
+			look(pin, err, "GET")
+			page, err := peer.List("cid=" + c + "&status=queued,pinning,pinned,failed")
+			for _, row := range page.Results {
+				look(row, err, "a list")
+			}
+			page, err = peer.List("status=pinned&limit=1000")
+			for _, row := range page.Results {
+				if row.RequestID == c {
+					look(row, err, "a list of what is pinned")
+				}
+			}
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	t.Cleanup(func() { cancel(); looking.Wait() }) // Of a test that fails before.
+	return func() {
+		t.Helper()
+		cancel()
+		looking.Wait()
+		if t.Logf("%d answers on its status", answers); answers < 100 {
+			t.Errorf("there were only %d answers", answers)
+		}
+	}
 }
 
 // Kubo reports an error after its response has begun: the content has a block that
@@ -37,6 +88,7 @@ func TestContentThatCannotBeWalkedFailsWithTheNodesReason(t *testing.T) {
 	client.Process().Signal(syscall.SIGSTOP)
 	r := request(t, peer, http.MethodPost, "/pins", map[string]any{"cid": root, "origins": addrs})
 	want(t, r, http.StatusAccepted, "")
+	end := neverPinned(t, peer, root)
 	harness.Eventually(t, harness.Timeout, "the try has begun", func() error { return statusOf(peer, root, "pinning", "") })
 	// Kubo begins its response after half a second.
 	harness.Always(t, 2*time.Second, "it is fetched", func() error { return statusOf(peer, root, "pinning", "") })
@@ -47,6 +99,7 @@ func TestContentThatCannotBeWalkedFailsWithTheNodesReason(t *testing.T) {
 	if err != nil || pin.Info["attempts"] != "3" || !strings.Contains(pin.Info["status_details"], "invalid majorByte") {
 		t.Errorf("want the node's own reason, got %v, %v", pin.Info, err)
 	}
+	end()
 }
 
 // A disk that is full in the middle of a download.
@@ -71,6 +124,7 @@ func TestFullDisk(t *testing.T) {
 	big := client.Add(string(content)).String()
 	began := time.Now()
 	want(t, request(t, peer, http.MethodPost, "/pins", map[string]any{"cid": big, "origins": addrs}), http.StatusAccepted, "")
+	end := neverPinned(t, peer, big)
 	harness.Eventually(t, 2*harness.Timeout, "it has failed", func() error {
 		return statusOf(peer, big, "failed", "no space left on device")
 	})
@@ -94,9 +148,9 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the list: %v, %v", page, err)
 	}
 
+	end() // From now on nobody asks for it: a GET would ask the peer.
 	disk.Resize(256 * mega)
 	began = time.Now()
-	// A GET of the pin would ask the peer.
 	harness.Eventually(t, 30*time.Second, "it goes on by itself", func() error {
 		page, err := peer.List("cid=" + big + "&status=pinned")
 		if err == nil && page.Count != 1 {
@@ -105,6 +159,9 @@ func TestFullDisk(t *testing.T) {
 		return err
 	})
 	t.Logf("pinned %s after there was space", time.Since(began).Round(time.Second))
+	if err := peer.HoldsOffline(big); err != nil {
+		t.Errorf("it is pinned, and the node does not hold it: %v", err)
+	}
 	harness.Eventually(t, harness.Timeout, "the storage is not full any more", func() error {
 		if r := request(t, peer, http.MethodGet, "/ready", nil); bytes.Contains(r.Body, []byte("storage")) {
 			return fmt.Errorf("%s", r.Body)

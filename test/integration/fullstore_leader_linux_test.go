@@ -121,10 +121,12 @@ func (d *raftDisks) try() bool {
 			}
 		}
 		free()
-		other.acceptsAgain(30 * time.Second)
+		ended := time.Now()
+		other.acceptsAgain(trueWithin)
 		if d.elections() != before {
 			return false
 		}
+		other.trueAgain(ended)
 		other.reads("with space again")
 		r, err = other.peer.Ask(http.MethodGet, "/pins/"+absent, nil)
 		d.wants(err == nil && r.Status == http.StatusNotFound, "GET of a refused pin with space again: %v %d %s", err, r.Status, r.Body)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,11 +24,34 @@ type fullStore struct {
 	accepted []string // Pins whose POST was answered with 202.
 }
 
+// write sends a change, which is accepted or refused as docs/promises.md says.
+func (s *fullStore) write(method, path string, body any) (harness.Reply, error) {
+	s.t.Helper()
+	began := time.Now()
+	r, err := s.peer.Ask(method, path, body)
+	if err == nil {
+		s.inOrder(method, r, time.Since(began))
+	}
+	return r, err
+}
+
+// inOrder wants a change to be answered in time, and a refusal to say when to come again.
+func (s *fullStore) inOrder(what string, r harness.Reply, took time.Duration) {
+	s.t.Helper()
+	if r.Status != http.StatusAccepted && (r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "") {
+		s.t.Errorf("%s: %d, Retry-After %q, %s", what, r.Status, r.Header.Get("Retry-After"), r.Body)
+	}
+	if took > requestTime {
+		s.t.Errorf("%s took %s: %d %s", what, took, r.Status, r.Body)
+	}
+}
+
 // post sends the next pin.
 func (s *fullStore) post() (harness.Reply, error) {
+	s.t.Helper()
 	c := inline(s.t, fmt.Sprintf("%s pin %d", s.t.Name(), s.next)).String()
 	s.next++
-	r, err := s.peer.Ask(http.MethodPost, "/pins", map[string]any{"cid": c, "meta": map[string]string{"fills": fmt.Sprintf("%0900d", s.next)}})
+	r, err := s.write(http.MethodPost, "/pins", map[string]any{"cid": c, "meta": map[string]string{"fills": fmt.Sprintf("%0900d", s.next)}})
 	if err == nil && r.Status == http.StatusAccepted {
 		s.accepted = append(s.accepted, c)
 	}
@@ -61,6 +85,9 @@ func (s *fullStore) acceptsAgain(within time.Duration) {
 // fill fills the disk, and adds pins until one is refused.
 func (s *fullStore) fill() (free func()) {
 	s.t.Helper()
+	s.accept(1)
+	given := s.accepted[len(s.accepted)-1] // Up, below.
+	s.accepted = s.accepted[:len(s.accepted)-1]
 	free = s.disk.Fill(0)
 	for range 2000 {
 		began := time.Now()
@@ -70,27 +97,80 @@ func (s *fullStore) fill() (free func()) {
 			s.t.Fatalf("with the store full: %v", err)
 		case r.Status == http.StatusAccepted:
 			continue
-		case r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "":
+		case r.Status != http.StatusServiceUnavailable:
 			s.t.Fatalf("with the store full: %d %s", r.Status, r.Body)
 		}
 		s.t.Logf("refused after %s: %s", time.Since(began).Round(time.Millisecond), r.Body)
+		s.refuses(given)
 		return free
 	}
 	s.t.Fatal("the store takes everything")
 	return free
 }
 
-// reads wants everything that was accepted to be there.
+// refuses sends changes of each kind, one after the other and at once, while the store is full. What there is room for
+// may be accepted; given is a pin to delete.
+func (s *fullStore) refuses(given string) {
+	s.t.Helper()
+	changes := []func() (harness.Reply, error){
+		func() (harness.Reply, error) { return s.write(http.MethodDelete, "/pins/"+given, nil) },
+		s.post,
+		func() (harness.Reply, error) {
+			return s.write(http.MethodPost, "/pins/"+s.accepted[0], map[string]any{"cid": s.accepted[0], "name": "renamed"})
+		},
+	}
+	for _, change := range changes {
+		if r, err := change(); err != nil {
+			s.t.Errorf("with the store full: %v, %d %s", err, r.Status, r.Body)
+		}
+	}
+	var all sync.WaitGroup
+	for n := range 16 {
+		c := inline(s.t, fmt.Sprintf("%s at once %d", s.t.Name(), n)).String()
+		all.Go(func() {
+			if r, err := s.write(http.MethodPost, "/pins", map[string]any{"cid": c}); err != nil {
+				s.t.Errorf("with the store full: %v, %d %s", err, r.Status, r.Body)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// reads wants everything that was accepted to be there, and to be told in time.
 func (s *fullStore) reads(when string) {
 	s.t.Helper()
 	for _, c := range s.accepted {
-		if r := request(s.t, s.peer, http.MethodGet, "/pins/"+c, nil); r.Status != http.StatusOK {
-			s.t.Errorf("%s: GET of %s: %d %s", when, c, r.Status, r.Body)
+		if r, took := timed(s.t, s.peer, http.MethodGet, "/pins/"+c, nil); r.Status != http.StatusOK || took > requestTime {
+			s.t.Errorf("%s: GET of %s: %d %s after %s", when, c, r.Status, r.Body, took)
 		}
 	}
+	began := time.Now()
 	page, err := s.peer.List("status=queued,pinning,pinned,failed")
-	if err != nil || page.Count < len(s.accepted) {
-		s.t.Errorf("%s: %d pins, %v; %d were accepted", when, page.Count, err, len(s.accepted))
+	if took := time.Since(began); err != nil || page.Count < len(s.accepted) || took > requestTime {
+		s.t.Errorf("%s: %d pins, %v, after %s; %d were accepted", when, page.Count, err, took, len(s.accepted))
+	}
+}
+
+// trueAgain wants the statuses to be true within 30 seconds after there was space: every IPFS node has the content of
+// all these pins.
+func (s *fullStore) trueAgain(ended time.Time) {
+	s.t.Helper()
+	harness.Eventually(s.t, time.Until(ended.Add(trueWithin)), "true statuses in time", func() error {
+		page, err := s.peer.List("status=pinned&limit=1")
+		if err != nil {
+			return err
+		}
+		other, err := s.peer.List("status=queued,pinning,failed&limit=1")
+		if err == nil && (other.Count > 0 || page.Count < len(s.accepted)) {
+			err = fmt.Errorf("%d of %d pins are pinned, others: %+v", page.Count, len(s.accepted), other)
+		}
+		return err
+	})
+	s.t.Logf("the statuses are true %s after there was space", time.Since(ended).Round(time.Millisecond))
+	for _, c := range s.accepted {
+		if err := statusOf(s.peer, c, "pinned", ""); err != nil {
+			s.t.Errorf("GET of %s: %v", c, err)
+		}
 	}
 }
 
@@ -121,7 +201,9 @@ func TestFullStore(t *testing.T) {
 			free := s.fill()
 			s.reads("with the store full")
 			free()
-			s.acceptsAgain(30 * time.Second)
+			ended := time.Now()
+			s.acceptsAgain(trueWithin)
+			s.trueAgain(ended)
 			s.reads("with space again")
 
 			free = s.fill()
@@ -167,6 +249,7 @@ func TestFullStore_AStart(t *testing.T) {
 			began = time.Now()
 			s.peer.WaitReady()
 			t.Logf("ready %s after there was space", time.Since(began).Round(time.Millisecond))
+			s.trueAgain(began)
 			s.reads("after the start with space")
 			s.peer.Stop() // Before its disk is gone.
 		})
@@ -184,8 +267,9 @@ func (s *fullStore) startsFull() {
 		s.t.Errorf("GET /health: %d %s", r.Status, r.Body)
 	}
 	for method, path := range map[string]string{http.MethodGet: "/pins", http.MethodDelete: "/pins/" + s.accepted[0]} {
-		r := request(s.t, s.peer, method, path, nil)
-		if r.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || !strings.Contains(string(r.Body), full) {
+		r, took := timed(s.t, s.peer, method, path, nil)
+		s.inOrder(method, r, took)
+		if r.Status != http.StatusServiceUnavailable || !strings.Contains(string(r.Body), full) {
 			s.t.Errorf("%s of %s: %d %s", method, path, r.Status, r.Body)
 		}
 	}

@@ -28,7 +28,9 @@ func TestFullStore_WithRaft(t *testing.T) {
 	}
 	s.reads("with the disk full")
 	free()
-	s.acceptsAgain(30 * time.Second)
+	ended := time.Now()
+	s.acceptsAgain(trueWithin)
+	s.trueAgain(ended)
 	s.reads("with space again")
 	s.peer.Kill()
 	s.peer.Start()

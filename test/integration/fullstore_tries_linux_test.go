@@ -30,7 +30,7 @@ func TestFullStore_ManyWritesForManyTries(t *testing.T) {
 	for n := range writes {
 		c := inline(t, fmt.Sprint("for a while ", n)).String()
 		posts.Go(func() {
-			r, err := s.peer.Ask(http.MethodPost, "/pins", map[string]any{"cid": c})
+			r, err := s.write(http.MethodPost, "/pins", map[string]any{"cid": c})
 			if err != nil || r.Status != http.StatusServiceUnavailable {
 				t.Errorf("with the store full: %v %d %s", err, r.Status, r.Body)
 			}
@@ -39,7 +39,9 @@ func TestFullStore_ManyWritesForManyTries(t *testing.T) {
 	posts.Wait()
 	s.peer.Process().WaitOutput(harness.Timeout, ": try 10: ")
 	free()
+	ended := time.Now()
 	s.acceptsAgain(10 * time.Second)
+	s.trueAgain(ended)
 	page, err := s.peer.List("status=queued,pinning,pinned,failed&limit=1")
 	t.Logf("%d pins are there", page.Count)
 	if err != nil || page.Count < writes/2 { // The commit that was tried has those that came within its linger.

@@ -80,6 +80,8 @@ func TestFullStore_WhileThePeerCatchesUp(t *testing.T) {
 		return nil
 	})
 	t.Logf("all are there %s after there is space", time.Since(began).Round(time.Millisecond))
+	s := &fullStore{t: t, peer: behind}
+	s.trueAgain(began)
 	harness.Eventually(t, 30*time.Second, "it takes a delete", func() error {
 		r, err := behind.Ask(http.MethodDelete, "/pins/"+inline(t, "catch up 0").String(), nil)
 		if err == nil && r.Status != http.StatusAccepted {

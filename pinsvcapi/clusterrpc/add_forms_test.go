@@ -96,37 +96,54 @@ func TestAdd_ADirectPinOfARealPeerIsPinnedWhenItsChildrenAreThere(t *testing.T) 
 	}
 }
 
-// C11: two peers that get the two forms of a CID at once write one record.
+// C11: two peers that get the two forms of a CID at once write one record. The same with Raft is
+// TestBothFormsAtOnceAtTwoPeersAreOnePinWithRaft.
 func TestAdd_BothFormsAtOnceAtTwoPeersAreOnePin(t *testing.T) {
-	t.Parallel()
-	peers := clustertest.Start(t, 2, clustertest.Options{})
-	var services []service
-	for _, p := range peers {
-		services = append(services, service{newBackend(t, p, clusterrpc.Options{}), t, p})
-	}
-	for n := range 5 {
-		forms := []cid.Cid{pinsvctest.V0CID(n), pinsvctest.V1CID(n)}
-		ids := make([]string, len(services))
-		var wg sync.WaitGroup
-		for i, s := range services {
-			wg.Go(func() { ids[i] = s.add(pinsvc.Pin{CID: forms[i]}).RequestID })
-		}
-		wg.Wait()
-		if ids[0] != ids[1] {
-			t.Errorf("request IDs %q", ids)
-		}
-		for _, s := range services {
-			s.counts(pinsvc.Query{}, n+1)
-			s.counts(pinsvc.Query{CIDs: forms[:1]}, 1)
-			s.counts(pinsvc.Query{CIDs: forms[1:]}, 1)
-			for _, c := range forms {
-				if got := s.get(c.String()); got.RequestID != ids[0] {
-					t.Errorf("%s names %s", c, got.RequestID)
+	for name, consensus := range map[string]clustertest.NewConsensus{"upstream": nil, "ours": daemon.NewCRDT} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var services []service
+			for _, p := range clustertest.Start(t, 2, clustertest.Options{Consensus: consensus}) {
+				opts := clusterrpc.Options{}
+				if consensus != nil {
+					opts = clusterrpc.Options{WaitsForCommit: true, Consensus: p.State}
 				}
+				services = append(services, service{newBackend(t, p, opts), t, p})
 			}
-			if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(forms[0])); !errors.Is(err, state.ErrNotFound) {
-				t.Errorf("the shared state has a record under the CIDv0: %v", err)
+			for n := range 5 {
+				bothFormsAtOnce(t, services, n)
 			}
+		})
+	}
+}
+
+// bothFormsAtOnce adds the two forms of the content after n others, each at another peer.
+func bothFormsAtOnce(t *testing.T, services []service, n int) {
+	t.Helper()
+	forms := []cid.Cid{pinsvctest.V0CID(n), pinsvctest.V1CID(n)}
+	ids := make([]string, len(services))
+	var wg sync.WaitGroup
+	for i, s := range services {
+		wg.Go(func() { ids[i] = s.add(pinsvc.Pin{CID: forms[i]}).RequestID })
+	}
+	wg.Wait()
+	if ids[0] != ids[1] {
+		t.Errorf("request IDs %q", ids)
+	}
+	for _, s := range services {
+		s.counts(pinsvc.Query{}, n+1)
+		s.counts(pinsvc.Query{CIDs: forms[:1]}, 1)
+		s.counts(pinsvc.Query{CIDs: forms[1:]}, 1)
+		for _, c := range forms {
+			if got := s.get(c.String()); got.RequestID != ids[0] {
+				t.Errorf("%s names %s", c, got.RequestID)
+			}
+		}
+		if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(forms[0])); !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("the shared state has a record under the CIDv0: %v", err)
+		}
+		if _, err := s.peer.Cluster.PinGet(t.Context(), api.NewCid(forms[1])); err != nil {
+			t.Errorf("the shared state has no record under the CIDv1: %v", err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -113,7 +114,8 @@ func (d *target) checkUsage(t *testing.T, before, highest usage) {
 	began := time.Now()
 	var now usage
 	harness.Eventually(t, harness.Timeout, "all is over", func() error {
-		if now = d.usage(t); now.files > before.files+unread/2 || now.goroutines > before.goroutines+2*unread {
+		// Less than a quarter of what the connections without readers had.
+		if now = d.usage(t); now.files > before.files+unread/4 || now.goroutines > before.goroutines+unread/2 {
 			return errors.New(now.String())
 		}
 		return nil
@@ -121,9 +123,69 @@ func (d *target) checkUsage(t *testing.T, before, highest usage) {
 	t.Logf("%s after the last: %s", time.Since(began).Round(time.Second), now)
 }
 
+// unreadResponses are connections whose clients read nothing of what they asked for.
+type unreadResponses struct {
+	began time.Time
+	bytes int // of each response, at least
+	ports map[int]bool
+}
+
+// checkClosed wants the daemon to have closed all of them by the end of the time to write (docs/threats.md), which it must not
+// exceed by more than margin.
+func (u *unreadResponses) checkClosed(t *testing.T, service string) {
+	const grace, rate, margin = 30 * time.Second, 64 << 10, 8 * time.Second
+	limit := u.began.Add(grace + time.Duration(u.bytes)*time.Second/rate + margin)
+	harness.Eventually(t, max(time.Until(limit), time.Millisecond), "all connections without readers are closed", func() error {
+		open, err := held(service, u.ports)
+		if err == nil && open > 0 {
+			err = fmt.Errorf("%d of %d are open after %s", open, len(u.ports), time.Since(u.began).Round(time.Second))
+		}
+		return err
+	})
+	t.Logf("all are closed %s after they began", time.Since(u.began).Round(time.Second))
+}
+
+// held is how many connections from these ports a process has at the address of a service. What it has closed, the kernel
+// may keep for a while: that has no inode.
+func held(service string, ports map[int]bool) (n int, err error) {
+	_, port, err := net.SplitHostPort(service)
+	if err != nil {
+		return 0, err
+	}
+	own, err := strconv.Atoi(port)
+	if err != nil {
+		return 0, err
+	}
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(table)) {
+		const local, remote, inode = 1, 2, 9
+		fields := strings.Fields(line)
+		if len(fields) <= inode || fields[local] == "local_address" || fields[inode] == "0" {
+			continue
+		}
+		if portOf(fields[local]) == own && ports[portOf(fields[remote])] {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// portOf is the port of an address as the kernel writes it, and -1 if it is none.
+func portOf(addr string) int {
+	_, text, _ := strings.Cut(addr, ":")
+	port, err := strconv.ParseUint(text, 16, 16)
+	if err != nil {
+		return -1
+	}
+	return int(port)
+}
+
 // leaveUnread asks for long responses and reads nothing of them. The daemon ends such connections by itself, which
 // takes 30 seconds and some more; until the end of the test these stay open here.
-func (d *target) leaveUnread(t *testing.T) {
+func (d *target) leaveUnread(t *testing.T) *unreadResponses {
 	t.Helper()
 	const pins, meta = 40, 16 << 10
 	for n := range pins {
@@ -141,6 +203,7 @@ func (d *target) leaveUnread(t *testing.T) {
 		})
 		return errors.Join(err, set)
 	}}
+	u := &unreadResponses{bytes: pins * meta, ports: make(map[int]bool)}
 	for range unread {
 		conn, err := small.Dial("tcp", d.addr)
 		if err != nil {
@@ -150,7 +213,17 @@ func (d *target) leaveUnread(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET /pins?name=long&status=queued,pinning,pinned,failed&limit=1000 HTTP/1.1\r\nHost: x\r\n"+d.auth+"\r\n"); err != nil {
 			t.Fatal(err)
 		}
+		u.ports[conn.LocalAddr().(*net.TCPAddr).Port] = true
 	}
+	u.began = time.Now()
+	harness.Eventually(t, harness.Timeout, "the daemon has all of them", func() error {
+		open, err := held(d.addr, u.ports)
+		if err == nil && open != unread {
+			err = fmt.Errorf("%d", open)
+		}
+		return err
+	})
+	return u
 }
 
 // slowBodies send half of what they announced. They are cut off, and hold up nobody.

@@ -42,7 +42,7 @@ func TestDaemon_HostileRequests(t *testing.T) {
 
 	before := d.usage(t)
 	highest := d.watch(t)
-	d.leaveUnread(t)
+	responses := d.leaveUnread(t)
 	for _, tt := range requests() {
 		t.Run(tt.name, func(t *testing.T) { d.check(t, tt) })
 	}
@@ -50,6 +50,7 @@ func TestDaemon_HostileRequests(t *testing.T) {
 	t.Run("slow bodies", d.slowBodies)
 	t.Run("abandoned connections", d.abandoned)
 	t.Run("wrong logins", d.wrongLogins)
+	t.Run("unread responses", func(t *testing.T) { responses.checkClosed(t, d.addr) })
 	t.Run("bounds", func(t *testing.T) { d.checkUsage(t, before, highest()) })
 	d.Stop()
 	checkLog(t, peer.Process().Output(), secrets...)

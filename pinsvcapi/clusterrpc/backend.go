@@ -109,6 +109,7 @@ func New(client *rpc.Client, opts Options) *Backend {
 	b.tracker = peerstatus.NewTracker(peerstatus.Config{
 		View: b.view, Now: opts.Now, Clock: b.clock, MaxAttempts: opts.MaxPinAttempts,
 		RetryDelay: opts.RetryDelay, PinTimeout: opts.PinTimeout, OnMetadataLost: b.metadata.Lost,
+		MembersStay: opts.Leader != nil,
 	})
 	removed := remoteread.NewRemoved()
 	b.index = replacement.New(replacement.Config{

@@ -81,7 +81,8 @@ type Options struct {
 	Past func(ctx context.Context, key api.Cid) ([]api.Pin, error)
 	// Leader returns the peer whose state has all accepted changes, where the consensus has
 	// one: pins that this peer does not know are asked for only there. If nil, all peers are
-	// asked.
+	// asked. Members of such a consensus stay members while they are away, so that of one that was
+	// removed nothing counts.
 	Leader func(context.Context) (peer.ID, error)
 	// MaxWaitingReads (512) bounds the requests that wait for pins which this peer does not know,
 	// those that change such a pin as well. Each user has half of them; more are refused at once.

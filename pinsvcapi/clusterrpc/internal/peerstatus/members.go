@@ -6,14 +6,15 @@ import (
 )
 
 // departedFor is how long a former member still counts for pins that are pinned
-// everywhere. Under CRDT an unreachable peer soon is no member any more, but it
-// keeps what it holds; the membership does not distinguish such a
+// everywhere, unless members stay. Under CRDT an unreachable peer soon is no member
+// any more, but it keeps what it holds; the membership does not distinguish such a
 // peer from one that was removed from the cluster.
 const departedFor = time.Hour
 
 // memberList knows the members of the cluster by number, and those that left not
 // long ago. It is guarded by the lock of Placements.
 type memberList struct {
+	stay      bool  // see Config.MembersStay
 	current   []int // in the order of the IDs
 	departed  []int
 	isCurrent []bool
@@ -34,7 +35,7 @@ func (m *memberList) set(numbers []int, now time.Time) (changed bool) {
 	}
 	var departed []int
 	for n, last := range m.lastSeen {
-		if !m.isCurrent[n] && !last.IsZero() && now.Sub(last) <= departedFor {
+		if !m.stay && !m.isCurrent[n] && !last.IsZero() && now.Sub(last) <= departedFor {
 			departed = append(departed, n)
 		}
 	}

@@ -1,6 +1,7 @@
 package peerstatus
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -38,6 +39,31 @@ func TestMembers_HolderThatDepartedStillCountsForAnHour(t *testing.T) {
 	}
 	if got := statusOf(peerA, peerB); got != pinned {
 		t.Errorf("%s, but the holder is back with its state", got)
+	}
+}
+
+// Under Raft who is no member any more was removed: for an hour its copies had been counted as "4/4" of three peers.
+func TestMembers_WhereTheyStayARemovedHolderDoesNotCount(t *testing.T) {
+	tt := newTrackerTest(t)
+	tt.placements.members.stay = true
+	tt.everywhere()
+	for _, p := range []peer.ID{peerA, peerB} {
+		tt.observe(p, api.TrackerStatusPinned, "", 0)
+	}
+	for _, test := range []struct {
+		members []peer.ID
+		want    string
+	}{
+		{[]peer.ID{peerA, peerB, peerC}, "2/3"},
+		{[]peer.ID{peerA, peerC, "D"}, "1/3"},
+		{[]peer.ID{peerA, peerB, "D"}, "2/3"}, // It is back with its state.
+	} {
+		tt.SetMembers(test.members)
+		pin := tt.pin()
+		s := tt.Summary(pin.Placement, pin.Vector)
+		if got := fmt.Sprintf("%d/%d", s.Pinned, s.Holders); got != test.want {
+			t.Errorf("%s replicas with the members %v, want %s", got, test.members, test.want)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ type Config struct {
 	RetryDelay time.Duration
 	// PinTimeout is the configured pin_timeout, for texts; zero: not known.
 	PinTimeout time.Duration
+	// MembersStay says that a member that is away stays one, as under Raft: who is none any more was
+	// removed from the cluster, with its copies.
+	MembersStay bool
 	// OnMetadataLost is called with the key of a pin whose record lost the
 	// reserved metadata (D2).
 	OnMetadataLost func(cid.Cid)
@@ -50,10 +53,12 @@ func NewTracker(cfg Config) *Tracker {
 	if cfg.OnMetadataLost == nil {
 		cfg.OnMetadataLost = func(cid.Cid) {}
 	}
-	return &Tracker{
+	t := &Tracker{
 		cfg: cfg, view: cfg.View, placements: newPlacements(),
 		failures: newFailureTable(cfg.Now, cfg.RetryDelay), rewrites: newRewrites(),
 	}
+	t.placements.members.stay = cfg.MembersStay
+	return t
 }
 
 // Row is the view's form of a record, without any report.

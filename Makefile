@@ -22,7 +22,8 @@
 #   make soak           10 minutes of use, after which memory must be what it was
 #                       (SOAK=1h: longer)
 #   make faults         30 minutes of a cluster under faults and load, all histories checked
-#                       (FAULTS=5m MODE=crdt|batching|raft SEED=7: shorter, otherwise, again)
+#                       (FAULTS=5m MODE=crdt|batching|raft SEED=7: shorter, otherwise, again;
+#                       COPIES=2: each pin at two of the three peers, not at all)
 #   make clean          remove what was built; ./data stays
 
 GO       ?= go
@@ -36,6 +37,7 @@ LOADPINS ?= 1000000
 FAULTS   ?= 30m
 MODE     ?= crdt
 SEED     ?= 0
+COPIES   ?= 0
 COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 # Raft's log, github.com/boltdb/bolt, does pointer arithmetic that the checks
@@ -159,10 +161,10 @@ load: build bin/netns
 soak: bin/netns
 	$(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/soak -soak.duration $(SOAK)
 
-# Seed 0 is one by chance; the run prints it.
+# Seed 0 is one by chance; the run prints it. Copies 0 is one at each peer.
 faults: build bin/netns
 	NETNS_REQUIRED=1 $(GO) test -count=1 -timeout 0 -v -exec $(CURDIR)/bin/netns ./test/faults -run '^TestFaults$$' \
-		-faults.mode $(MODE) -faults.duration $(FAULTS) -faults.seed $(SEED)
+		-faults.mode $(MODE) -faults.duration $(FAULTS) -faults.seed $(SEED) -faults.copies $(COPIES)
 
 clean:
 	rm -rf bin test/js/node_modules

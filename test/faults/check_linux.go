@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -24,9 +23,16 @@ const settleTimeout = 2 * time.Minute
 func rowsOf(list []pin) map[string]row {
 	rows := map[string]row{}
 	for _, p := range list {
-		rows[canonical(p.Pin.CID)] = row{Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status, Kept: keptIn(p.Info["kept"])}
+		rows[canonical(p.Pin.CID)] = p.row()
 	}
 	return rows
+}
+
+func (p pin) row() row {
+	return row{
+		Record: p.record(), CID: p.Pin.CID, RequestID: p.RequestID, Created: p.Created, Status: p.Status,
+		Replicas: p.Info["replicas"], Until: p.Info["pinned_until"], Kept: keptIn(p.Info["kept"]),
+	}
 }
 
 // twice is content that a list has two rows of.
@@ -51,13 +57,24 @@ func twiceIn(list []pin) (found []twice) {
 
 // look asks peers and their nodes.
 func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
+	who := r.workload.clients[0].who
+	known, err := names(r.nodes)
+	if err != nil {
+		return nil, err
+	}
 	var all []sight
 	for _, n := range nodes {
-		list, err := listAll(ctx, n, r.workload.clients[0].who)
+		list, err := listAll(ctx, n, who)
 		if err != nil {
 			return nil, err
 		}
 		s := sight{name: n.name, rows: rowsOf(list)}
+		if s.count, err = countPins(ctx, n, who); err != nil {
+			return nil, err
+		}
+		if s.allocations, s.twice, err = n.allocations(ctx, who, known); err != nil {
+			return nil, err
+		}
 		for _, twice := range twiceIn(list) {
 			if !twice.moved {
 				r.problems.add(Agreement, "%s lists %s", n.name, twice.text)
@@ -72,18 +89,20 @@ func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
 	return all, nil
 }
 
-// agree waits until peers agree and all is pinned where it should be, and reports what is
-// still wrong when the time is over.
-func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration) {
+// agree waits until peers agree, all is pinned where it should be and what has an end is gone, and returns
+// what it has seen. It reports what is still wrong when the time is over.
+func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration) (seen *settled) {
 	var left []Problem
 	err := eventually(ctx, timeout, func() error {
 		all, err := r.look(ctx, nodes)
 		if err != nil {
 			return err
 		}
-		if left = compare(all, r.universe(len(nodes))); len(left) > 0 {
+		u := r.universe(len(nodes))
+		if left = compare(all, u); len(left) > 0 {
 			return fmt.Errorf("%d problems", len(left))
 		}
+		seen = &settled{u, all}
 		return nil
 	})
 	for _, p := range left {
@@ -92,19 +111,60 @@ func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration
 	if err != nil && len(left) == 0 {
 		r.problems.add(Recovery, "after healing: %v", err)
 	}
+	return seen
+}
+
+// settled is what was seen when all was as it should be.
+type settled struct {
+	universe universe
+	all      []sight
 }
 
 func (r *runner) universe(nodes int) universe {
-	u := universe{copies: nodes, enough: 1, dead: map[string]bool{}}
+	u := universe{
+		copies: nodes, enough: 1, unseen: peers - nodes + r.gone, now: time.Now(),
+		written: map[string]bool{}, dead: map[string]bool{}, expiring: r.workload.expiring,
+	}
 	if r.opts.Copies > 0 {
-		u.copies, u.enough = r.opts.Copies, r.opts.Copies
+		u.copies, u.enough, u.allocated, u.unseen = r.opts.Copies, r.opts.Copies, true, 0
 	}
 	for _, k := range r.workload.allKeys() {
-		u.cids = append(u.cids, k.cid)
-		u.dead[k.cid] = k.dead
+		u.written[k.cid], u.dead[k.cid] = true, k.dead
 	}
-	sort.Strings(u.cids)
+	for cid := range u.expiring {
+		u.written[cid] = true
+	}
 	return u
+}
+
+// hold enters all that is pinned after a round into custody, whether a client has read that or not.
+func (r *runner) hold(seen *settled) {
+	now := time.Since(r.start)
+	cids := live(seen.all, seen.universe, r.workload.allKeys())
+	for _, cid := range cids {
+		r.workload.custody.confirmed(cid, now)
+	}
+	r.log("%d CIDs are pinned, %d rows at each peer", len(cids), seen.all[0].count)
+}
+
+// live are the CIDs that every peer lists as pinned and that enough nodes have pinned, of keys whose clients say
+// before they give them up.
+func live(all []sight, u universe, keys []*key) (cids []string) {
+	for _, k := range keys {
+		held, listed := 0, 0
+		for _, s := range all {
+			if s.pins[k.cid] {
+				held++
+			}
+			if s.rows[k.cid].Status == "pinned" {
+				listed++
+			}
+		}
+		if (!k.shared || k.stays) && held >= u.enough && listed == len(all) {
+			cids = append(cids, k.cid)
+		}
+	}
+	return cids
 }
 
 // finish reads every key at every peer, checks the histories and returns the
@@ -115,6 +175,7 @@ func (r *runner) finish(ctx context.Context, round int, initial map[string]Value
 	if err := r.save(round, ops); err != nil {
 		r.problems.add(Recovery, "the history cannot be saved: %v", err)
 	}
+	r.identifyExpiring()
 	groups := byCID(ops)
 	r.checkRegisters(initial, groups)
 	for _, k := range r.workload.allKeys() {
@@ -124,12 +185,28 @@ func (r *runner) finish(ctx context.Context, round int, initial map[string]Value
 			}
 			continue
 		}
-		for _, wrong := range checkReads(groups[k.cid], r.troubles.calm) {
-			r.problems.add(Reads, "%s", wrong)
+		checked, wrong := checkReads(groups[k.cid], r.troubles.calm)
+		r.checked += checked
+		for _, text := range wrong {
+			r.problems.add(Reads, "%s", text)
 		}
 		k.value, k.unsettled, k.moved = final[k.cid], false, nil
 	}
 	return final
+}
+
+// identifyExpiring checks that the pins with an end that are left are what some client wrote.
+func (r *runner) identifyExpiring() {
+	if r.seen == nil {
+		return
+	}
+	for _, s := range r.seen.all {
+		for cid := range r.workload.expiring {
+			if row, ok := s.rows[cid]; ok {
+				r.workload.identify(s.name, pin{Pin: wirePin{CID: cid, Name: row.Name, Origins: row.Origins, Meta: row.Meta}})
+			}
+		}
+	}
 }
 
 // checkRegisters checks the histories of the CIDs that one client each writes, some at once.
@@ -203,12 +280,25 @@ func (r *runner) finalRead(ctx context.Context, k *key, n *node) (Value, bool) {
 			return "", false
 		}
 		op.Value, op.Status = r.workload.identify(n.name, p), p.Status
+		r.checkFinal(k, n, p)
 	default:
 		r.problems.add(Answers, "after healing, GET /pins/%s at %s: %d %v %s", k.cid, n.name, a.code, a.err, a.body)
 		return "", false
 	}
 	r.workload.history.add(op)
 	return op.Value, true
+}
+
+// checkFinal compares what a peer says of one pin with what its list said and the nodes have.
+func (r *runner) checkFinal(k *key, n *node, p pin) {
+	if r.seen == nil {
+		return // That is told already.
+	}
+	c := comparison{universe: r.seen.universe, all: r.seen.all}
+	c.content(c.all[n.index], k.cid, p.row(), true)
+	for _, found := range c.found {
+		r.problems.add(found.Invariant, "after healing, GET /pins/%s: %s", k.cid, found.Text)
+	}
 }
 
 func (w *workload) allKeys() []*key {

@@ -183,5 +183,19 @@ func listAll(ctx context.Context, n *node, who Credentials) ([]pin, error) {
 	}
 }
 
+// countPins is how many pins of all statuses a peer says that there are.
+func countPins(ctx context.Context, n *node, who Credentials) (int, error) {
+	a := ask(ctx, n, who, time.Now(), http.MethodGet, "/pins?limit=1&"+allStatuses, nil)
+	if a.err == nil && a.code != http.StatusOK {
+		a.err = fmt.Errorf("%s: counting its pins: %d %s", n.name, a.code, a.body)
+	}
+	if a.err != nil {
+		return 0, a.err
+	}
+	var p page
+	err := json.Unmarshal(a.body, &p)
+	return p.Count, err
+}
+
 // cids are the CIDs of a list's filter.
 func cids(list []string) string { return "cid=" + url.QueryEscape(strings.Join(list, ",")) }

@@ -17,20 +17,31 @@
 //     peer that took the last write see it. Reads at other peers may be old, but
 //     do not go back while that peer runs.
 //   - reads: what one peer accepted is known to the others at once, while no
-//     fault is there or has just been.
-//   - custody: content that was reported as pinned is pinned by at least one
-//     node at each moment, until a client deletes or replaces it. Of the CIDs that all
-//     clients share, half are never deleted and have to be somewhere for ever.
-//   - agreement: after healing all peers list the same rows, and each row is
-//     what some client wrote for that CID.
-//   - truth: after healing, pinned is said exactly of what enough nodes have
-//     pinned, and no node has pins that are in no list.
+//     fault is there or has just been. Each round begins with a time without
+//     faults, after all peers were seen to agree and to hear of each other. The
+//     summary counts the reads that this was checked of.
+//   - custody: content that was reported as pinned, or that was pinned after a round,
+//     is pinned by at least one node at each moment, until a client deletes or replaces
+//     it. Of the CIDs that all clients share, half are never deleted and have to be
+//     somewhere for ever.
+//   - agreement: after healing all peers list and count the same rows, each of them is
+//     in the shared state of each peer, for the same nodes, and each row is what some
+//     client wrote for that CID. No row is of a CID that nobody wrote, and those of pins
+//     with an end are gone, unless a wrong clock made the end.
+//   - truth: after healing, pinned is said exactly of what enough of the nodes that it is
+//     for have pinned, info.replicas says how many have, and no node has recursive
+//     pins, of any CID, that are in no list or for others.
 //   - answers: no answer has another pin's name, metadata, origins or expiry; no
 //     500; each 503 has Retry-After; no daemon ends by itself, panics or reports
 //     a data race.
+//   - coverage: a run of 10 minutes has checked reads, and one of 30 has had 100 faults
+//     and 50,000 acknowledged writes.
+//
+// Each pin is at all peers, or at fewer (Plan.Copies): then it is for the nodes that the
+// allocations name, which move when a pin is added again while one of them is away.
 //
 // One seed determines the schedule and what the clients choose. Run it with
 //
-//	make faults                                 30 minutes with CRDT
-//	make faults FAULTS=5m MODE=raft SEED=7      as long and as often as one likes
+//	make faults                                       30 minutes with CRDT
+//	make faults FAULTS=5m MODE=raft SEED=7 COPIES=2   as long and as often as one likes
 package faults

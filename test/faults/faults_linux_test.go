@@ -18,9 +18,10 @@ var (
 	round    = flag.Duration("faults.round", 3*time.Minute, "the longest time between two checks")
 	gap      = flag.Duration("faults.gap", 5*time.Second, "mean time between two faults")
 	kinds    = flag.String("faults.kinds", "", "the faults that may happen, separated by commas; without it all")
+	calm     = flag.Duration("faults.calm", 15*time.Second, "without faults at the beginning of each round")
 	clients  = flag.Int("faults.clients", 0, "clients that send requests at once; 0: as many as the length of the run allows")
 	think    = flag.Duration("faults.pause", 40*time.Millisecond, "mean time between two requests of a client")
-	copies   = flag.Int("faults.copies", 0, "how many peers keep each pin; 0: all")
+	copies   = flag.Int("faults.copies", 0, "how many of the three peers keep each pin; 0: all; without a mode for the runs that do not say")
 	out      = flag.String("faults.out", "", "the folder for logs and histories")
 )
 
@@ -32,7 +33,7 @@ const shortClients, longClients = 16, 48
 func options(t *testing.T, folder string) Options {
 	t.Helper()
 	return Options{
-		Copies: *copies, Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
+		Folder: folder, Service: harness.Service(t), Ipfs: harness.Ipfs(t), Log: t.Logf,
 		Workload: Workload{Clients: cmp.Or(*clients, shortClients), Keys: 24, Shared: 12, ClientPause: *think},
 	}
 }
@@ -47,6 +48,7 @@ func TestFaults(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			opts := options(t, folder(t))
 			opts.Plan = short(m)
+			opts.Copies = cmp.Or(opts.Copies, *copies)
 			run(t, opts)
 		})
 	}
@@ -59,9 +61,12 @@ func long(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	opts := options(t, folder(t))
 	opts.Clients = cmp.Or(*clients, longClients)
-	opts.Plan = Plan{Seed: *seed, Mode: Mode(*mode), Total: *duration, Round: *round, Pause: *gap, Peers: peers}
+	opts.Plan = Plan{Seed: *seed, Mode: Mode(*mode), Total: *duration, Round: *round, Pause: *gap, Peers: peers, Calm: *calm, Copies: *copies}
 	if err := opts.Mode.validate(); err != nil {
 		t.Fatal(err)
+	}
+	if opts.Copies < 0 || opts.Copies > peers {
+		t.Fatalf("%d copies at %d peers", opts.Copies, peers)
 	}
 	for kind := range strings.SplitSeq(*kinds, ",") {
 		if kind != "" {

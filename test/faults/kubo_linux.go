@@ -81,7 +81,10 @@ func (k kubo) call(ctx context.Context, command string, args url.Values, content
 	return resp, nil
 }
 
-// pins are the canonical CIDs that the node has pinned recursively.
+// emptyDirectory is pinned in every repo that Kubo makes.
+const emptyDirectory = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
+
+// pins are the canonical CIDs that the node has pinned recursively, but for Kubo's own.
 func (k kubo) pins(ctx context.Context) (map[string]bool, error) {
 	resp, err := k.call(ctx, "pin/ls", url.Values{"type": {"recursive"}, "stream": {"true"}}, "", nil)
 	if err != nil {
@@ -98,7 +101,9 @@ func (k kubo) pins(ctx context.Context) (map[string]bool, error) {
 		if line.Cid == "" {
 			return nil, fmt.Errorf("pin/ls: %s", lines.Bytes())
 		}
-		pins[canonical(line.Cid)] = true
+		if line.Cid != emptyDirectory {
+			pins[canonical(line.Cid)] = true
+		}
 	}
 	// An error after the beginning of the answer is in the trailer.
 	if text := resp.Trailer.Get("X-Stream-Error"); text != "" {

@@ -65,7 +65,10 @@ func (r *runner) settle(ctx context.Context) {
 			r.agree(ctx, r.others(), settleTimeout)
 		}
 	}
-	r.agree(ctx, r.nodes, timeout)
+	r.seen = r.agree(ctx, r.nodes, timeout)
+	if r.seen != nil {
+		r.hold(r.seen)
+	}
 	if r.newcomer != nil {
 		r.newcomer.behind.Store(false)
 		r.newcomer = nil
@@ -114,7 +117,7 @@ func (r *runner) caughtUp(ctx context.Context, n, other *node) error {
 	if err != nil {
 		return err
 	}
-	if cid, behind := lags(rowsOf(before), rowsOf(list), rowsOf(after), r.universe(peers).cids); behind {
+	if cid, behind := lags(rowsOf(before), rowsOf(list), rowsOf(after)); behind {
 		return fmt.Errorf("%s does not have %s as %s", n.name, cid, other.name)
 	}
 	return nil

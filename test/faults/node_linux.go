@@ -126,7 +126,7 @@ func (n *node) configure(o object, s settings) {
 	cluster["monitor_ping_interval"] = "2s"
 	cluster["peer_watch_interval"] = "2s"
 	cluster["pin_recover_interval"] = "30s"
-	cluster["state_sync_interval"] = "30s"
+	cluster["state_sync_interval"] = "5s" // Removes pins that have expired.
 	if s.copies > 0 {
 		cluster["replication_factor_min"], cluster["replication_factor_max"] = s.copies, s.copies
 	}

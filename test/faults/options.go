@@ -6,8 +6,6 @@ import "time"
 type Options struct {
 	Plan
 	Workload
-	// Copies is how many peers keep each pin; 0: all.
-	Copies int
 	// Folder is where logs and histories go.
 	Folder string
 	// Service and Ipfs are the paths of the programs.

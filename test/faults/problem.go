@@ -21,11 +21,12 @@ const (
 	Recovery  Invariant = "recovery"  // after healing all is pinned where it should be
 	Answers   Invariant = "answers"   // no 500, no 503 without Retry-After, no hanging request
 	Processes Invariant = "processes" // no daemon that ends by itself, panics or has a data race
+	Coverage  Invariant = "coverage"  // no long run that has not done what it is for
 )
 
 // Invariants are all invariants.
 func Invariants() []Invariant {
-	return []Invariant{Register, Reads, Custody, Agreement, OwnRecord, Truth, Strays, Recovery, Answers, Processes}
+	return []Invariant{Register, Reads, Custody, Agreement, OwnRecord, Truth, Strays, Recovery, Answers, Processes, Coverage}
 }
 
 // Problem is a broken invariant.

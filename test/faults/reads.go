@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +14,7 @@ const graceAfterFault = 30 * time.Second
 // troubles are the times of faults. It is safe for concurrent use.
 type troubles struct {
 	mu    sync.Mutex
-	times []span
+	times []*span
 }
 
 // span is a time from begin to end; an end of 0 has not come yet.
@@ -23,13 +24,20 @@ type span struct{ begin, end time.Duration }
 func (t *troubles) began(at time.Duration) (ended func(at time.Duration)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := len(t.times)
-	t.times = append(t.times, span{begin: at})
+	s := &span{begin: at}
+	t.times = append(t.times, s)
 	return func(at time.Duration) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.times[i].end = at
+		s.end = at
 	}
+}
+
+// over forgets the faults that have ended: the peers have found each other, and agree.
+func (t *troubles) over() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.times = slices.DeleteFunc(t.times, func(s *span) bool { return s.end > 0 })
 }
 
 // calm reports whether no fault was there, or had just been, at any time from
@@ -47,21 +55,25 @@ func (t *troubles) calm(begin, end time.Duration) bool {
 
 // checkReads returns the answers of other peers that do not know a CID although
 // a write of it was accepted before the request was sent, while nothing was
-// wrong. ops is the history of one CID that one client writes.
-func checkReads(ops []Op, calm func(begin, end time.Duration) bool) []string {
-	var wrong []string
+// wrong, and how many such answers there are at all. ops is the history of one CID
+// that one client writes.
+func checkReads(ops []Op, calm func(begin, end time.Duration) bool) (checked int, wrong []string) {
 	var last *Op
 	for _, op := range ops {
 		switch {
 		case op.Kind == Read && op.Outcome != Done: // It says nothing.
 		case op.Outcome == Failed || op.Outcome == Unanswered:
-			return wrong // From here on it is not known what is there.
+			return checked, wrong // From here on it is not known what is there.
 		case op.Kind != Read && op.Outcome == Done:
 			last = &op
-		case last != nil && last.Kind == Write && op.Kind == Read && op.Value == Absent && !op.Home && calm(last.Call, op.Return):
+		case last != nil && last.Kind == Write && op.Kind == Read && !op.Home && !op.Last && calm(last.Call, op.Return):
+			checked++
+			if op.Value != Absent {
+				continue
+			}
 			wrong = append(wrong, fmt.Sprintf("%s: peer%d accepted %s (%.3fs, request %d), and %v later %s at peer%d knows nothing of it (request %d)",
 				op.CID, last.Peer+1, last.Value, last.Return.Seconds(), last.Request, op.Call-last.Return, op.Method, op.Peer+1, op.Request))
 		}
 	}
-	return wrong
+	return checked, wrong
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +31,9 @@ type runner struct {
 	start    time.Time
 	troubles troubles
 	newcomer *newcomer // the last one
+	seen     *settled  // after the last round; nil: not all was as it should be
+	gone     int       // peers that were replaced, which the others may still count
+	checked  int       // reads at other peers while nothing was wrong
 
 	mu        sync.Mutex
 	faults    map[FaultKind]int
@@ -46,10 +48,6 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 	r := &runner{opts: opts, start: time.Now(), faults: map[FaultKind]int{}}
 	r.problems = &problems{start: r.start}
 	opts.Plan.Peers = peers
-	if opts.Copies > 0 {
-		// A pin does not get another copy by itself for one that is gone for good.
-		opts.Kinds = slices.DeleteFunc(opts.kindNames(), func(k FaultKind) bool { return k == ReplacePeer })
-	}
 	users := map[string]string{}
 	for i := range opts.Clients {
 		users[clientName(i)] = fmt.Sprintf("password of %s", clientName(i))
@@ -75,6 +73,11 @@ func Run(ctx context.Context, opts Options) (Summary, error) {
 		return Summary{}, errors.Join(err, r.cluster.close(""))
 	}
 	r.rounds(ctx, opts.Plan.Rounds())
+	if ctx.Err() == nil && len(r.problems.all()) == 0 { // A broken run ends early.
+		for _, text := range r.summary().shortfalls() {
+			r.problems.add(Coverage, "%s", text)
+		}
+	}
 	evidence := ""
 	if len(r.problems.all()) > 0 {
 		evidence = opts.Folder
@@ -149,7 +152,7 @@ func (r *runner) prepare(ctx context.Context, users map[string]string) error {
 		if err != nil {
 			return err
 		}
-		w.shared = append(w.shared, &key{cid: canonical(v0), form: v0, shared: true})
+		w.shared = append(w.shared, &key{cid: canonical(v0), form: v0, shared: true, stays: k%2 == 1})
 	}
 	return nil
 }
@@ -193,6 +196,9 @@ func (r *runner) before(ctx context.Context, round Round) {
 		if empty {
 			r.workload.custody.wiped(f.Peer, time.Since(r.start))
 		}
+		if f.Kind == ReplacePeer && r.opts.Mode != Raft { // Raft's peerset knows that it is gone.
+			r.gone++
+		}
 		r.heal(ctx)
 		// Clients can do without a newcomer, but not without two.
 		if empty && r.opts.Copies == 0 && i == len(round.Before)-1 {
@@ -205,6 +211,7 @@ func (r *runner) before(ctx context.Context, round Round) {
 
 // load lets the clients send requests while the faults happen.
 func (r *runner) load(ctx context.Context, round Round) {
+	r.acquainted(ctx)
 	until := time.Now().Add(round.Load)
 	loaded, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -341,10 +348,10 @@ func (r *runner) scanLogs() {
 func (r *runner) summary() Summary {
 	c := &r.workload.count
 	return Summary{
-		Mode: r.opts.Mode, Seed: r.opts.Seed, Took: time.Since(r.start), Folder: r.opts.Folder,
+		Mode: r.opts.Mode, Seed: r.opts.Seed, Copies: r.opts.Copies, Planned: r.opts.Total, Took: time.Since(r.start), Folder: r.opts.Folder,
 		Faults: r.faults, Skipped: r.skipped,
 		Acknowledged: c.acknowledged.Load(), Failed: c.failed.Load(), Unanswered: c.unanswered.Load(), Refused: c.refused.Load(),
-		Reads: c.reads.Load(), Confirmed: c.confirmed.Load(), Samples: r.samples,
+		Reads: c.reads.Load(), Checked: r.checked, Confirmed: c.confirmed.Load(), Samples: r.samples,
 		Installed: r.installed, Problems: r.problems.all(),
 	}
 }

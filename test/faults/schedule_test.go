@@ -27,11 +27,47 @@ func TestPlan_TheSeedReplays(t *testing.T) {
 	}
 }
 
-// The short runs together have every kind, and each has those that happen between rounds.
+// Faults wait for the calm time of each round.
+func TestPlan_Calm(t *testing.T) {
+	p := Plan{Seed: 7, Mode: CRDT, Total: 30 * time.Minute, Round: 3 * time.Minute, Pause: 5 * time.Second, Peers: 3, Calm: 20 * time.Second}
+	for i, r := range p.Rounds() {
+		if len(r.Faults) < 10 {
+			t.Errorf("round %d has %d faults", i, len(r.Faults))
+		}
+		for _, f := range r.Faults {
+			if f.At < p.Calm {
+				t.Errorf("round %d: %s after %v", i, f, f.At)
+			}
+		}
+	}
+}
+
+// A pin that is not everywhere does not get another copy for one that is gone for good.
+func TestPlan_Copies(t *testing.T) {
+	for copies, want := range map[int][]FaultKind{0: {ReplaceFolder, ReplacePeer}, 1: nil, 2: {ReplaceFolder}, 3: {ReplaceFolder}} {
+		var got []FaultKind
+		for _, s := range (Plan{Mode: CRDT, Copies: copies}).kinds(true) {
+			got = append(got, s.kind)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d copies: %q happen between rounds, want %q", copies, got, want)
+		}
+	}
+}
+
+// The short runs together have every kind, and each has those that happen between rounds. Each has a calm time, and one
+// keeps fewer copies than there are peers.
 func TestPlan_Short(t *testing.T) {
 	seen := map[FaultKind]bool{}
+	fewer := 0
 	for _, m := range Modes() {
 		p := short(m)
+		if p.Copies > 0 && p.Copies < p.Peers {
+			fewer++
+		}
+		if p.Calm < 4*time.Second {
+			t.Errorf("%s: the calm time is %v", m, p.Calm)
+		}
 		kinds := map[FaultKind]bool{}
 		for _, r := range p.Rounds() {
 			for _, f := range slices.Concat(r.Before, r.Faults) {
@@ -51,6 +87,9 @@ func TestPlan_Short(t *testing.T) {
 		if !seen[s.kind] {
 			t.Errorf("%q happens in none", s.kind)
 		}
+	}
+	if fewer == 0 {
+		t.Error("each run keeps each pin everywhere")
 	}
 }
 

@@ -12,14 +12,18 @@ import (
 type Summary struct {
 	Mode   Mode
 	Seed   uint64
-	Took   time.Duration
-	Folder string
+	Copies int // 0: one at each peer
+	// Planned is the time under load.
+	Planned, Took time.Duration
+	Folder        string
 	// Faults are those that happened, by kind; Skipped excluded each other.
 	Faults  map[FaultKind]int
 	Skipped int
 	// Acknowledged, Failed, Unanswered and Refused are writes.
 	Acknowledged, Failed, Unanswered, Refused int64
-	Reads                                     int64
+	// Of the reads, those at other peers are checked that were made while nothing was wrong.
+	Reads   int64
+	Checked int
 	// Confirmed are answers with pinned, Samples are lists of a node's pins.
 	Confirmed int64
 	Samples   int
@@ -41,16 +45,47 @@ func (s Summary) Total() int {
 	return total
 }
 
+// What a long run has to do, so that it says something that it found nothing.
+const (
+	checksReadsFrom = 10 * time.Minute
+	completeFrom    = 30 * time.Minute
+	leastFaults     = 100
+	leastWrites     = 50_000
+)
+
+// shortfalls are what a run has not done that is as long.
+func (s Summary) shortfalls() (texts []string) {
+	add := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
+	if s.Planned >= checksReadsFrom && s.Checked == 0 {
+		add("no read at another peer was checked in %v", s.Planned)
+	}
+	if s.Planned < completeFrom {
+		return texts
+	}
+	if s.Total() < leastFaults {
+		add("%d faults in %v, not %d", s.Total(), s.Planned, leastFaults)
+	}
+	if s.Acknowledged < leastWrites {
+		add("%d acknowledged writes in %v, not %d", s.Acknowledged, s.Planned, leastWrites)
+	}
+	return texts
+}
+
 // String is the summary for people.
 func (s Summary) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "mode %s, seed %d, %v, logs and history in %s\n", s.Mode, s.Seed, s.Took.Round(time.Second), s.Folder)
+	copies := "all"
+	if s.Copies > 0 {
+		copies = fmt.Sprint(s.Copies)
+	}
+	fmt.Fprintf(&b, "mode %s, seed %d, copies %s, %v, logs and history in %s\n", s.Mode, s.Seed, copies, s.Took.Round(time.Second), s.Folder)
 	fmt.Fprintf(&b, "faults: %d (%d excluded each other)\n", s.Total(), s.Skipped)
 	for _, kind := range slices.Sorted(maps.Keys(s.Faults)) {
 		fmt.Fprintf(&b, "  %4d %s\n", s.Faults[kind], kind)
 	}
 	fmt.Fprintf(&b, "writes: %d acknowledged, %d failed, %d unanswered, %d refused; %d reads, %d of them pinned; %d samples\n",
 		s.Acknowledged, s.Failed, s.Unanswered, s.Refused, s.Reads, s.Confirmed, s.Samples)
+	fmt.Fprintf(&b, "reads of accepted writes at other peers while nothing was wrong: %d, none of which may be a 404\n", s.Checked)
 	if s.Mode == Raft {
 		fmt.Fprintf(&b, "%d snapshots of a leader installed\n", s.Installed)
 	}

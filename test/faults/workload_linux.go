@@ -136,10 +136,10 @@ func (c *client) step(ctx context.Context) {
 // useShared writes or reads a CID of all clients at any peer, as CIDv0 or CIDv1.
 // Half of them are never deleted.
 func (c *client) useShared(ctx context.Context) {
-	i := c.rng.IntN(len(c.shared))
-	k := &key{cid: c.shared[i].cid, shared: true, stays: i%2 == 1, home: c.anyPeer()}
+	all := c.shared[c.rng.IntN(len(c.shared))]
+	k := &key{cid: all.cid, shared: true, stays: all.stays, home: c.anyPeer()}
 	if c.rng.IntN(2) == 0 {
-		k.form = c.shared[i].form
+		k.form = all.form
 	}
 	switch n := c.rng.IntN(10); {
 	case n < 4:
@@ -151,8 +151,11 @@ func (c *client) useShared(ctx context.Context) {
 	}
 }
 
-// expire pins a CID for a short time by the REST API of any peer. Nothing is
-// expected of that pin, but that no other one gets its end.
+// expireIn is so short that the pins are soon gone after a round.
+const expireIn = 5 * time.Second
+
+// expire pins a CID for a short time by the REST API of any peer. No other pin gets its end, and after a
+// round it is gone.
 func (c *client) expire(ctx context.Context) {
 	c.writes++
 	name := fmt.Sprintf("%s-%d", c.name, c.writes)
@@ -160,7 +163,7 @@ func (c *client) expire(ctx context.Context) {
 	c.registry.enter(c.expiring, Value(name), Record{Name: name})
 	c.mu.Unlock()
 	k := &key{cid: c.expiring, home: c.anyPeer()}
-	a := askPort(ctx, c.nodes[k.home], restPort, c.who, c.start, http.MethodPost, "/pins/"+c.expiring+"?expire-in=20s&name="+name, nil)
+	a := askPort(ctx, c.nodes[k.home], restPort, c.who, c.start, http.MethodPost, "/pins/"+c.expiring+"?expire-in="+expireIn.String()+"&name="+name, nil)
 	a.method = http.MethodPost
 	op := c.op(k, k.home, Expire, Value(name), a) // It may fail.
 	op.Request, op.Outcome = c.history.request(), a.outcome()

@@ -93,6 +93,7 @@ func (r *runner) look(ctx context.Context, nodes []*node) ([]sight, error) {
 // what it has seen. It reports what is still wrong when the time is over.
 func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration) (seen *settled) {
 	var left []Problem
+	told := time.Now()
 	err := eventually(ctx, timeout, func() error {
 		all, err := r.look(ctx, nodes)
 		if err != nil {
@@ -100,6 +101,10 @@ func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration
 		}
 		u := r.universe(len(nodes))
 		if left = compare(all, u); len(left) > 0 {
+			if time.Since(told) > toldEvery {
+				told = time.Now()
+				r.log("%d problems are left, such as %s", len(left), left[0].Text)
+			}
 			return fmt.Errorf("%d problems", len(left))
 		}
 		seen = &settled{u, all}
@@ -113,6 +118,9 @@ func (r *runner) agree(ctx context.Context, nodes []*node, timeout time.Duration
 	}
 	return seen
 }
+
+// toldEvery is how often it is told what is waited for.
+const toldEvery = 15 * time.Second
 
 // settled is what was seen when all was as it should be.
 type settled struct {

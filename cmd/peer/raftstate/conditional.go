@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs-cluster/ipfs-cluster/state"
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/boundrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/pinsvcapi/clusterrpc"
 )
 
@@ -91,7 +92,7 @@ func (c *Consensus) atLeader(ctx context.Context, w ConditionalWrite) error {
 			}
 		default:
 			end := c.writes.begin(w.Nonce)
-			err = c.writes.client.CallContext(ctx, leader, writesService, conditionalMethod, w, &struct{}{})
+			_, err = boundrpc.Call[struct{}](ctx, c.writes.client, leader, writesService, conditionalMethod, w, result())
 			end()
 		}
 		if knowsNoConditions(err) {

@@ -13,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/boundrpc"
 )
 
 // Protocol is by which the leader asks the peer that redirected a write to it whether that is still
@@ -24,7 +26,23 @@ const (
 	waitsMethod   = "Waits"
 	// waitsTimeout bounds that question.
 	waitsTimeout = 5 * time.Second
+	// serveTimeout bounds the answer to a call, whose caller waits no longer than leaderLimit.
+	serveTimeout = 30 * time.Second
+	// maxRecord bounds the record in a call. A request to the API is much shorter.
+	maxRecord = 4 << 20
 )
+
+// serving bounds what is read of the calls of other peers. A leader asks about all writes that a peer redirects to
+// it, so they may be many, but they are small.
+func serving() boundrpc.Serving {
+	return boundrpc.Serving{
+		Request: boundrpc.Limits{Bytes: maxRecord + 64<<10, Field: maxRecord, Values: 32},
+		Peer:    4096, All: 1 << 14, PeerBytes: 2 * maxRecord, AllBytes: 16 * maxRecord, Timeout: serveTimeout,
+	}
+}
+
+// result bounds what is read of a response: no more than a value or two.
+func result() boundrpc.Limits { return boundrpc.Limits{Bytes: 1 << 10, Field: 1 << 10, Values: 8} }
 
 // writes are the writes of this peer that are not ended. It is safe for concurrent use.
 //
@@ -35,19 +53,19 @@ const (
 // later, and another leader's log has it before its own entries or never.
 type writes struct {
 	host   host.Host
-	client *rpc.Client
+	client *boundrpc.Client
 
 	mu      sync.Mutex
 	waiting map[string]struct{} // by nonce
 }
 
 func newWrites(h host.Host) *writes {
-	return &writes{host: h, client: rpc.NewClient(h, Protocol), waiting: make(map[string]struct{})}
+	return &writes{host: h, client: boundrpc.NewClient(h, Protocol), waiting: make(map[string]struct{})}
 }
 
 // serve lets other peers ask this one.
 func (w *writes) serve(c *Consensus) error {
-	if err := rpc.NewServer(w.host, Protocol).RegisterName(writesService, &writesRPC{w, c}); err != nil {
+	if err := boundrpc.NewServer(w.host, Protocol, serving()).RegisterName(writesService, &writesRPC{w, c}); err != nil {
 		return fmt.Errorf("serving %s: %w", Protocol, err)
 	}
 	return nil
@@ -92,8 +110,8 @@ func (w *writes) check(ctx context.Context, from peer.ID, nonce string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitsTimeout)
 	defer cancel()
-	waits := false
-	if err := w.client.CallContext(ctx, from, writesService, waitsMethod, nonce, &waits); err != nil {
+	waits, err := boundrpc.Call[bool](ctx, w.client, from, writesService, waitsMethod, nonce, result())
+	if err != nil {
 		return fmt.Errorf("asking peer %s whether it waits for a write: %w", from, err)
 	}
 	if !waits {

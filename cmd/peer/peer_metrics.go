@@ -100,7 +100,7 @@ func (m *peerMetrics) countDivergence(stats func() divergence.Stats) error {
 	return errors.Join(
 		m.register(gauge("pinsvc_pinset_differing_peers", "Peers of the cluster whose pinset is another one than this peer's.",
 			func(s divergence.Stats) int { return s.Differing })),
-		m.register(gauge("pinsvc_pinset_unknown_peers", "Peers of the cluster that publish no digest of their pinset.",
+		m.register(gauge("pinsvc_pinset_unknown_peers", "Peers of the cluster that have no digest of their pinset now.",
 			func(s divergence.Stats) int { return s.Unknown })),
 		m.register(gauge("pinsvc_pinset_differing_pins", "Pins that were found to differ from those of another peer when it was last examined.",
 			func(s divergence.Stats) int { return s.Pins })),

@@ -12,6 +12,8 @@ func (s state) sentence(pins int) string {
 		return fmt.Sprintf("its pinset differs from this peer's in at least %d %s, for longer than changes take to arrive", pins, plural(pins, "pin"))
 	case catchingUp:
 		return "its pinset differs from this peer's, and one of the two is reading what it missed"
+	case expired:
+		return "its digest of its pinset has expired, so whether it has the same pins is not known: it is away or starts again"
 	case noDigest:
 		return "it publishes no digest of its pinset, so whether it has the same pins is not known: it runs another program or is not ready"
 	case otherName:
@@ -34,6 +36,9 @@ func (w *Watcher) Details() (sentences []string) {
 	defer w.mu.Unlock()
 	counts, pins := make(map[state]int), make(map[state]int)
 	for _, m := range w.members {
+		if m.state == expired && m.missing < expiredAfter {
+			continue
+		}
 		counts[m.state]++
 		pins[m.state] = max(pins[m.state], m.diverged)
 	}
@@ -61,7 +66,7 @@ func plural(n int, word string) string {
 // Stats are for metrics.
 type Stats struct {
 	// Differing peers have another pinset than this one and were examined; Unknown ones
-	// publish no digest.
+	// have no digest now.
 	Differing, Unknown int
 	// Pins is the largest number of pins that were found to differ from a peer.
 	Pins int
@@ -76,7 +81,7 @@ func (w *Watcher) Stats() (s Stats) {
 	s.Repaired = w.repaired
 	for _, m := range w.members {
 		switch m.state {
-		case noDigest:
+		case unknown, expired, noDigest:
 			s.Unknown++
 		case diverged, catchingUp, otherName, untrusted, distrustful, unreachable:
 			s.Differing++

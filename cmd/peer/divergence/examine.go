@@ -13,12 +13,12 @@ import (
 
 // examine finds rows that differ.
 func (w *Watcher) examine(ctx context.Context, id peer.ID, m *member) {
-	var theirs Description
 	if !w.cfg.Trusted(ctx, id) {
 		w.postpone(id, m, untrusted)
 		return
 	}
-	if err := w.call(ctx, id, describeMethod, struct{}{}, &theirs); err != nil {
+	theirs, err := w.description(ctx, id)
+	if err != nil {
 		log.Debugf("%s", err)
 		w.postpone(id, m, unreachable)
 		return
@@ -88,8 +88,8 @@ func (w *Watcher) suspects(ctx context.Context, id peer.ID, theirs []digest.Dige
 	if err != nil {
 		return nil, err
 	}
-	var others []digest.Row
-	if err := w.call(ctx, id, "Rows", buckets, &others); err != nil {
+	others, err := w.rows(ctx, id, buckets)
+	if err != nil {
 		return nil, err
 	}
 	return compare(own, others), nil
@@ -101,9 +101,11 @@ func compare(own, others []digest.Row) (list []suspect) {
 	for _, row := range others {
 		there[row.Key] = row
 	}
+	size := 0
 	add := func(s suspect) {
-		if len(list) < maxSuspects {
-			list = append(list, s)
+		key := len(s.mine.Key)
+		if len(list) < maxSuspects && key <= maxKey && size+key <= maxKeys/2 {
+			list, size = append(list, s), size+key
 		}
 	}
 	for _, row := range own {
@@ -127,9 +129,9 @@ func (w *Watcher) confirm(ctx context.Context, id peer.ID, m *member) {
 	w.mu.Lock()
 	suspects := m.suspects
 	w.mu.Unlock()
-	keys := keysOf(suspects)
-	var theirs []digest.Row
-	if err := w.call(ctx, id, "RowsOf", keys, &theirs); err != nil || len(theirs) != len(keys) {
+	theirs, err := w.rowsOf(ctx, id, keysOf(suspects))
+	if err != nil {
+		log.Debugf("%s", err)
 		w.postpone(id, m, unreachable)
 		return
 	}

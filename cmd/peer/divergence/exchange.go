@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/boundrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
@@ -18,17 +19,7 @@ import (
 // Protocol is by which peers compare their pinsets. Only trusted peers are answered.
 const Protocol = protocol.ID("/ipfs-cluster-pinsvc/pinset/1")
 
-const (
-	serviceName = "Pinset"
-	// describe is the one method that every peer may call.
-	describeMethod = "Describe"
-	// callTimeout bounds one call; a peer may have to read all of its rows for it.
-	callTimeout = 2 * time.Minute
-	// maxBlocks bounds the blocks of one answer, each of which has up to some MiB.
-	maxBlocks = 8
-	// maxRecords bounds the records of one answer, each of which has up to some hundred KiB.
-	maxRecords = 32
-)
+const serviceName = "Pinset"
 
 // Description is what a peer says of itself. Peers that it does not trust get no more of
 // it than that.
@@ -46,14 +37,26 @@ type Description struct {
 // service answers other peers.
 type service struct{ w *Watcher }
 
+// serving bounds what is read of requests: none has more than keys. A peer makes no more than maxExaminations at a time,
+// while what it has had the answers to may not have ended here.
+func serving(trusted func(peer.ID) bool) boundrpc.Serving {
+	const request = 2 * maxKeys
+	return boundrpc.Serving{
+		Request: boundrpc.Limits{Bytes: request, Field: maxKey, Values: maxRows},
+		Peer:    2 * maxExaminations, All: 32, PeerBytes: 2 * request, AllBytes: 32 * request,
+		Timeout: defaultPatience().long, Trusted: trusted,
+	}
+}
+
 func (w *Watcher) serve() error {
-	server := rpc.NewServer(w.cfg.Host, Protocol, rpc.WithAuthorizeFunc(func(id peer.ID, _, method string) bool {
-		return method == describeMethod || w.cfg.Trusted(context.Background(), id)
+	trusted := func(id peer.ID) bool { return w.cfg.Trusted(context.Background(), id) }
+	server := boundrpc.NewServer(w.cfg.Host, Protocol, serving(trusted), rpc.WithAuthorizeFunc(func(id peer.ID, _, method string) bool {
+		return method == describeMethod || trusted(id)
 	}))
 	if err := server.RegisterName(serviceName, &service{w}); err != nil {
 		return fmt.Errorf("serving %s: %w", Protocol, err)
 	}
-	w.client = rpc.NewClient(w.cfg.Host, Protocol)
+	w.client = boundrpc.NewClient(w.cfg.Host, Protocol)
 	return nil
 }
 
@@ -74,7 +77,11 @@ func (s *service) Describe(ctx context.Context, _ struct{}, out *Description) er
 	return err
 }
 
-var errBusy = errors.New("the rows are being read for another peer")
+var (
+	errBusy   = errors.New("the rows are being read for another peer")
+	errNoKey  = errors.New("what is asked for is no key")
+	errTooBig = errors.New("there is more than may be sent")
+)
 
 // Rows are the rows of buckets.
 func (s *service) Rows(ctx context.Context, buckets []int, out *[]digest.Row) (err error) {
@@ -85,12 +92,38 @@ func (s *service) Rows(ctx context.Context, buckets []int, out *[]digest.Row) (e
 		return errBusy
 	}
 	*out, err = s.w.cfg.Pinset.InBuckets(ctx, buckets, maxRows)
+	*out = fitting(*out)
 	return err
+}
+
+// fitting are the first rows that may be sent.
+func fitting(rows []digest.Row) []digest.Row {
+	const around = 64 // what is sent of a row beside its key
+	size := around
+	return slices.DeleteFunc(rows, func(row digest.Row) bool {
+		size += len(row.Key) + around
+		return len(row.Key) > maxKey || size > maxRowsSize
+	})
+}
+
+// asked are the keys of a request, or its first ones.
+func asked(keys []string, most int, is func(string) bool) ([]string, error) {
+	keys = keys[:min(len(keys), most)]
+	for _, key := range keys {
+		if !is(key) {
+			return nil, errNoKey
+		}
+	}
+	return keys, nil
 }
 
 // RowsOf are rows by their keys.
 func (s *service) RowsOf(ctx context.Context, keys []string, out *[]digest.Row) error {
-	for _, key := range keys[:min(len(keys), maxSuspects)] {
+	keys, err := asked(keys, maxSuspects, isKey)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
 		row, err := s.w.cfg.Pinset.Row(ctx, key)
 		if err != nil {
 			return err
@@ -105,14 +138,23 @@ func (s *service) Records(ctx context.Context, keys []string, out *[]raftstate.R
 	if s.w.cfg.Replica == nil {
 		return errors.New("this peer is none of a Raft cluster")
 	}
+	keys, err := asked(keys, maxRecords, isKey)
+	if err != nil {
+		return err
+	}
 	if err := s.w.cfg.Replica.LeaderBarrier(ctx); err != nil {
 		return err
 	}
-	for _, key := range keys[:min(len(keys), maxRecords)] {
+	size := maxKeys
+	for _, key := range keys {
 		record, err := s.w.cfg.Pinset.Value(ctx, key)
 		if err != nil {
 			return err
 		}
+		if len(record) > maxRecord || size+len(record) > maxRecordsSize {
+			continue // The caller asks again for what is missing.
+		}
+		size += len(record)
 		*out = append(*out, raftstate.Row{Key: key, Record: record})
 	}
 	return nil
@@ -123,10 +165,19 @@ func (s *service) Members(ctx context.Context, keys []string, out *[]crdtstore.M
 	if s.w.cfg.Elements == nil {
 		return errors.New("this peer has no elements")
 	}
-	for _, key := range keys[:min(len(keys), maxSuspects)] {
+	keys, err := asked(keys, maxSuspects, isKey)
+	if err != nil {
+		return err
+	}
+	ids := 0
+	for _, key := range keys {
 		m, err := s.w.cfg.Elements.Members(ctx, key)
 		if err != nil {
 			return err
+		}
+		// Peers of older versions ask for more keys at once.
+		if ids += len(m.Live) + len(m.Tombs); ids > 4*maxIDs {
+			return errTooBig
 		}
 		*out = append(*out, m)
 	}
@@ -138,21 +189,16 @@ func (s *service) Blocks(ctx context.Context, ids []string, out *[][]byte) error
 	if s.w.cfg.Elements == nil {
 		return errors.New("this peer has no elements")
 	}
-	for _, id := range ids[:min(len(ids), maxBlocks)] {
+	ids, err := asked(ids, maxBlocks, isID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
 		data, err := s.w.cfg.Elements.Block(ctx, id)
-		if err != nil {
+		if err != nil || len(data) > maxBlock {
 			data = nil
 		}
 		*out = append(*out, data)
-	}
-	return nil
-}
-
-func (w *Watcher) call(ctx context.Context, id peer.ID, method string, args, reply any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if err := w.client.CallContext(ctx, id, serviceName, method, args, reply); err != nil {
-		return fmt.Errorf("asking peer %s: %w", id, err)
 	}
 	return nil
 }

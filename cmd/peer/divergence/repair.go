@@ -2,6 +2,7 @@ package divergence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -44,21 +45,14 @@ func (w *Watcher) repair(ctx context.Context, id peer.ID, rows []suspect) {
 		w.restore(ctx, id, rows)
 		return
 	}
-	var theirs []crdtstore.Members
-	if err := w.call(ctx, id, "Members", keys, &theirs); err != nil || len(theirs) != len(keys) {
-		log.Warnf("%d pins differ from those of peer %s, which does not tell its elements of them (%v): %s", len(keys), id, err, names(keys))
-		return
-	}
 	var repaired []string
 	adopted := 0
-	for i, key := range keys {
-		n, changed, err := w.repairKey(ctx, id, key, theirs[i])
-		adopted += n
+	for part := range slices.Chunk(keys, maxMembers) {
+		n, changed, err := w.repairKeys(ctx, id, part)
+		adopted, repaired = adopted+n, append(repaired, changed...)
 		if err != nil {
-			log.Warnf("repairing pin %s, which differs from that of peer %s: %s", cidOf(key), id, err)
-		}
-		if changed {
-			repaired = append(repaired, key)
+			log.Warnf("%d pins differ from those of peer %s, which does not tell what it has of them (%s): %s", len(keys), id, err, names(part))
+			break
 		}
 	}
 	if adopted > 0 {
@@ -68,6 +62,29 @@ func (w *Watcher) repair(ctx context.Context, id peer.ID, rows []suspect) {
 	}
 	w.countRepaired(len(repaired))
 	log.Warnf("%d pins differed from those of peer %s, %d of them were repaired here: %s", len(keys), id, len(repaired), names(keys))
+}
+
+// repairKeys repairs some keys. It returns how many elements it adopted, and the keys whose record became another one.
+// It fails when the peer cannot be asked any more.
+func (w *Watcher) repairKeys(ctx context.Context, id peer.ID, keys []string) (adopted int, repaired []string, err error) {
+	theirs, err := w.membersOf(ctx, id, keys)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i, key := range keys {
+		n, changed, err := w.repairKey(ctx, id, key, theirs[i])
+		adopted += n
+		if changed {
+			repaired = append(repaired, key)
+		}
+		if err != nil {
+			log.Warnf("repairing pin %s, which differs from that of peer %s: %s", cidOf(key), id, err)
+			if errors.Is(err, errUnanswered) {
+				return adopted, repaired, err
+			}
+		}
+	}
+	return adopted, repaired, nil
 }
 
 func (w *Watcher) countRepaired(n int) {
@@ -98,11 +115,11 @@ func (w *Watcher) repairKey(ctx context.Context, id peer.ID, key string, theirs 
 	}
 	lacks := missing(missing(theirs.Live, mine.Live), mine.Tombs)
 	for part := range slices.Chunk(lacks, maxBlocks) {
-		var blocks [][]byte
-		if err := w.call(ctx, id, "Blocks", part, &blocks); err != nil {
+		blocks, err := w.blocks(ctx, id, part)
+		if err != nil {
 			return 0, false, err
 		}
-		for i, block := range blocks[:min(len(blocks), len(part))] {
+		for i, block := range blocks {
 			if len(block) == 0 {
 				return 0, false, fmt.Errorf("peer %s has no block %s", id, part[i])
 			}

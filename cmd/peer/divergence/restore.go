@@ -2,12 +2,10 @@ package divergence
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
 )
 
@@ -42,8 +40,8 @@ func (w *Watcher) restore(ctx context.Context, id peer.ID, rows []suspect) {
 	}
 	var changed []string
 	for part := range slices.Chunk(alone, maxRecords) {
-		some, err := w.cfg.Replica.Rewrite(ctx, func(ctx context.Context) (records []raftstate.Row, err error) {
-			return records, w.call(ctx, id, "Records", part, &records)
+		some, err := w.cfg.Replica.Rewrite(ctx, func(ctx context.Context) ([]raftstate.Row, error) {
+			return w.records(ctx, id, part)
 		})
 		changed = append(changed, some...)
 		if err != nil {
@@ -70,12 +68,9 @@ func (w *Watcher) alone(ctx context.Context, leader peer.ID, rows []suspect) ([]
 		if id == leader || id == w.cfg.Host.ID() {
 			continue
 		}
-		var theirs []digest.Row
-		if err := w.call(ctx, id, "RowsOf", keys, &theirs); err != nil {
+		theirs, err := w.rowsOf(ctx, id, keys)
+		if err != nil {
 			return nil, err
-		}
-		if len(theirs) != len(keys) {
-			return nil, fmt.Errorf("peer %s tells %d of %d rows", id, len(theirs), len(keys))
 		}
 		for i, row := range rows {
 			agreed[i] = agreed[i] || theirs[i] == row.mine

@@ -26,10 +26,10 @@ import (
 
 	"github.com/ipfs-cluster/ipfs-cluster/api"
 	logging "github.com/ipfs/go-log/v2"
-	rpc "github.com/libp2p/go-libp2p-gorpc"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/boundrpc"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/backoff"
 )
@@ -50,6 +50,11 @@ const (
 	maxRows = 20_000
 	// maxSuspects bounds the rows that one examination confirms and repairs.
 	maxSuspects = 1000
+	// maxExaminations bounds how many peers are examined at once: one that responds slowly holds up no other.
+	maxExaminations = 2
+	// expiredAfter is how many samples in a row have to be without the digest of a peer that had one before that is
+	// told: a metric that comes late is missing in one.
+	expiredAfter = 2
 )
 
 // Config is what a Watcher needs.
@@ -73,9 +78,12 @@ type Config struct {
 
 // Watcher compares this peer with the others. It is safe for concurrent use.
 type Watcher struct {
-	cfg    Config
-	client *rpc.Client
-	scan   chan struct{} // holds a token while the rows are read for another peer
+	cfg       Config
+	patience  patience
+	client    *boundrpc.Client
+	scan      chan struct{} // holds a token while the rows are read for another peer
+	turns     chan struct{} // holds one for each examination
+	examining sync.WaitGroup
 
 	mu       sync.Mutex
 	members  map[peer.ID]*member
@@ -86,9 +94,11 @@ type Watcher struct {
 type member struct {
 	state    state
 	since    time.Time
-	differed int // samples in a row
-	needed   int // samples until the next examination
-	missing  int // samples in a row without a digest
+	differed int  // samples in a row
+	needed   int  // samples until the next examination
+	missing  int  // samples in a row without a digest
+	busy     bool // it is being examined
+	told     bool // the log has told of it, and not yet that its pinset is the same
 
 	suspects []suspect
 	asked    time.Time // when the suspects were found
@@ -104,6 +114,7 @@ const (
 	unknown state = iota
 	equal
 	differing   // not examined yet, or nothing steady was found
+	expired     // its digest has expired
 	diverged    // rows differ for good
 	catchingUp  // one of the two reads what it missed
 	noDigest    // it publishes none
@@ -123,12 +134,16 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.Interval <= 0 {
 		cfg.Interval = DefaultInterval
 	}
-	w := &Watcher{cfg: cfg, scan: make(chan struct{}, 1), members: make(map[peer.ID]*member)}
+	w := &Watcher{
+		cfg: cfg, patience: defaultPatience(), scan: make(chan struct{}, 1), turns: make(chan struct{}, maxExaminations),
+		members: make(map[peer.ID]*member),
+	}
 	return w, w.serve()
 }
 
 // Run counts the pinset and compares it until the context ends.
 func (w *Watcher) Run(ctx context.Context) {
+	defer w.examining.Wait()
 	for backoff.Sleep(ctx, w.cfg.Interval) {
 		own, err := w.cfg.Pinset.Current()
 		if err != nil {
@@ -156,7 +171,7 @@ func (w *Watcher) sample(ctx context.Context, own digest.Digest) {
 	}
 	w.keep(members)
 	for _, id := range members {
-		if id == w.cfg.Host.ID() {
+		if id == w.cfg.Host.ID() || w.isExamined(id) {
 			continue
 		}
 		theirs, err := digest.Parse(published[id])
@@ -187,16 +202,23 @@ func (w *Watcher) keep(members []peer.ID) {
 	w.members = kept
 }
 
-// without is a sample of a peer that has published no digest.
+// without is a sample of a peer that has published no digest, or whose digest has expired. It is not taken as equal
+// any more, and told when that is no metric that comes late.
 func (w *Watcher) without(id peer.ID) {
 	w.mu.Lock()
 	m := w.members[id]
 	m.differed, m.suspects = 0, nil
 	m.missing++
-	told := m.missing >= samples
+	s := m.state
+	switch {
+	case m.missing >= samples:
+		s = noDigest
+	case s == equal || s == differing:
+		s = expired
+	}
 	w.mu.Unlock()
-	if told {
-		w.enter(id, noDigest, 0)
+	if s == noDigest || s == expired {
+		w.enter(id, s, 0)
 	}
 }
 
@@ -206,20 +228,53 @@ func (w *Watcher) differs(ctx context.Context, id peer.ID) {
 	m := w.members[id]
 	m.missing = 0
 	m.differed++
-	examine, confirm := false, false
+	confirm, examine := false, false
 	if m.suspects != nil {
 		m.confirm--
 		confirm = m.confirm <= 0
 	} else {
 		examine = m.differed >= m.needed
 	}
+	untold := m.state == unknown || m.state == equal || m.state == expired || m.state == noDigest
 	w.mu.Unlock()
+	if untold {
+		w.enter(id, differing, 0)
+	}
 	switch {
 	case confirm:
-		w.confirm(ctx, id, m)
+		w.begin(ctx, id, m, w.confirm)
 	case examine:
-		w.examine(ctx, id, m)
+		w.begin(ctx, id, m, w.examine)
 	}
+}
+
+// begin looks at a peer in the background. When others are being examined, one of the next samples does it.
+func (w *Watcher) begin(ctx context.Context, id peer.ID, m *member, look func(context.Context, peer.ID, *member)) {
+	select {
+	case w.turns <- struct{}{}:
+	default:
+		return
+	}
+	w.setBusy(m, true)
+	w.examining.Go(func() {
+		defer func() { <-w.turns }()
+		defer w.setBusy(m, false)
+		ctx, cancel := context.WithTimeout(ctx, w.patience.all)
+		defer cancel()
+		look(ctx, id, m)
+	})
+}
+
+func (w *Watcher) setBusy(m *member, busy bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m.busy = busy
+}
+
+func (w *Watcher) isExamined(id peer.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.members[id].busy
 }
 
 // enter notes how a peer compares, and logs it when that is another state than before.
@@ -242,9 +297,11 @@ func (w *Watcher) enter(id peer.ID, s state, pins int) {
 		return
 	}
 	switch text := s.sentence(pins); {
-	case text != "":
-		log.Warnf("peer %s: %s", id, text)
-	case before.sentence(pinsBefore) != "":
+	case s == equal && m.told:
+		m.told = false
 		log.Infof("peer %s has the same pinset as this peer", id)
+	case text != "" && s != expired:
+		m.told = true
+		log.Warnf("peer %s: %s", id, text)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/crdtstore"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/digest"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/cmd/peer/raftstate"
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 )
 
 // elements are those of one key, as a test sets them.
@@ -133,7 +134,14 @@ func (s *side) samples(t *testing.T, n int) {
 		own, err := s.pinset.Current()
 		noError(t, err)
 		s.sample(t.Context(), own)
+		s.examining.Wait()
 	}
+}
+
+// ended waits until a peer is not being examined.
+func (s *side) ended(t *testing.T, id peer.ID) {
+	t.Helper()
+	await.True(t, "the examination", func() bool { return !s.isExamined(id) })
 }
 
 // other is what a side knows of the other one.

@@ -41,7 +41,7 @@ func logComponents() []string {
 		"monitor", "optracker", "pinsvcapi", "pinsvcapilog", "pintracker",
 		"pstoremgr", "raft", "restapi", "restapilog", "service",
 		"shardingdags", "singledags", "tags",
-		"blockfetch", "clusterrpc", "commitstore", "crdtstore", "divergence", "groupcommit", "kubo", "origins", "orphans", "peer", "pinning",
+		"blockfetch", "boundrpc", "clusterrpc", "commitstore", "crdtstore", "divergence", "groupcommit", "kubo", "origins", "orphans", "peer", "pinning",
 		"pinsvcwatch", "raftstate", "tracking",
 	}
 }

@@ -149,6 +149,7 @@ const removedWithin, maxClockError = time.Minute, time.Hour + time.Minute
 func (c *comparison) state(s sight, cid string, row row, listed bool) {
 	allocations, there := s.allocations[cid]
 	switch {
+	case there && !listed && s.keeps(cid):
 	case there != listed:
 		c.add(Agreement, "%s is listed at %s: %v, in its state: %v", cid, s.name, listed, there)
 	case listed && c.allocated && len(allocations) != c.copies:

@@ -202,6 +202,11 @@ func TestCompare_KeepsReplacedContent(t *testing.T) {
 		if got := slices.Contains(invariantsOf(found), Strays); got != tt.strays {
 			t.Errorf("the new content is %q and keeps %q: got %v", tt.status, tt.kept, got)
 		}
+		s.allocations["a"] = nil // Its record stays as long.
+		found = compare([]sight{s}, universe{written: pinned("c")})
+		if got := slices.Contains(invariantsOf(found), Agreement); got != tt.strays {
+			t.Errorf("the new content is %q and keeps %q, which is in the state: got %v", tt.status, tt.kept, found)
+		}
 	}
 }
 

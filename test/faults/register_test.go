@@ -117,7 +117,7 @@ func TestCheckRegister_ManyUnanswered(t *testing.T) {
 	for i := range 12 {
 		ops = append(ops, ended(write(0, Value(rune('a'+i))), Unanswered), write(0, Value(rune('A'+i))), atHome(0, Value(rune('A'+i))))
 	}
-	if wrong, unknown := checkRegister(Absent, story(ops...), false, 10*time.Second); wrong != "" || unknown {
+	if wrong, unknown := checkRegister(Absent, story(ops...), false, time.Minute); wrong != "" || unknown {
 		t.Errorf("%q, unknown: %v", wrong, unknown)
 	}
 }

@@ -305,7 +305,6 @@ func TestExchange_WaitsForNobodyBesideOthers(t *testing.T) {
 	}
 }
 
-// Responses and what is kept are bounded, and so are the requests that are answered at once.
 // The datastore is closed after the Exchange, and pebble ends the process when it is read after that.
 func TestExchange_CloseWaitsForWhatIsAnswered(t *testing.T) {
 	disk, goOn := context.WithCancel(context.Background())
@@ -334,6 +333,7 @@ func TestExchange_CloseWaitsForWhatIsAnswered(t *testing.T) {
 	asking.Wait()
 }
 
+// Responses and what is kept are bounded, and so are the requests that are answered at once.
 func TestExchange_Bounds(t *testing.T) {
 	big := &shelf{chain: newChain(t, 20, 64<<10)}
 	m := startMember(t, empty(), everybody, startMember(t, big, everybody))

@@ -269,7 +269,7 @@ func TestServer_HostileRequests(t *testing.T) {
 // serve serves a protocol with another time for requests.
 func serve(t *testing.T, b host.Host, s Serving, requestTime time.Duration, echo *Echo) *servingHost {
 	t.Helper()
-	h := &servingHost{Host: b, Serving: s, requestTime: requestTime, peers: make(map[peer.ID]*usage), all: make(map[bool]*usage)}
+	h := newServingHost(b, s, requestTime)
 	noError(t, rpc.NewServer(h, proto).Register(echo))
 	return h
 }

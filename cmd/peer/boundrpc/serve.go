@@ -32,9 +32,13 @@ type Serving struct {
 
 // NewServer serves a protocol at a host, as rpc.NewServer does. Requests beyond the bounds end with their stream.
 func NewServer(h host.Host, p protocol.ID, s Serving, opts ...rpc.ServerOption) *rpc.Server {
-	return rpc.NewServer(&servingHost{
+	return rpc.NewServer(newServingHost(h, s, requestTime), p, opts...)
+}
+
+func newServingHost(h host.Host, s Serving, requestTime time.Duration) *servingHost {
+	return &servingHost{
 		Host: h, Serving: s, requestTime: requestTime, peers: make(map[peer.ID]*usage), all: make(map[bool]*usage),
-	}, p, opts...)
+	}
 }
 
 // usage is what is in use of a server.

@@ -65,3 +65,23 @@ func TestSuccess_TellsTheLastErrorOfWhatNeverComes(t *testing.T) {
 		}
 	})
 }
+
+func TestMeanwhile(t *testing.T) {
+	for name, looks := range map[string]int{"until end": 1 << 30, "until it returns false": 3} {
+		t.Run(name, func(t *testing.T) {
+			n, third := 0, make(chan struct{})
+			end := Meanwhile(t, time.Millisecond, func() bool {
+				if n++; n == 3 {
+					close(third)
+				}
+				return n < looks
+			})
+			Closed(t, "the third look", third)
+			end()
+			if was := n; was < 3 || was > looks {
+				t.Errorf("%d looks", was)
+			}
+			end()
+		})
+	}
+}

@@ -1,7 +1,6 @@
 package clusterrpc_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -168,35 +167,24 @@ func (s *swap) bothStay() {
 // neverNeither looks again and again whether each node has one of the contents, until end.
 func neverNeither(t *testing.T, peers []*clustertest.Peer, old, fresh cid.Cid) (end func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var looking sync.WaitGroup
 	samples, without := 0, 0
-	looking.Go(func() {
-		pause := time.NewTicker(200 * time.Microsecond)
-		defer pause.Stop()
-		for ctx.Err() == nil {
-			for i, p := range peers {
-				samples++
-				if p.Node.Has(old) {
-					continue
-				}
-				// Nobody removes the new content, so that what is not there now was not there then.
-				if without++; !p.Node.Has(fresh) {
-					t.Errorf("node %d has neither content", i)
-					return
-				}
+	stop := await.Meanwhile(t, 200*time.Microsecond, func() bool {
+		for i, p := range peers {
+			samples++
+			if p.Node.Has(old) {
+				continue
 			}
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
+			// Nobody removes the new content, so that what is not there now was not there then.
+			if without++; !p.Node.Has(fresh) {
+				t.Errorf("node %d has neither content", i)
+				return false
 			}
 		}
+		return true
 	})
-	t.Cleanup(func() { cancel(); looking.Wait() }) // Of a test that fails before.
 	return func() {
 		t.Helper()
-		cancel()
-		looking.Wait()
+		stop()
 		if t.Logf("%d samples, %d of them without the old content", samples, without); samples == 0 {
 			t.Error("nobody has looked")
 		}

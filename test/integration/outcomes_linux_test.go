@@ -2,16 +2,15 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pinsvc/ipfs-cluster-pinsvc/internal/await"
 	"github.com/pinsvc/ipfs-cluster-pinsvc/test/harness"
 )
 
@@ -28,45 +27,34 @@ func statusOf(peer *harness.Peer, c, status, details string) error {
 // lists. end ends that.
 func neverPinned(t *testing.T, peer *harness.Peer, c string) (end func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	answers := 0
-	var looking sync.WaitGroup
+	answers, never := 0, true
 	look := func(pin harness.Pin, err error, where string) {
 		if err != nil {
 			return // A busy machine may leave one unanswered.
 		}
 		if answers++; pin.Status == "pinned" {
 			t.Errorf("%s says pinned, and the content is not there: %v", where, pin.Info)
-			cancel()
+			never = false
 		}
 	}
-	looking.Go(func() {
-		pause := time.NewTicker(20 * time.Millisecond)
-		defer pause.Stop()
-		for ctx.Err() == nil {
-			pin, err := peer.Get(c)
-			look(pin, err, "GET")
-			page, err := peer.List("cid=" + c + "&status=queued,pinning,pinned,failed")
-			for _, row := range page.Results {
-				look(row, err, "a list")
-			}
-			page, err = peer.List("status=pinned&limit=1000")
-			for _, row := range page.Results {
-				if row.RequestID == c {
-					look(row, err, "a list of what is pinned")
-				}
-			}
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
+	stop := await.Meanwhile(t, 20*time.Millisecond, func() bool {
+		pin, err := peer.Get(c)
+		look(pin, err, "GET")
+		page, err := peer.List("cid=" + c + "&status=queued,pinning,pinned,failed")
+		for _, row := range page.Results {
+			look(row, err, "a list")
+		}
+		page, err = peer.List("status=pinned&limit=1000")
+		for _, row := range page.Results {
+			if row.RequestID == c {
+				look(row, err, "a list of what is pinned")
 			}
 		}
+		return never
 	})
-	t.Cleanup(func() { cancel(); looking.Wait() }) // Of a test that fails before.
 	return func() {
 		t.Helper()
-		cancel()
-		looking.Wait()
+		stop()
 		if t.Logf("%d answers on its status", answers); answers < 100 {
 			t.Errorf("there were only %d answers", answers)
 		}
